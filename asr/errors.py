@@ -1,0 +1,40 @@
+"""Errors a user can cause, each with one clear line: who (file, line, utterance id), what is wrong, what to do.
+
+The command line turns an `AsrError` into that line and exit status 1. Broken promises of our own are `assert`s.
+"""
+
+
+class AsrError(ValueError):
+    """Base of every error that is the input's fault and not the program's."""
+
+
+class AudioError(AsrError):
+    """An audio file that is missing, unreadable, truncated or holds impossible samples."""
+
+
+class ManifestError(AsrError):
+    """A manifest, or a row of one, that cannot be used."""
+
+
+class TextError(AsrError):
+    """A text, normaliser or tokenizer that does not fit."""
+
+
+class ConfigError(AsrError):
+    """A configuration with an unknown key or a value out of range."""
+
+
+class BundleError(AsrError):
+    """A model folder with a missing, damaged or unfitting part."""
+
+
+class TrainingError(AsrError):
+    """A training run that cannot start or go on."""
+
+
+class ScoringError(AsrError):
+    """References and hypotheses that cannot be compared."""
+
+
+class DownloadError(AsrError):
+    """A download that failed or whose checksum is wrong."""

@@ -1,0 +1,1 @@
+"""Models: encoders, decoders, the CTC head and what holds them together."""

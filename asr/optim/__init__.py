@@ -1,0 +1,1 @@
+"""Optimisation: optimizers, schedules, averaging."""

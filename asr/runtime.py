@@ -1,0 +1,116 @@
+"""What touches the machine: seeds, devices, threads, atomic files, and a record of the environment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asr.errors import AsrError, ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+DTYPES = ("float32", "bfloat16")
+
+
+def derive_seed(*parts: object) -> int:
+    """A 63-bit seed from (seed, epoch, utterance id, purpose) or the like; the same on every machine."""
+    text = "\x1f".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def derive_rng(*parts: object) -> np.random.Generator:
+    """A fresh numpy generator for one purpose and one example; it must not outlive them."""
+    import numpy as np
+
+    return np.random.Generator(np.random.PCG64(derive_seed(*parts)))
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` takes CUDA, then CPU; a name torch does not know or a device that is absent is a ConfigError."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device '{name}' is unknown; use auto, cpu or cuda[:N]") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device '{name}' asked for, but torch sees no CUDA device; use --device cpu")
+    return device
+
+
+def resolve_dtype(name: str) -> torch.dtype:
+    """`float32` or `bfloat16`; ConfigError otherwise."""
+    import torch
+
+    if name not in DTYPES:
+        raise ConfigError(f"dtype '{name}' is unknown; use one of {', '.join(DTYPES)}")
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; flush and rename it when the block ends well, remove it otherwise.
+
+    Readers see the old file or the new one, never half of one, and a full disk leaves the old one in place.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise AsrError(f"{path}: cannot write ({error.strerror or error}); free space or choose another folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write UTF-8 text so that a crash leaves either the old file or the new one."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def git_commit() -> str | None:
+    """The commit of the toolkit's own checkout (with `+changes` when dirty), or None when installed otherwise."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def environment() -> dict[str, Any]:
+    """Versions and settings that decide whether a run can be repeated bit for bit."""
+    import numpy
+    import torch
+
+    from asr import __version__
+
+    return {
+        "asr": __version__,
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "cores": os.cpu_count(),
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return result.stdout.strip()

@@ -1,0 +1,1 @@
+"""Scoring: word and character error rates, their uncertainty, reports."""

@@ -1,0 +1,1 @@
+"""Transcription: from any audio to timed text."""

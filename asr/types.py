@@ -1,0 +1,119 @@
+"""The values that travel between layers: frozen, named, free of behaviour.
+
+Shapes: B batch, T feature frames, F features, U tokens, S encoder frames (S <= T), D model dim, V vocabulary.
+Every padded tensor has an int64 length tensor beside it, counted in that tensor's own frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One row of a manifest: a stretch of speech and what was said."""
+
+    id: str
+    audio: Path  # absolute once read; relative to the manifest on disk
+    duration: float  # seconds
+    text: str = ""
+    start: float = 0.0  # seconds into the audio file
+    speaker: str | None = None
+    lang: str | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance ready for a batch."""
+
+    id: str
+    features: Tensor  # (T, F) float32
+    tokens: Tensor  # (U,) int64, without SOS and EOS
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples padded to the longest; what lies beyond a length is arbitrary and must not matter."""
+
+    ids: tuple[str, ...]
+    features: Tensor  # (B, T, F) float32
+    feature_lens: Tensor  # (B,) int64
+    tokens: Tensor  # (B, U) int64, without SOS and EOS
+    token_lens: Tensor  # (B,) int64
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device; the copy may overlap with computation if the memory is pinned."""
+        return replace(
+            self,
+            features=self.features.to(device, non_blocking=True),
+            feature_lens=self.feature_lens.to(device, non_blocking=True),
+            tokens=self.tokens.to(device, non_blocking=True),
+            token_lens=self.token_lens.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What an encoder makes of a batch."""
+
+    frames: Tensor  # (B, S, D)
+    lens: Tensor  # (B,) int64
+    intermediate: tuple[Tensor, ...] = ()  # (B, S, V) log-probabilities of each intermediate CTC layer
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """Everything a loss may need; a part the model lacks is None."""
+
+    encoder: EncoderOutput
+    ctc_log_probs: Tensor | None = None  # (B, S, V)
+    decoder_log_probs: Tensor | None = None  # (B, U + 1, V); position u predicts token u, the last predicts EOS
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A result of a search. Searches keep their running state in types of their own."""
+
+    tokens: tuple[int, ...]
+    score: float  # natural log, total after weights
+    parts: dict[str, float] = field(default_factory=dict)  # "ctc", "attention", "lm", "length"; they sum to the score
+    start_frames: tuple[int, ...] = ()  # encoder frame where each token starts; empty if the search cannot tell
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word with its place in the audio."""
+
+    start: float  # seconds
+    end: float  # seconds
+    text: str
+    confidence: float | None = None  # 0..1; None where the search gives none
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of audio with its text."""
+
+    start: float  # seconds
+    end: float  # seconds
+    text: str
+    words: tuple[Word, ...] = ()
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The segments of one recording in time order."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        """The segments' texts joined by spaces."""
+        return " ".join(segment.text for segment in self.segments if segment.text)
