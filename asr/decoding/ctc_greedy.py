@@ -1,0 +1,45 @@
+"""Greedy CTC search: the best token of every frame, repeats merged, blanks dropped."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from asr.decoding.base import SEARCHES, SearchModel, require_ctc
+from asr.lengths import padding_mask
+from asr.registry import NamedConfig
+from asr.text.vocabulary import BLANK
+from asr.types import EncoderOutput, Hypothesis
+
+
+class CtcGreedyConfig(NamedConfig):
+    """Greedy CTC search has no settings."""
+
+    name: Literal["ctc_greedy"] = "ctc_greedy"
+
+
+@SEARCHES.register(CtcGreedyConfig)
+class CtcGreedy:
+    """Collapses the single best path; the score is the log-probability of that path, not of the text."""
+
+    def __init__(self, config: CtcGreedyConfig, model: SearchModel) -> None:
+        require_ctc(config.name, model)
+        self.model = model
+
+    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
+        """One hypothesis per utterance, with the frame where each token starts."""
+        best, path = self.model.ctc_log_probs(encoded).max(-1)
+        padding = padding_mask(encoded.lens, path.shape[1])
+        starts = (path != BLANK) & ~padding
+        starts[:, 1:] &= path[:, 1:] != path[:, :-1]
+        # Summed in float64, so that the length of the padding cannot show in the last digits.
+        scores = best.masked_fill(padding, 0.0).sum(-1, dtype=torch.float64).tolist()
+        rows, frames = starts.nonzero(as_tuple=True)
+        tokens = path[rows, frames].tolist()
+        ends = starts.sum(-1).cumsum(0).tolist()
+        frame_list = frames.tolist()
+        return [
+            [Hypothesis(tuple(tokens[begin:end]), score, {"ctc": score}, tuple(frame_list[begin:end]))]
+            for begin, end, score in zip([0, *ends], ends, scores, strict=False)
+        ]
