@@ -1,0 +1,85 @@
+"""From a manifest's utterance to an example: audio, augmentation, features, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from asr.audio.augment import WaveformAugment
+from asr.audio.io import load_audio
+from asr.errors import AudioError
+from asr.features.frontend import Frontend
+from asr.features.spec_augment import SpecAugment
+from asr.runtime import derive_rng
+from asr.text.normalize import normalize
+from asr.text.tokenizer import Tokenizer
+from asr.types import Example, Utterance
+
+
+class SpeechDataset:
+    """Loads any utterance for any epoch; what comes out depends on (seed, epoch, utterance id) and nothing else.
+
+    Every kind of augmentation draws from a generator of its own, so that changing one leaves the others as they were.
+    The front-end stays on the CPU, since worker processes use it. For evaluation, leave both augmentations out.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        frontend: Frontend,
+        tokenizer: Tokenizer,
+        normalizer: str,
+        *,
+        augment: WaveformAugment | None = None,
+        spec_augment: SpecAugment | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.utterances = utterances
+        self.frontend = frontend
+        self.tokenizer = tokenizer
+        self.normalizer = normalizer
+        self.augment = augment
+        self.spec_augment = spec_augment
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def load(self, index: int, epoch: int) -> Example:
+        """One utterance with features (T, F), T >= 1, and tokens (U,).
+
+        AudioError, naming the utterance, if its audio cannot be read or is too short for one feature frame.
+        """
+        return self.load_views(index, epoch, 1)[0]
+
+    def load_views(self, index: int, epoch: int, num_views: int) -> list[Example]:
+        """The same waveform under SpecAugment draws of its own for each view, as consistency regularisation needs."""
+        utterance = self.utterances[index]
+        features = self._features(utterance, epoch)
+        tokens = torch.tensor(self.tokenizer.encode(normalize(utterance.text, self.normalizer)), dtype=torch.int64)
+        return [
+            Example(utterance.id, self._masked(features, utterance, epoch, view), tokens) for view in range(num_views)
+        ]
+
+    def _features(self, utterance: Utterance, epoch: int) -> Tensor:
+        sample_rate = self.frontend.sample_rate
+        try:
+            waveform = load_audio(utterance.audio, sample_rate, start=utterance.start, duration=utterance.duration)
+            if self.augment is not None:
+                waveform = self.augment(waveform, derive_rng(self.seed, epoch, utterance.id, "waveform"))
+            features = self.frontend.extract(waveform, sample_rate)
+        except AudioError as error:
+            raise AudioError(f"utterance '{utterance.id}': {error}") from error
+        if not len(features):
+            raise AudioError(
+                f"utterance '{utterance.id}': {len(waveform) / sample_rate:.3f} s are too short for one feature frame; "
+                f"remove it from the manifest ({utterance.audio})"
+            )
+        return features
+
+    def _masked(self, features: Tensor, utterance: Utterance, epoch: int, view: int) -> Tensor:
+        if self.spec_augment is None:
+            return features
+        return self.spec_augment(features, derive_rng(self.seed, epoch, utterance.id, "spec_augment", view))

@@ -1,0 +1,125 @@
+"""Batches from worker processes: the same ones, in the same order, whatever the number of workers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from asr.data.collate import collate
+from asr.data.dataset import SpeechDataset
+from asr.data.sampler import BucketSampler
+from asr.errors import AsrError
+from asr.types import Batch
+
+
+class Loader:
+    """Loads, augments and pads the sampler's batches ahead of the consumer.
+
+    Workers start with the first epoch and live as long as the loader. `num_workers=0` loads in this process. An
+    `AsrError` in a worker is raised here as it was, where its batch would have come. The global random state is left
+    alone. With `num_views` above 1 a batch holds that many views of its utterances: all rows of the first view, then
+    all of the second. `start_method` is torch's default unless given ("fork", "spawn").
+    """
+
+    def __init__(
+        self,
+        dataset: SpeechDataset,
+        sampler: BucketSampler,
+        num_workers: int = 0,
+        *,
+        num_views: int = 1,
+        pin_memory: bool = False,
+        start_method: str | None = None,
+    ) -> None:
+        self.waited_seconds = 0.0  # how long the consumer has waited for batches since the epoch began
+        self._sampler = sampler
+        self._plan: list[_Order] = []  # what the workers are to load; torch reads it anew for every epoch
+        self._batches: DataLoader[_Delivery] = DataLoader(
+            _BatchDataset(dataset, num_views),
+            batch_size=None,
+            sampler=self._plan,
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory,
+            worker_init_fn=_ignore_interrupt,
+            multiprocessing_context=start_method if num_workers else None,
+            persistent_workers=num_workers > 0,
+            generator=torch.Generator(),  # else torch draws worker seeds from the global generator
+        )
+
+    def num_batches(self, epoch: int) -> int:
+        """How many batches an epoch has."""
+        return len(self._sampler.batches(epoch))
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The epoch's batches from number `start_batch` on. One epoch at a time; a new one ends the one before."""
+        self.waited_seconds = 0.0
+        self._plan[:] = [_Order(epoch, indices) for indices in self._sampler.batches(epoch)[start_batch:]]
+        deliveries = iter(self._batches)
+        for _ in range(len(self._plan)):
+            asked = time.perf_counter()
+            delivery = next(deliveries)
+            self.waited_seconds += time.perf_counter() - asked
+            if delivery.error is not None:
+                raise delivery.error
+            assert delivery.batch is not None
+            yield delivery.batch
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a worker is asked for."""
+
+    epoch: int
+    indices: Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """What a worker sends: a batch or the error of its input, since torch would bury an exception in a traceback."""
+
+    batch: Batch | None = None
+    error: AsrError | None = None
+
+    def pin_memory(self) -> _Delivery:
+        """Called by torch, in a thread of its own."""
+        if self.batch is None:
+            return self
+        pinned = Batch(
+            ids=self.batch.ids,
+            features=self.batch.features.pin_memory(),
+            feature_lens=self.batch.feature_lens.pin_memory(),
+            tokens=self.batch.tokens.pin_memory(),
+            token_lens=self.batch.token_lens.pin_memory(),
+        )
+        return _Delivery(pinned)
+
+
+class _BatchDataset(Dataset[_Delivery]):
+    """A torch dataset whose items are whole batches."""
+
+    def __init__(self, dataset: SpeechDataset, num_views: int) -> None:
+        self.dataset = dataset
+        self.num_views = num_views
+
+    def __getitem__(self, order: _Order) -> _Delivery:
+        try:
+            rows = [self.dataset.load_views(index, order.epoch, self.num_views) for index in order.indices]
+            return _Delivery(collate([row[view] for view in range(self.num_views) for row in rows]))
+        except AsrError as error:
+            return _Delivery(error=error)
+
+
+def _as_it_is(delivery: Any) -> Any:
+    return delivery
+
+
+def _ignore_interrupt(_worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; only the parent is to act on it, and it then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
