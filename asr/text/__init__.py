@@ -1,0 +1,1 @@
+"""Text: normalisation by name, and tokenizers between texts and token ids."""

@@ -1,0 +1,91 @@
+"""Text normalisation by name: the same for training text and for scoring, and on record with both.
+
+Every normaliser is idempotent: normalising twice changes nothing.
+
+`none`     Strips the text and makes every run of white space one space.
+`basic`    For any language. 1. Unicode NFKC, lower case; 2. backquote, acute accent and curly apostrophes become `'`;
+           3. letters, marks and digits stay, invisible format characters vanish, and everything else becomes a
+           space, save single apostrophes inside a word; 4. as `none`.
+           "Well-known -- 3.5 DON`T!" becomes "well known 3 5 don't".
+`english`  For spoken English. 1. A comma between digits vanishes, a point between digits is read "point", `%`
+           "percent", `&` "and"; 2. as `basic`; 3. word by word: the hesitations uh, um, ah, eh, hm, mm (last letter
+           repeated, too) and er vanish; mr, mrs, dr and prof are spelled out; cannot, can't, won't, shan't and let's
+           are written out, and so are the endings n't, 're, 've, 'll and 'm ("we'll" becomes "we will"). Endings
+           with two readings ('s, 'd) stay, as do numbers in digits and British or American spellings.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from asr.errors import TextError
+from asr.registry import did_you_mean
+
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", "'"))
+_HESITATION = re.compile("uh+|um+|ah+|eh+|hm+|mm+|er")
+_WHOLE_WORDS = {
+    "mr": "mister",
+    "mrs": "missus",
+    "dr": "doctor",
+    "prof": "professor",
+    "cannot": "can not",
+    "can't": "can not",
+    "won't": "will not",
+    "shan't": "shall not",
+    "let's": "let us",
+    "ain't": "ain't",  # has no full form
+}
+_ENDINGS = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am"}
+
+
+class _WordCharacters(dict[int, str]):
+    """Translation table that is filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        category = unicodedata.category(character)
+        kept = character if category[0] in "LMN" or character == "'" else "" if category == "Cf" else " "
+        return self.setdefault(code, kept)
+
+
+_WORD_CHARACTERS = _WordCharacters()
+
+
+def normalize(text: str, name: str) -> str:
+    """The text under the normaliser of that name; TextError names the nearest known one otherwise."""
+    if name not in NORMALIZERS:
+        raise TextError(f"unknown normaliser '{name}'{did_you_mean(name, NORMALIZERS)}")
+    return NORMALIZERS[name](text)
+
+
+def _none(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _basic(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower()  # NFKC makes a bare accent of U+00B4
+    text = text.translate(_APOSTROPHES).translate(_WORD_CHARACTERS)
+    text = unicodedata.normalize("NFKC", re.sub("'{2,}", " ", text))
+    return " ".join(word for token in text.split() if (word := token.strip("'")))
+
+
+def _english(text: str) -> str:
+    text = re.sub(r"(?<=\d),(?=\d)", "", text)
+    text = re.sub(r"(?<=\d)\.(?=\d)", " point ", text).replace("%", " percent ").replace("&", " and ")
+    return " ".join(filter(None, map(_spell_out, _basic(text).split())))
+
+
+def _spell_out(word: str) -> str:
+    if _HESITATION.fullmatch(word):
+        return ""
+    if word in _WHOLE_WORDS:
+        return _WHOLE_WORDS[word]
+    for ending, full in _ENDINGS.items():
+        if word.endswith(ending) and len(word) > len(ending):
+            return f"{_spell_out(word.removesuffix(ending))} {full}".strip()
+    return word
+
+
+NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _none, "basic": _basic, "english": _english}

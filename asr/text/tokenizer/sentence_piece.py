@@ -1,0 +1,118 @@
+"""What the four tokenizers share: a sentencepiece model (Kudo & Richardson 2018, https://arxiv.org/abs/1808.06226).
+
+Texts are normalised before they get here, so sentencepiece's own normalisation is off and every character counts.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import Field
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+from asr.errors import BundleError, TextError
+from asr.registry import NamedConfig
+from asr.runtime import atomic_path, write_text_atomic
+from asr.text.tokenizer.base import Tokenizer, split_words
+from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
+
+MODEL_FILE = "tokenizer.model"
+PIECES_FILE = "tokens.txt"
+
+# One thread: sums of floats, and with them the pieces, would depend on the number of threads.
+TRAINER_OPTIONS: dict[str, Any] = {
+    "pad_id": BLANK,
+    "unk_id": UNK,
+    "bos_id": SOS,
+    "eos_id": EOS,
+    "pad_piece": SPECIAL_PIECES[BLANK],
+    "unk_piece": SPECIAL_PIECES[UNK],
+    "bos_piece": SPECIAL_PIECES[SOS],
+    "eos_piece": SPECIAL_PIECES[EOS],
+    "normalization_rule_name": "identity",
+    "character_coverage": 1.0,
+    "hard_vocab_limit": False,  # too large a size then tells how many pieces there are instead of failing
+    "max_sentence_length": 1 << 30,  # bytes; longer texts would be left out silently
+    "num_threads": 1,
+    "minloglevel": 3,
+}
+
+
+class SubwordConfig(NamedConfig):
+    """A tokenizer whose number of pieces is chosen."""
+
+    vocab_size: int = Field(default=500, gt=len(SPECIAL_PIECES))  # the four special pieces included
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A tokenizer whose registered name is sentencepiece's `model_type`."""
+
+    trainer_options: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, model: bytes) -> None:
+        """RuntimeError if the bytes are no sentencepiece model, TextError if it is not one of ours."""
+        self._model = model
+        self._processor = SentencePieceProcessor(model_proto=model)
+        sp = self._processor
+        if (sp.pad_id(), sp.unk_id(), sp.bos_id(), sp.eos_id()) != (BLANK, UNK, SOS, EOS):
+            raise TextError("a sentencepiece model with other special ids")
+        size = sp.get_piece_size()
+        super().__init__(Vocabulary(tuple(sp.id_to_piece(token) for token in range(size))))
+
+    @classmethod
+    def train(cls, config: NamedConfig, texts: Iterable[str]) -> Self:
+        lines = sorted(filter(None, (" ".join(split_words(text)) for text in texts)))
+        if not lines:
+            raise TextError(f"{config.name} tokenizer: there is no text to train on; all texts are empty")
+        options = {**TRAINER_OPTIONS, **cls.trainer_options, "model_type": config.name}
+        if isinstance(config, SubwordConfig):
+            smallest = len(SPECIAL_PIECES) + len({" "}.union(*lines))
+            if config.vocab_size < smallest:
+                raise TextError(
+                    f"{config.name} tokenizer: vocab_size {config.vocab_size} is too small for the characters of these "
+                    f"texts; the smallest possible is {smallest}"
+                )
+            options["vocab_size"] = config.vocab_size
+        model = io.BytesIO()
+        try:
+            SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, **options)
+        except RuntimeError as error:
+            raise TextError(f"{config.name} tokenizer: sentencepiece cannot use these texts: {error}") from error
+        tokenizer = cls(model.getvalue())
+        if isinstance(config, SubwordConfig) and tokenizer.vocab_size < config.vocab_size:
+            raise TextError(
+                f"{config.name} tokenizer: vocab_size {config.vocab_size} is too large for these texts; "
+                f"the largest possible is {tokenizer.vocab_size}"
+            )
+        return tokenizer
+
+    @classmethod
+    def load(cls, folder: Path, config: NamedConfig) -> Self:
+        path = folder / MODEL_FILE
+        try:
+            tokenizer = cls(path.read_bytes())
+        except OSError as error:
+            raise BundleError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
+        except (RuntimeError, TextError) as error:
+            raise BundleError(f"{path}: not a tokenizer of this toolkit, or damaged; copy the model again") from error
+        if isinstance(config, SubwordConfig) and tokenizer.vocab_size != config.vocab_size:
+            raise BundleError(f"{path}: holds {tokenizer.vocab_size} tokens, the config says {config.vocab_size}")
+        pieces = folder / PIECES_FILE
+        if pieces.is_file() and pieces.read_bytes() != tokenizer._pieces_text().encode():
+            raise BundleError(f"{path}: does not hold the tokens of {PIECES_FILE} beside it; copy the model again")
+        return tokenizer
+
+    def save(self, folder: Path) -> None:
+        with atomic_path(folder / MODEL_FILE) as temporary:
+            temporary.write_bytes(self._model)
+        write_text_atomic(folder / PIECES_FILE, self._pieces_text())
+
+    def encode(self, text: str) -> list[int]:
+        tokens: list[int] = self._processor.encode(" ".join(split_words(text)))
+        return tokens
+
+    def _pieces_text(self) -> str:
+        return "".join(f"{piece} {token}\n" for token, piece in enumerate(self.vocabulary.pieces))

@@ -1,0 +1,148 @@
+"""What every registered tokenizer promises, checked on its tiny() config."""
+
+import functools
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.errors import BundleError, TextError
+from asr.text.tokenizer import TOKENIZERS, Tokenizer, load_tokenizer, train_tokenizer
+from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
+
+TEXTS = ["ONE TWO THREE", "TWO  ONE\tO'CLOCK", "", "RUBOUT P I T T S", "FIFTY FIVE ÜBER", "日本 語"]
+TEXTS += ["FIFTEEN TWENTY", "TWENTY FIFTEEN", "SIXTEEN SEVENTEEN", "SIXTY SEVENTY", "THIRTY THIRTEEN", "RUBBER THREES"]
+WORDS = sorted({word for text in TEXTS for word in text.split()})
+
+every_tokenizer = pytest.mark.parametrize("name", TOKENIZERS.names())
+
+
+@functools.cache
+def tiny(name: str) -> Tokenizer:
+    return train_tokenizer(TOKENIZERS.config(name).tiny(), TEXTS)
+
+
+def test_the_promised_tokenizers_are_registered():
+    assert {"bpe", "char", "unigram", "word"} <= set(TOKENIZERS.names())
+
+
+@every_tokenizer
+def test_the_special_pieces_come_first_and_are_counted(name):
+    tokenizer = tiny(name)
+    assert tokenizer.vocabulary.pieces[:4] == SPECIAL_PIECES
+    assert tokenizer.vocab_size == len(tokenizer.vocabulary) > 4
+
+
+@every_tokenizer
+@given(words=st.lists(st.sampled_from(WORDS), max_size=8))
+def test_a_text_of_known_words_comes_back_and_uses_no_special_token(name, words):
+    text = " ".join(words)
+    tokens = tiny(name).encode(text)
+    assert tiny(name).decode(tokens) == text
+    assert not {BLANK, UNK, SOS, EOS} & set(tokens)
+
+
+@every_tokenizer
+@given(text=st.text())
+def test_any_text_becomes_ids_of_the_vocabulary(name, text):
+    tokenizer = tiny(name)
+    tokens = tokenizer.encode(text)
+    assert all(token == UNK or len(SPECIAL_PIECES) <= token < tokenizer.vocab_size for token in tokens)
+    if UNK not in tokens:
+        assert tokenizer.decode(tokens).split() == text.replace("\u2581", " ").split()
+    assert tokenizer.encode(" \u3000 ".join(["", *text.split(), ""])) == tokens
+
+
+@every_tokenizer
+@given(data=st.data())
+def test_words_lie_in_order_and_spell_the_decoded_text(name, data):
+    tokenizer = tiny(name)
+    tokens = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=12))
+    words = tokenizer.words(tokens)
+    assert [word.text for word in words] == tokenizer.decode(tokens).split()
+    assert all(tokenizer.decode(tokens[word.start : word.stop]) == word.text for word in words)
+    edges = [edge for word in words for edge in (word.start, word.stop)]
+    assert edges == sorted(edges)
+    assert all(word.start < word.stop <= len(tokens) for word in words)
+
+
+@every_tokenizer
+@given(data=st.data())
+def test_special_tokens_write_nothing(name, data):
+    tokenizer = tiny(name)
+    tokens = tokenizer.encode("TWO ONE")
+    position = data.draw(st.integers(0, len(tokens)))
+    special = data.draw(st.sampled_from([BLANK, UNK, SOS, EOS]))
+    assert tokenizer.decode([*tokens[:position], special, *tokens[position:]]) == "TWO ONE"
+
+
+@every_tokenizer
+def test_empty_text_is_no_tokens(name):
+    assert tiny(name).encode("") == tiny(name).encode(" \t") == []
+    assert tiny(name).decode([]) == ""
+    assert tiny(name).words([BLANK, EOS]) == []
+
+
+@every_tokenizer
+def test_unknown_characters_are_named_once_and_become_unk(name):
+    assert tiny(name).unknown_characters("ONE ŁÓŁ TWO") == ("Ł", "Ó")
+    assert UNK in tiny(name).encode("ONE ŁÓŁ TWO")
+    assert tiny(name).decode(tiny(name).encode("ONE ŁÓŁ TWO")) == "ONE TWO"
+    assert tiny(name).unknown_characters("TWO \n ONE") == ()
+
+
+@every_tokenizer
+def test_the_same_texts_in_any_order_give_the_same_files(name, tmp_path):
+    config = TOKENIZERS.config(name).tiny()
+    for folder, texts in (("a", TEXTS), ("b", iter(TEXTS[::-1]))):
+        train_tokenizer(config, texts).save(tmp_path / folder)
+    for file in ("tokenizer.model", "tokens.txt"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@every_tokenizer
+def test_a_saved_tokenizer_loads_as_the_same_one(name, tmp_path):
+    tiny(name).save(tmp_path)
+    loaded = load_tokenizer(tmp_path, TOKENIZERS.config(name).tiny())
+    assert loaded.vocabulary == tiny(name).vocabulary
+    assert loaded.encode("FIVE TWO 日本 X") == tiny(name).encode("FIVE TWO 日本 X")
+    lines = (tmp_path / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == [f"{piece} {token}" for token, piece in enumerate(loaded.vocabulary.pieces)]
+
+
+@every_tokenizer
+def test_a_missing_pickled_truncated_or_foreign_model_is_a_bundle_error_naming_the_file(name, tmp_path):
+    config = TOKENIZERS.config(name).tiny()
+    path = tmp_path / "tokenizer.model"
+    with pytest.raises(BundleError, match=r"tokenizer\.model: cannot read"):
+        load_tokenizer(tmp_path, config)
+    tiny(name).save(tmp_path)
+    model = path.read_bytes()
+    pickled = pickle.dumps({"weights": [1.0] * 100})
+    damaged = [b"", b"\0" * 1000, pickled, pickle.dumps({}, protocol=0)]
+    damaged += [model[: len(model) * tenths // 10] for tenths in range(10)]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(BundleError, match=r"tokenizer\.model: "):
+            load_tokenizer(tmp_path, config)
+
+
+@every_tokenizer
+def test_a_model_that_is_not_the_one_of_tokens_txt_is_refused(name, tmp_path):
+    tiny(name).save(tmp_path)
+    (tmp_path / "tokens.txt").write_text("<blank> 0\n")
+    with pytest.raises(BundleError, match=r"tokens\.txt"):
+        load_tokenizer(tmp_path, TOKENIZERS.config(name).tiny())
+
+
+@every_tokenizer
+def test_no_text_to_train_on_is_a_text_error(name):
+    with pytest.raises(TextError, match="no text"):
+        train_tokenizer(TOKENIZERS.config(name).tiny(), ["", "  "])
+
+
+@every_tokenizer
+def test_a_very_long_text_is_not_left_out_of_training(name):
+    tokenizer = train_tokenizer(TOKENIZERS.config(name).tiny(), [*TEXTS, "ONE TWO " * 5000 + "Q"])
+    assert tokenizer.unknown_characters("Q") == ()
