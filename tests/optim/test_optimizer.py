@@ -1,0 +1,68 @@
+"""Which parameters AdamW decays, and that its steps are torch's."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from asr.optim.optimizer import OptimizerConfig, build_optimizer
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 4)
+        self.norm = nn.LayerNorm(4)
+        self.embedding = nn.Embedding(5, 4)
+        self.output = nn.Linear(4, 5)
+        self.output.weight = self.embedding.weight  # tied: an embedding wherever it is used
+        self.position_bias = nn.Parameter(torch.zeros(2, 4))
+        self.lstm = nn.LSTM(4, 4)
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+
+
+def test_only_weight_matrices_are_decayed() -> None:
+    model = Model()
+    decayed, kept = build_optimizer(OptimizerConfig(weight_decay=0.1), model).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert {names[id(parameter)] for parameter in decayed["params"]} == {
+        "linear.weight",
+        "lstm.weight_ih_l0",
+        "lstm.weight_hh_l0",
+    }
+    assert {names[id(parameter)] for parameter in kept["params"]} == {
+        "linear.bias",
+        "norm.weight",
+        "norm.bias",
+        "embedding.weight",
+        "output.bias",
+        "position_bias",
+        "lstm.bias_ih_l0",
+        "lstm.bias_hh_l0",
+    }
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
+
+
+def test_steps_equal_those_of_torchs_plain_adamw() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 4).double()
+    reference = copy.deepcopy(model)
+    config = OptimizerConfig(lr=0.01, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.1)
+    ours = build_optimizer(config, model)
+    theirs = torch.optim.AdamW(
+        [{"params": [reference.weight]}, {"params": [reference.bias], "weight_decay": 0.0}],
+        lr=0.01,
+        betas=(0.8, 0.9),
+        eps=1e-6,
+        weight_decay=0.1,
+        foreach=False,
+    )
+    for inputs in torch.randn(5, 6, 3, dtype=torch.float64):
+        for network, optimizer in ((model, ours), (reference, theirs)):
+            optimizer.zero_grad()
+            network(inputs).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(model.weight, reference.weight, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(model.bias, reference.bias, rtol=1e-12, atol=1e-12)
