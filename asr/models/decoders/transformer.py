@@ -1,0 +1,133 @@
+"""The Transformer decoder (Vaswani et al. 2017), pre-norm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from asr.models.decoders.base import DECODERS, FORBIDDEN, Decoder, token_embedding, with_sos
+from asr.nn.attention import CrossAttention, SelfAttention, attend
+from asr.nn.dropout import Dropout
+from asr.nn.feed_forward import FeedForward
+from asr.nn.positions import sinusoids
+from asr.nn.token_output import TokenOutput
+from asr.registry import NamedConfig
+from asr.types import EncoderOutput
+
+KeyValue = tuple[Tensor, Tensor]  # each (N, H, length, E)
+
+
+class TransformerDecoderConfig(NamedConfig):
+    """Sizes of a Transformer decoder."""
+
+    name: Literal["transformer"] = "transformer"
+    dim: PositiveInt = 144
+    num_layers: PositiveInt = 3
+    num_heads: PositiveInt = 4
+    ff_dim: PositiveInt = 576
+    dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> TransformerDecoderConfig:
+        if self.dim % 2 or self.dim % self.num_heads:
+            raise ValueError(f"dim {self.dim} must be even and a multiple of num_heads {self.num_heads}")
+        return self
+
+    @classmethod
+    def tiny(cls) -> TransformerDecoderConfig:
+        return cls(dim=16, num_layers=2, num_heads=2, ff_dim=24)
+
+
+@dataclass(frozen=True)
+class TransformerState:
+    """Keys and values of each layer: of the tokens so far, and of the encoder's frames."""
+
+    position: int  # tokens so far
+    tokens: tuple[KeyValue, ...]
+    frames: tuple[KeyValue, ...]
+    frame_lens: Tensor  # (N,)
+
+
+class TransformerDecoderLayer(nn.Module):
+    """Causal self-attention, attention to the encoder, feed-forward: (B, U, D) -> (B, U, D)."""
+
+    def __init__(self, config: TransformerDecoderConfig, encoder_dim: int) -> None:
+        super().__init__()
+        dim, heads, dropout = config.dim, config.num_heads, config.dropout
+        self.attention = SelfAttention(dim, heads, dropout, config.attention_dropout)
+        self.cross_attention = CrossAttention(dim, encoder_dim, heads, dropout, config.attention_dropout)
+        self.feed_forward = FeedForward(dim, config.ff_dim, dropout)
+
+    def forward(self, x: Tensor, causal: Tensor, frames: KeyValue, frame_lens: Tensor) -> Tensor:
+        x = x + self.attention(x, causal)
+        return self._after_self_attention(x, frames, frame_lens)
+
+    def step(self, x: Tensor, past: KeyValue, frames: KeyValue, frame_lens: Tensor) -> tuple[Tensor, KeyValue]:
+        """One token (N, 1, D) after the past ones; also the keys and values with this token's added."""
+        query, key, value = self.attention.project(x)
+        key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        context = attend(query, key, value, None, self.attention.attention_dropout)
+        return self._after_self_attention(x + self.attention.finish(context), frames, frame_lens), (key, value)
+
+    def _after_self_attention(self, x: Tensor, frames: KeyValue, frame_lens: Tensor) -> Tensor:
+        x = x + self.cross_attention(x, *frames, frame_lens)
+        return x + self.feed_forward(x)
+
+
+@DECODERS.register(TransformerDecoderConfig)
+class TransformerDecoder(Decoder[TransformerState]):
+    """Absolute sinusoidal positions, then layers that see earlier tokens and all frames."""
+
+    def __init__(self, config: TransformerDecoderConfig, encoder_dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.embedding = token_embedding(vocab_size, config.dim)
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(TransformerDecoderLayer(config, encoder_dim) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.dim)
+        self.output = TokenOutput(config.dim, vocab_size, FORBIDDEN)
+
+    def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
+        x = self._embed(with_sos(tokens, token_lens), position=0)
+        length = x.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+        for layer in self.layers:
+            x = layer(x, causal, layer.cross_attention.memory(encoded.frames), encoded.lens)
+        return self._predict(x)
+
+    def init_state(self, encoded: EncoderOutput) -> TransformerState:
+        frames = tuple(layer.cross_attention.memory(encoded.frames) for layer in self.layers)
+        nothing = tuple((key[:, :, :0], value[:, :, :0]) for key, value in frames)
+        return TransformerState(0, nothing, frames, encoded.lens)
+
+    def step(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+        x = self._embed(tokens[:, None], state.position)
+        seen = []
+        for layer, past, frames in zip(self.layers, state.tokens, state.frames, strict=True):
+            x, key_value = layer.step(x, past, frames, state.frame_lens)
+            seen.append(key_value)
+        return self._predict(x)[:, 0], replace(state, position=state.position + 1, tokens=tuple(seen))
+
+    def reorder(self, state: TransformerState, index: Tensor) -> TransformerState:
+        return replace(
+            state,
+            tokens=tuple((key[index], value[index]) for key, value in state.tokens),
+            frames=tuple((key[index], value[index]) for key, value in state.frames),
+            frame_lens=state.frame_lens[index],
+        )
+
+    def _embed(self, tokens: Tensor, position: int) -> Tensor:
+        x = self.embedding(tokens)
+        dim = x.shape[-1]
+        exact = torch.promote_types(x.dtype, torch.float32)
+        positions = torch.arange(position, position + tokens.shape[1], device=x.device, dtype=exact)
+        return self.dropout(x * math.sqrt(dim) + sinusoids(positions, dim).to(x.dtype))
+
+    def _predict(self, x: Tensor) -> Tensor:
+        log_probs: Tensor = self.output(self.norm(x))
+        return log_probs

@@ -1,0 +1,152 @@
+"""Multi-head attention: over a sequence itself (plain, rotary or relative positions) and over an encoder's frames.
+
+B batch, S frames or tokens, D model dim, H heads, E = D / H, K keys.
+Masks say where attention may look (True = allowed) and broadcast to (B, H, S, K).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr.lengths import padding_mask
+from asr.nn.dropout import Dropout
+from asr.nn.positions import RelativePositions, RotaryPositions, rotate
+
+PositionKind = Literal["rotary", "relative"]
+
+
+def attention_mask(lens: Tensor, max_len: int) -> Tensor:
+    """Allowed keys (B, 1, 1, max_len). A row without frames may look at its first one: a softmax over nothing is NaN."""
+    return ~padding_mask(lens.clamp(min=1), max_len)[:, None, None, :]
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
+    """Scaled dot-product attention (B, H, S, E); a floating mask is added to the scores, a bool one allows keys."""
+    if query.device.type != "cpu":
+        p = dropout.p if dropout.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
+    if not dropout.training or dropout.p == 0.0:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return dropout(scores.softmax(dim=-1)) @ value
+
+
+class SelfAttention(nn.Module):
+    """Pre-norm residual branch (B, S, D) -> (B, S, D) of attention among frames, blind to their positions."""
+
+    def __init__(self, dim: int, num_heads: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        assert dim % num_heads == 0, "dim must be a multiple of num_heads"
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(dim)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = Dropout(dropout)
+        self.attention_dropout = Dropout(attention_dropout)
+        nn.init.xavier_uniform_(self.query_key_value.weight, gain=1 / math.sqrt(2))
+
+    def forward(self, x_BSD: Tensor, mask: Tensor | None, table: Tensor | None = None) -> Tensor:
+        """`mask` None allows everything; `table` comes from the positions module of the same kind."""
+        query, key, value = self.project(x_BSD)
+        return self.finish(self._attend(query, key, value, mask, table))
+
+    def project(self, x_BSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, S, E)."""
+        projected = self.query_key_value(self.norm(x_BSD)).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, key, value
+
+    def finish(self, context_BHSE: Tensor) -> Tensor:
+        """Join the heads and project: (B, S, D)."""
+        return self.dropout(self.out(context_BHSE.transpose(1, 2).flatten(2)))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
+        assert table is None, "plain attention has no positions"
+        return attend(query, key, value, mask, self.attention_dropout)
+
+
+class RotaryAttention(SelfAttention):
+    """Self-attention that turns queries and keys by their position (Su et al. 2021)."""
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
+        assert table is not None, "rotary attention needs a table"
+        return attend(rotate(query, table), rotate(key, table), value, mask, self.attention_dropout)
+
+
+class RelativeAttention(SelfAttention):
+    """Self-attention with scores from content and from distance, as in Transformer-XL (Dai et al. 2019)."""
+
+    def __init__(self, dim: int, num_heads: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__(dim, num_heads, dropout, attention_dropout)
+        self.position = nn.Linear(dim, dim, bias=False)
+        self.content_bias = nn.Parameter(torch.zeros(num_heads, 1, dim // num_heads))
+        self.position_bias = nn.Parameter(torch.zeros(num_heads, 1, dim // num_heads))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
+        assert table is not None, "relative attention needs a table"
+        distances = self.position(table.to(self.position.weight.dtype)).unflatten(-1, (self.num_heads, -1))
+        scores = (query + self.position_bias.to(query.dtype)) @ distances.permute(1, 2, 0)
+        bias = shift_distances(scores) / math.sqrt(query.shape[-1])
+        if mask is not None:
+            bias = bias.masked_fill(~mask, -math.inf)
+        return attend(query + self.content_bias.to(query.dtype), key, value, bias, self.attention_dropout)
+
+
+def shift_distances(scores: Tensor) -> Tensor:
+    """Scores by distance (B, H, S, 2 S - 1), from S - 1 down to 1 - S, become scores by key (B, H, S, S).
+
+    Row i wants distances i .. i - S + 1, which start at column S - 1 - i: one padded column makes a reshape do it.
+    """
+    B, H, S, num_distances = scores.shape
+    padded = F.pad(scores, (1, 0)).view(B, H, num_distances + 1, S)
+    return padded[:, :, 1:].reshape(B, H, S, num_distances)[..., :S]
+
+
+class CrossAttention(nn.Module):
+    """Pre-norm residual branch (B, U, D) -> (B, U, D) of attention over an encoder's frames (B, S, memory_dim)."""
+
+    def __init__(self, dim: int, memory_dim: int, num_heads: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        assert dim % num_heads == 0, "dim must be a multiple of num_heads"
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(dim)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(memory_dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = Dropout(dropout)
+        self.attention_dropout = Dropout(attention_dropout)
+        nn.init.xavier_uniform_(self.query.weight)
+        nn.init.xavier_uniform_(self.key_value.weight)
+
+    def memory(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, S, E) of the encoder's frames; computed once, used for every token."""
+        projected = self.key_value(frames).unflatten(-1, (2, self.num_heads, -1))
+        key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        return key, value
+
+    def forward(self, x_BUD: Tensor, key: Tensor, value: Tensor, lens: Tensor) -> Tensor:
+        """`lens` (B,) counts the valid frames; where there are none the context is zero."""
+        query = self.query(self.norm(x_BUD)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        context = attend(query, key, value, attention_mask(lens, key.shape[2]), self.attention_dropout)
+        context = context.masked_fill((lens == 0)[:, None, None, None], 0.0)
+        return self.dropout(self.out(context.transpose(1, 2).flatten(2)))
+
+
+def build_positions(kind: PositionKind, dim: int, num_heads: int) -> RotaryPositions | RelativePositions:
+    """The module that makes the table all layers of an encoder share."""
+    return RotaryPositions(dim // num_heads) if kind == "rotary" else RelativePositions(dim)
+
+
+def build_attention(
+    kind: PositionKind, dim: int, num_heads: int, dropout: float, attention_dropout: float
+) -> SelfAttention:
+    """The self-attention that reads tables of that kind."""
+    attention = RotaryAttention if kind == "rotary" else RelativeAttention
+    return attention(dim, num_heads, dropout, attention_dropout)

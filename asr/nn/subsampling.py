@@ -1,0 +1,63 @@
+"""Fewer, wider frames: convolutions that shorten time before an encoder.
+
+B batch, T feature frames, F features, S encoder frames, C channels, D model dim.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr.lengths import padding_mask
+from asr.registry import Config
+
+
+class SubsamplingConfig(Config):
+    """`factor` feature frames become one encoder frame; `channels` is the width of the 2-D convolutions."""
+
+    factor: Literal[1, 2, 4, 8] = 4
+    channels: PositiveInt = 64
+
+
+class Subsampling(nn.Module):
+    """(B, T, F) -> (B, S, D) by one 3 x 3 convolution of stride 2 over time and frequency for each halving.
+
+    S = T halved `log2(factor)` times, rounded up each time. Factor 1 is a linear layer alone. Channels are kept
+    narrow and last in memory: a first pair of D channels would cost as much as all layers of a small Conformer.
+    """
+
+    def __init__(self, config: SubsamplingConfig, num_features: int, dim: int) -> None:
+        super().__init__()
+        self.factor = config.factor
+        self.stages = nn.ModuleList()
+        channels, width = 1, num_features
+        for _ in range(config.factor.bit_length() - 1):
+            stage = nn.Conv2d(channels, config.channels, kernel_size=3, stride=2, padding=1)
+            self.stages.append(stage.to(memory_format=torch.channels_last))
+            channels, width = config.channels, (width + 1) // 2
+        self.project = nn.Linear(channels * width, dim)
+
+    def output_lens(self, lens: Tensor) -> Tensor:
+        """Encoder frames made of `lens` feature frames; none of none."""
+        for _ in self.stages:
+            lens = (lens + 1) // 2
+        return lens
+
+    def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames, at least one wide however short the batch, and their lengths (B,)."""
+        if features.shape[1] == 0:
+            features = F.pad(features, (0, 0, 0, 1))
+        x = features[..., None].permute(0, 3, 1, 2)  # (B, C, T, F), channels last in memory
+        for stage in self.stages:
+            x = F.relu(stage(_silence_padding(x, lens)))
+            lens = (lens + 1) // 2
+        x = x.permute(0, 2, 3, 1)  # (B, S, F, C), which is how it lies in memory
+        return self.project(x.flatten(2)), lens
+
+
+def _silence_padding(x_BCTF: Tensor, lens: Tensor) -> Tensor:
+    return x_BCTF.masked_fill(padding_mask(lens, x_BCTF.shape[2])[:, None, :, None], 0.0)
