@@ -1,0 +1,175 @@
+"""What every kind of speech features shares: Kaldi's framing, and the registry of the kinds.
+
+Shapes: B batch, N samples, T feature frames, W samples of a window, K frequency bins of a spectrum, F features.
+The definitions are Kaldi's (feature-window.cc), computed for a whole batch at once; there is no dither, so the
+same audio gives the same features, and digital silence gives the logarithm of the smallest float32 step.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from asr.registry import NamedConfig, Registry
+
+WindowType = Literal["povey", "hanning", "hamming", "blackman", "sine", "rectangular"]
+LOG_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's floor of energies before the logarithm
+CHUNK_FRAMES = 256  # as many frames at once stay in a CPU core's cache: twice as fast as all at once
+FULL_SCALE = 32768.0  # Kaldi counts in 16-bit steps
+
+
+class FeatureConfig(NamedConfig):
+    """How a waveform is cut into frames and its spectrum into mel bands; the names and defaults are Kaldi's."""
+
+    sample_rate: int = Field(default=16000, ge=1000)  # Hz
+    num_mel_bins: int = Field(default=23, ge=3)
+    frame_length_ms: float = Field(default=25.0, gt=0)
+    frame_shift_ms: float = Field(default=10.0, gt=0)
+    low_freq: float = Field(default=20.0, ge=0)  # Hz
+    high_freq: float = 0.0  # Hz; 0 or less: so far below half the sample rate
+    preemphasis: float = Field(default=0.97, ge=0, le=1)
+    window_type: WindowType = "povey"
+    remove_dc_offset: bool = True
+    snip_edges: bool = True  # only windows that fit; False: one frame a shift, edges reflected
+    use_energy: bool = False  # the frame's log energy, as an extra feature 0 (fbank) or in place of C0 (mfcc)
+    raw_energy: bool = True  # that energy before pre-emphasis and window, or after
+    energy_floor: float = Field(default=0.0, ge=0)  # of that energy, in squared 16-bit steps; 0: none
+
+    @property
+    def frame_length(self) -> int:
+        """Samples of one window."""
+        return int(self.sample_rate * self.frame_length_ms * 0.001)
+
+    @property
+    def frame_shift(self) -> int:
+        """Samples from one frame to the next."""
+        return int(self.sample_rate * self.frame_shift_ms * 0.001)
+
+    @property
+    def fft_size(self) -> int:
+        """The window, padded to a power of two."""
+        return 1 << (self.frame_length - 1).bit_length()
+
+    @property
+    def top_freq(self) -> float:
+        """Upper edge of the highest mel band, Hz."""
+        return self.high_freq if self.high_freq > 0 else self.sample_rate / 2 + self.high_freq
+
+    @model_validator(mode="after")
+    def _check_bands(self) -> Self:
+        if self.frame_length < 2 or self.frame_shift < 1:
+            raise ValueError("frame_length_ms needs at least two samples, frame_shift_ms at least one")
+        if not self.low_freq < self.top_freq <= self.sample_rate / 2:
+            bands = f"mel bands from {self.low_freq:g} to {self.top_freq:g} Hz"
+            raise ValueError(f"{bands} do not lie between 0 and half the sample rate of {self.sample_rate} Hz")
+        return self
+
+
+class FeatureExtractor(nn.Module):
+    """Waveforms -> features; a kind of features is a subclass that says what becomes of a windowed spectrum."""
+
+    window: Tensor
+
+    def __init__(self, config: FeatureConfig, num_features: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_features = num_features
+        self.register_buffer("window", _window(config.window_type, config.frame_length), persistent=False)
+
+    def output_lens(self, num_samples: Tensor) -> Tensor:
+        """Frames made of so many samples; 0 for less than one window (of half a shift where edges are reflected)."""
+        if self.config.snip_edges:
+            frames = 1 + (num_samples - self.config.frame_length).div(self.config.frame_shift, rounding_mode="floor")
+            return frames.clamp(min=0)
+        return (num_samples + self.config.frame_shift // 2) // self.config.frame_shift
+
+    def forward(self, waveforms: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, N) in [-1, 1] and lens (B,) -> features (B, T, F) and lens (B,), T from N.
+
+        What stands beyond a length does not matter, and what comes out beyond a length means nothing.
+        """
+        frames_BTW = self._frames(waveforms * FULL_SCALE, lens)
+        num_rows, num_frames = frames_BTW.shape[:2]
+        if not num_rows * num_frames:
+            return waveforms.new_zeros(num_rows, num_frames, self.num_features), self.output_lens(lens)
+        at_once = max(1, CHUNK_FRAMES // num_rows) if waveforms.device.type == "cpu" else num_frames
+        features = torch.cat([self._features(chunk) for chunk in frames_BTW.split(at_once, dim=1)], dim=1)
+        return features, self.output_lens(lens)
+
+    def from_spectrum(self, power_BTK: Tensor, log_energy_BT: Tensor | None) -> Tensor:
+        """Features (B, T, F) of power spectra; the log energy is given where the config asks for it."""
+        raise NotImplementedError
+
+    def _frames(self, waveforms: Tensor, lens: Tensor) -> Tensor:
+        """(B, T, W), a view of the waveforms, or of the waveforms with reflected edges."""
+        length, shift = self.config.frame_length, self.config.frame_shift
+        num_frames = int(self.output_lens(torch.tensor(waveforms.shape[1])))
+        if not num_frames:
+            return waveforms.new_zeros(len(waveforms), 0, length)
+        if not self.config.snip_edges:
+            first = shift // 2 - length // 2  # the frame's middle is the shift's middle
+            position = torch.arange(first, first + (num_frames - 1) * shift + length, device=waveforms.device)
+            period = 2 * lens.clamp(min=1)[:, None]  # there and back: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ...
+            position = position.remainder(period)
+            waveforms = waveforms.gather(1, torch.minimum(position, period - 1 - position))
+        return waveforms.unfold(1, length, shift)
+
+    def _features(self, frames: Tensor) -> Tensor:
+        if self.config.remove_dc_offset:
+            frames = frames - frames.mean(dim=-1, keepdim=True)
+        windowed = frames * self.window
+        windowed[..., 1:].addcmul_(frames[..., :-1], self.window[1:], value=-self.config.preemphasis)
+        windowed[..., 0] *= 1 - self.config.preemphasis
+        log_energy = (
+            self._log_energy(frames if self.config.raw_energy else windowed) if self.config.use_energy else None
+        )
+        spectrum = torch.fft.rfft(windowed, n=self.config.fft_size)
+        return self.from_spectrum(spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag), log_energy)
+
+    def _log_energy(self, frames: Tensor) -> Tensor:
+        return frames.square().sum(dim=-1).clamp(min=max(LOG_FLOOR, self.config.energy_floor)).log()
+
+
+FEATURES: Registry[type[Any]] = Registry("kind of features")
+
+
+def mel_filterbank(config: FeatureConfig) -> Tensor:
+    """Triangular mel bands (K, num_mel_bins) over the K = fft_size / 2 + 1 bins of a spectrum.
+
+    Raises ValueError where a band is so narrow that no bin falls into it.
+    """
+    bin_mel = _mel(torch.arange(config.fft_size // 2 + 1, dtype=torch.float64) * config.sample_rate / config.fft_size)
+    low, high = _mel(torch.tensor([config.low_freq, config.top_freq], dtype=torch.float64)).tolist()
+    edges = torch.linspace(low, high, config.num_mel_bins + 2, dtype=torch.float64)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bin_mel[:, None] - left) / (centre - left)
+    falling = (right - bin_mel[:, None]) / (right - centre)
+    bands = torch.minimum(rising, falling).clamp(min=0)
+    bands[-1] = 0  # Kaldi leaves out the bin at half the sample rate
+    return bands.float()
+
+
+def _mel(frequency: Tensor) -> Tensor:
+    return 1127.0 * (1.0 + frequency / 700.0).log()
+
+
+def _window(kind: WindowType, length: int) -> Tensor:
+    turn = 2 * math.pi * torch.arange(length, dtype=torch.float64) / (length - 1)
+    match kind:
+        case "povey":
+            window = (0.5 - 0.5 * turn.cos()) ** 0.85
+        case "hanning":
+            window = 0.5 - 0.5 * turn.cos()
+        case "hamming":
+            window = 0.54 - 0.46 * turn.cos()
+        case "blackman":
+            window = 0.42 - 0.5 * turn.cos() + 0.08 * (2 * turn).cos()
+        case "sine":
+            window = (0.5 * turn).sin()
+        case "rectangular":
+            window = torch.ones_like(turn)
+    return window.float()
