@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,6 @@ def _seconds(row: dict[str, Any], key: str) -> float:
     value = row.get(key, 0.0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ManifestError(f"'{key}' must be a number of seconds, not {json.dumps(value)}")
-    if not 0 <= value < math.inf:
+    if not 0 <= value <= sys.float_info.max:
         raise ManifestError(f"'{key}' is {value}; it must be finite and not negative")
     return float(value)
