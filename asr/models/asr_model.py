@@ -60,7 +60,7 @@ class AsrModel(nn.Module):
         return self.encoder.output_lens(lens)
 
     def encode(self, features: Tensor, feature_lens: Tensor) -> EncoderOutput:
-        """Features (B, T, F) -> encoder frames (B, S, D), with log-probabilities of intermediate CTC if the model has it."""
+        """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any."""
         intermediate = self.intermediate_ctc and partial(self.intermediate_ctc, head=self.ctc_head)
         encoded: EncoderOutput = self.encoder(features, feature_lens, intermediate)
         return encoded
@@ -75,12 +75,11 @@ class AsrModel(nn.Module):
     def forward(self, batch: Batch) -> ModelOutput:
         """Everything the model can say about a batch; the decoder is fed the batch's tokens."""
         encoded = self.encode(batch.features, batch.feature_lens)
+        decoder = self.decoder
         return ModelOutput(
             encoder=encoded,
             ctc_log_probs=self.ctc_log_probs(encoded) if self.ctc_head is not None else None,
-            decoder_log_probs=self.decoder(encoded, batch.tokens, batch.token_lens)
-            if self.decoder is not None
-            else None,
+            decoder_log_probs=decoder(encoded, batch.tokens, batch.token_lens) if decoder is not None else None,
         )
 
 

@@ -37,7 +37,7 @@ class IntermediateCtc(nn.Module):
         self.conditioning = nn.Linear(vocab_size, dim) if config.self_conditioning else None
 
     def forward(self, index: int, frames: Tensor, collected: list[Tensor], head: CtcHead) -> Tensor:
-        """Frames (B, S, D) after layer `index` go in and on; log-probabilities (B, S, V) are appended to `collected`."""
+        """Frames (B, S, D) after layer `index` go in and on; `collected` grows by log-probabilities (B, S, V)."""
         if index not in self.layers:
             return frames
         log_probs = head(self.norm(frames))

@@ -21,21 +21,23 @@ PositionKind = Literal["rotary", "relative"]
 
 
 def attention_mask(lens: Tensor, max_len: int) -> Tensor:
-    """Allowed keys (B, 1, 1, max_len). A row without frames may look at its first one: a softmax over nothing is NaN."""
+    """Allowed keys (B, 1, 1, max_len); a row of length 0 may look at its first, since a softmax over nothing is NaN."""
     return ~padding_mask(lens.clamp(min=1), max_len)[:, None, None, :]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
     """Scaled dot-product attention (B, H, S, E); a floating mask is added to the scores, a bool one allows keys."""
+    drops = dropout.training and dropout.p > 0.0
     if query.device.type != "cpu":
-        p = dropout.p if dropout.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
-    if not dropout.training or dropout.p == 0.0:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout.p if drops else 0.0)
+    # on CPU the fused kernel drops nothing fast, and its backward in bfloat16 takes five times as long as this one
+    if not drops and not (query.dtype == torch.bfloat16 and torch.is_grad_enabled()):
+        return F.scaled_dot_product_attention(query, key, value, mask)
+    scores = query / math.sqrt(query.shape[-1]) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-    return dropout(scores.softmax(dim=-1)) @ value
+    weights: Tensor = dropout(scores.softmax(dim=-1))
+    return weights @ value
 
 
 class SelfAttention(nn.Module):
@@ -65,7 +67,8 @@ class SelfAttention(nn.Module):
 
     def finish(self, context_BHSE: Tensor) -> Tensor:
         """Join the heads and project: (B, S, D)."""
-        return self.dropout(self.out(context_BHSE.transpose(1, 2).flatten(2)))
+        branch: Tensor = self.dropout(self.out(context_BHSE.transpose(1, 2).flatten(2)))
+        return branch
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
         assert table is None, "plain attention has no positions"
@@ -136,7 +139,8 @@ class CrossAttention(nn.Module):
         query = self.query(self.norm(x_BUD)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         context = attend(query, key, value, attention_mask(lens, key.shape[2]), self.attention_dropout)
         context = context.masked_fill((lens == 0)[:, None, None, None], 0.0)
-        return self.dropout(self.out(context.transpose(1, 2).flatten(2)))
+        branch: Tensor = self.dropout(self.out(context.transpose(1, 2).flatten(2)))
+        return branch
 
 
 def build_positions(kind: PositionKind, dim: int, num_heads: int) -> RotaryPositions | RelativePositions:

@@ -55,4 +55,5 @@ class ConvolutionModule(nn.Module):
         if padding is not None:
             x = x.masked_fill(padding[..., None], 0.0)  # else padding leaks into valid frames
         x = F.silu(self.depthwise_norm(self.depthwise(x)))
-        return self.dropout(self.pointwise_out(x))
+        branch: Tensor = self.dropout(self.pointwise_out(x))
+        return branch

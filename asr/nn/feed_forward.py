@@ -20,4 +20,5 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         hidden = self.dropout(F.silu(self.widen(self.norm(x_BSD))))
-        return self.dropout(self.narrow(hidden))
+        branch: Tensor = self.dropout(self.narrow(hidden))
+        return branch

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,8 +35,7 @@ class Subsampling(nn.Module):
         self.stages = nn.ModuleList()
         channels, width = 1, num_features
         for _ in range(config.factor.bit_length() - 1):
-            stage = nn.Conv2d(channels, config.channels, kernel_size=3, stride=2, padding=1)
-            self.stages.append(stage.to(memory_format=torch.channels_last))
+            self.stages.append(nn.Conv2d(channels, config.channels, kernel_size=3, stride=2, padding=1))
             channels, width = config.channels, (width + 1) // 2
         self.project = nn.Linear(channels * width, dim)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -30,8 +30,8 @@ class TransformerDecoderConfig(NamedConfig):
     num_layers: PositiveInt = 3
     num_heads: PositiveInt = 4
     ff_dim: PositiveInt = 576
-    dropout: float = Field(0.1, ge=0.0, lt=1.0)
-    attention_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
     def _fits(self) -> TransformerDecoderConfig:
@@ -77,7 +77,8 @@ class TransformerDecoderLayer(nn.Module):
 
     def _after_self_attention(self, x: Tensor, frames: KeyValue, frame_lens: Tensor) -> Tensor:
         x = x + self.cross_attention(x, *frames, frame_lens)
-        return x + self.feed_forward(x)
+        widened: Tensor = self.feed_forward(x)
+        return x + widened
 
 
 @DECODERS.register(TransformerDecoderConfig)
@@ -96,19 +97,19 @@ class TransformerDecoder(Decoder[TransformerState]):
         x = self._embed(with_sos(tokens, token_lens), position=0)
         length = x.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
-        for layer in self.layers:
+        for layer in self._layers:
             x = layer(x, causal, layer.cross_attention.memory(encoded.frames), encoded.lens)
         return self._predict(x)
 
     def init_state(self, encoded: EncoderOutput) -> TransformerState:
-        frames = tuple(layer.cross_attention.memory(encoded.frames) for layer in self.layers)
+        frames = tuple(layer.cross_attention.memory(encoded.frames) for layer in self._layers)
         nothing = tuple((key[:, :, :0], value[:, :, :0]) for key, value in frames)
         return TransformerState(0, nothing, frames, encoded.lens)
 
     def step(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         x = self._embed(tokens[:, None], state.position)
         seen = []
-        for layer, past, frames in zip(self.layers, state.tokens, state.frames, strict=True):
+        for layer, past, frames in zip(self._layers, state.tokens, state.frames, strict=True):
             x, key_value = layer.step(x, past, frames, state.frame_lens)
             seen.append(key_value)
         return self._predict(x)[:, 0], replace(state, position=state.position + 1, tokens=tuple(seen))
@@ -121,12 +122,17 @@ class TransformerDecoder(Decoder[TransformerState]):
             frame_lens=state.frame_lens[index],
         )
 
+    @property
+    def _layers(self) -> list[TransformerDecoderLayer]:
+        return cast("list[TransformerDecoderLayer]", list(self.layers))
+
     def _embed(self, tokens: Tensor, position: int) -> Tensor:
         x = self.embedding(tokens)
         dim = x.shape[-1]
         exact = torch.promote_types(x.dtype, torch.float32)
         positions = torch.arange(position, position + tokens.shape[1], device=x.device, dtype=exact)
-        return self.dropout(x * math.sqrt(dim) + sinusoids(positions, dim).to(x.dtype))
+        embedded: Tensor = self.dropout(x * math.sqrt(dim) + sinusoids(positions, dim).to(x.dtype))
+        return embedded
 
     def _predict(self, x: Tensor) -> Tensor:
         log_probs: Tensor = self.output(self.norm(x))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from asr.lengths import padding_mask
 from asr.nn.attention import attention_mask
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
-from asr.registry import Registry
+from asr.registry import NamedConfig, Registry
 from asr.types import EncoderOutput
 
 Intermediate = Callable[[int, Tensor, list[Tensor]], Tensor]
@@ -18,18 +19,26 @@ Intermediate = Callable[[int, Tensor, list[Tensor]], Tensor]
 frames for the next layer."""
 
 
+class BaseEncoderConfig(NamedConfig):
+    """What all encoders can be told."""
+
+    subsampling: SubsamplingConfig = SubsamplingConfig()
+    dim: PositiveInt = 144
+    num_layers: PositiveInt = 8
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+
+
 class Encoder(nn.Module, ABC):
     """Features (B, T, F) -> frames (B, S, D), with the same frames for an utterance in whatever batch it comes.
 
-    Constructor: (config, num_features). Padding of features may hold anything.
+    Padding of features may hold anything.
     """
 
-    output_dim: int
-    num_layers: int
-
-    def __init__(self, subsampling: SubsamplingConfig, num_features: int, dim: int) -> None:
+    def __init__(self, config: BaseEncoderConfig, num_features: int) -> None:
         super().__init__()
-        self.subsampling = Subsampling(subsampling, num_features, dim)
+        self.num_layers = config.num_layers
+        self.output_dim = config.dim
+        self.subsampling = Subsampling(config.subsampling, num_features, config.dim)
 
     @property
     def subsampling_factor(self) -> int:

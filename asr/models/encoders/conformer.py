@@ -8,30 +8,25 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from asr.models.encoders.base import ENCODERS, Encoder, FrameMasks, Intermediate
+from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, FrameMasks, Intermediate
 from asr.nn.attention import PositionKind, build_attention, build_positions
 from asr.nn.convolution import ConvolutionModule
 from asr.nn.dropout import Dropout, StochasticDepth
 from asr.nn.feed_forward import FeedForward
 from asr.nn.subsampling import SubsamplingConfig
-from asr.registry import NamedConfig
 from asr.types import EncoderOutput
 
 
-class ConformerConfig(NamedConfig):
+class ConformerConfig(BaseEncoderConfig):
     """Sizes of a Conformer. `stochastic_depth` is the drop probability of the last layer; earlier ones get less."""
 
     name: Literal["conformer"] = "conformer"
-    dim: PositiveInt = 144
-    num_layers: PositiveInt = 8
     num_heads: PositiveInt = 4
     ff_dim: PositiveInt = 576
     kernel_size: PositiveInt = 31
     positions: PositionKind = "rotary"
-    subsampling: SubsamplingConfig = SubsamplingConfig()
-    dropout: float = Field(0.1, ge=0.0, lt=1.0)
-    attention_dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    stochastic_depth: float = Field(0.0, ge=0.0, lt=1.0)
+    attention_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    stochastic_depth: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
     def _fits(self) -> ConformerConfig:
@@ -65,7 +60,8 @@ class ConformerLayer(nn.Module):
         x = x + self.attention(x, masks.attention, table)
         x = x + self.convolution(x, masks.padding)
         x = torch.add(x, self.feed_forward_out(x), alpha=0.5)
-        return self.norm(x)
+        normalised: Tensor = self.norm(x)
+        return normalised
 
 
 @ENCODERS.register(ConformerConfig)
@@ -73,9 +69,7 @@ class Conformer(Encoder):
     """Convolutional subsampling, then Conformer layers."""
 
     def __init__(self, config: ConformerConfig, num_features: int) -> None:
-        super().__init__(config.subsampling, num_features, config.dim)
-        self.output_dim = config.dim
-        self.num_layers = config.num_layers
+        super().__init__(config, num_features)
         self.dropout = Dropout(config.dropout)
         self.positions = build_positions(config.positions, config.dim, config.num_heads)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
