@@ -1,0 +1,72 @@
+"""Greedy CTC search against collapsing by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr.decoding.base import default_search
+from asr.decoding.ctc_greedy import CtcGreedy, CtcGreedyConfig
+from asr.errors import ConfigError
+from asr.models.asr_model import AsrModel
+from asr.models.ctc_head import CtcHead
+from asr.models.encoders import ENCODERS
+from asr.types import EncoderOutput, Hypothesis
+
+
+class GivenLogProbs(AsrModel):
+    """A model whose encoder frames already are the CTC log-probabilities."""
+
+    def __init__(self) -> None:
+        encoder = ENCODERS.part("conformer")(ENCODERS.config("conformer").tiny(), 8)
+        super().__init__(encoder, CtcHead(encoder.output_dim, 8))
+
+    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
+        return encoded.frames
+
+
+def search(paths: list[list[int]], lens: list[int]) -> list[Hypothesis]:
+    """The best hypotheses where the given tokens win every frame."""
+    log_probs = (3.0 * torch.nn.functional.one_hot(torch.tensor(paths), 8).double()).log_softmax(-1)
+    searcher = CtcGreedy(CtcGreedyConfig(), GivenLogProbs())
+    return [n_best[0] for n_best in searcher.search(EncoderOutput(log_probs, torch.tensor(lens)))]
+
+
+def test_repeats_merge_and_blanks_vanish() -> None:
+    hypotheses = search([[0, 4, 4, 0, 4, 5], [5, 5, 6, 0, 0, 7]], [6, 6])
+    assert [hypothesis.tokens for hypothesis in hypotheses] == [(4, 4, 5), (5, 6, 7)]
+    assert [hypothesis.start_frames for hypothesis in hypotheses] == [(1, 4, 5), (0, 2, 5)]
+
+
+def test_padding_is_not_read() -> None:
+    hypotheses = search([[4, 0, 5, 5, 6], [0, 0, 4, 5, 6]], [3, 2])
+    assert [hypothesis.tokens for hypothesis in hypotheses] == [(4, 5), ()]
+
+
+def test_an_utterance_without_frames_gets_the_empty_hypothesis() -> None:
+    hypotheses = search([[4, 5], [6, 6]], [0, 2])
+    assert hypotheses[0] == Hypothesis((), 0.0, {"ctc": 0.0})
+    assert hypotheses[1].tokens == (6,)
+
+
+def test_every_path_collapses_as_by_hand_and_scores_its_log_probability() -> None:
+    paths = [list(path) for path in itertools.product([0, 4, 5], repeat=5)]
+    frame_score = (3.0 * torch.eye(8)[0].double()).log_softmax(-1)[0].item()
+    for path, hypothesis in zip(paths, search(paths, [5] * len(paths)), strict=True):
+        assert hypothesis.tokens == tuple(token for token, _ in itertools.groupby(path) if token != 0)
+        assert hypothesis.score == pytest.approx(5 * frame_score, rel=1e-12)
+        assert all(
+            path[frame] == token for frame, token in zip(hypothesis.start_frames, hypothesis.tokens, strict=True)
+        )
+
+
+def test_a_model_without_ctc_head_is_refused_and_gets_another_default() -> None:
+    model = GivenLogProbs()
+    assert default_search(model) == "ctc_greedy"
+    model.ctc_head = None
+    assert default_search(model) == "attention_greedy"
+    with pytest.raises(ConfigError, match="needs a CTC head"):
+        CtcGreedy(CtcGreedyConfig(), model)
