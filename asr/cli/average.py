@@ -1,0 +1,23 @@
+"""asr average"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def average(
+    experiment: Annotated[Path, typer.Argument(help="Model folder that still has its training part.", metavar="EXP")],
+    out: Annotated[Path, typer.Option(help="Model folder to make.")],
+    best: Annotated[int | None, typer.Option(min=1, help="The K epochs with the lowest dev WER.", metavar="K")] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="The last K epochs.", metavar="K")] = None,
+) -> None:
+    """Average the weights of several epochs into a new model."""
+    if (best is None) == (last is None):
+        raise typer.BadParameter("give either --best K or --last K")
+    from asr.training import run
+
+    epochs = run.average(experiment, out, best=best, last=last)
+    typer.echo(f"averaged epochs {', '.join(map(str, epochs))} into {out}")

@@ -1,0 +1,53 @@
+"""asr evaluate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli.options import Device, Dtype, Overrides, Search, Threads, use_threads
+
+
+def evaluate(
+    experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")],
+    manifest: Annotated[Path, typer.Argument(help="What to transcribe, with reference texts.", metavar="MANIFEST")],
+    out: Annotated[Path | None, typer.Option(help="Results folder; EXP/results/<manifest name> otherwise.")] = None,
+    search: Search = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    dtype: Dtype = "float32",
+    batch_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Longest utterance times batch size; as in training otherwise.")
+    ] = None,
+) -> None:
+    """Measure the word error rate of a model; writes hypotheses.jsonl and wer.json."""
+    from asr.bundle import Bundle, TrainingTexts
+    from asr.evaluate import evaluate as run
+    from asr.evaluate import table
+    from asr.runtime import resolve_device, resolve_dtype
+    from asr.training.card import write_card
+    from asr.training.metrics import Display
+    from asr.transcribe.search import search_config
+
+    use_threads(threads)
+    display = Display()
+    bundle = Bundle.load(experiment)
+    result = run(
+        bundle,
+        manifest,
+        search_config(bundle.config, search, overrides or ()),
+        training_texts=TrainingTexts.load(experiment),
+        device=resolve_device(device),
+        dtype=resolve_dtype(dtype),
+        max_batch_seconds=batch_seconds,
+        on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
+    )
+    folder = out or experiment / "results" / manifest.stem
+    result.save(folder)
+    if out is None:
+        write_card(experiment)
+    display.say(f"{manifest}: {result.seconds:.1f} s of work, RTF {result.rtf or 0:.3f}; details in {folder}")
+    typer.echo(table(result))

@@ -1,0 +1,16 @@
+"""asr info"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def info(experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")]) -> None:
+    """Show what a model folder holds: data, sizes, training state, results."""
+    from asr.training.summary import summarize
+
+    for name, value in summarize(experiment):
+        typer.echo(f"{name:16} {value}")

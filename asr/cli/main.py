@@ -1,0 +1,88 @@
+"""The command `asr`: finds the subcommand, and turns whatever goes wrong into one line and an exit status.
+
+Command modules import nothing heavy before they run, so that `asr --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from asr import __version__
+from asr.cli.average import average
+from asr.cli.evaluate import evaluate
+from asr.cli.info import info
+from asr.cli.score import score
+from asr.cli.train import train
+from asr.cli.transcribe import transcribe
+from asr.errors import AsrError
+
+DEBUG = "--debug"  # understood anywhere on the line, before or after the command
+
+app = typer.Typer(
+    help="Speech recognition: train a model, transcribe audio, measure the word error rate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, evaluate, transcribe, score, average, info):
+    app.command()(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"asr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. Exit status 0: fine; 1: an error, told in one line; 2: wrong usage; 130: Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in words
+    warnings.showwarning = _show_warning
+    try:
+        app(args=[word for word in words if word != DEBUG], prog_name="asr")
+    except SystemExit as leaving:
+        if leaving.code == 130:
+            print("interrupted", file=sys.stderr)
+        raise
+    except BrokenPipeError:  # whoever read our output has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        line = str(error) if isinstance(error, AsrError) else _surprise(error)
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _surprise(error: Exception) -> str:
+    """An error nobody foresaw, in one line."""
+    text = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {text}; run again with {DEBUG} for the details, and report it"
+
+
+def _show_warning(message: Warning | str, *_where: object, **_how: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

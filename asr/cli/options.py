@@ -1,0 +1,26 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="Where the model runs: auto (CUDA if there is one), cpu, cuda or cuda:N.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default as many as there are cores.")]
+Dtype = Annotated[
+    str,
+    typer.Option(help="float32, or bfloat16: faster, but the text may then depend a little on batch and machine."),
+]
+Search = Annotated[str | None, typer.Option(help="Another search than the model's own: ctc_greedy, attention_greedy.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given several times.")
+]
+
+
+def use_threads(threads: int | None) -> None:
+    """Tell torch how many CPU threads to use."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,71 @@
+"""What `asr info` tells about a model folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asr.bundle import Bundle, TrainingTexts
+from asr.config import ExperimentConfig
+from asr.training.checkpoint import CheckpointFolder
+from asr.training.metrics import clock
+
+
+def summarize(folder: Path) -> Iterator[tuple[str, str]]:
+    """Names and values for people, in reading order; BundleError if the folder is no whole model.
+
+    The training part may be missing, and so may results and training texts.
+    """
+    bundle = Bundle.load(folder)
+    config = bundle.config
+    parameters = sum(parameter.numel() for parameter in bundle.model.parameters())
+    yield "model", str(folder)
+    yield "encoder", _settings(config.encoder.model_dump())
+    yield "decoder", _settings(config.decoder.model_dump()) if config.decoder else "none"
+    yield "parameters", f"{parameters:,} ({parameters / 1e6:.2f} M)"
+    yield "vocabulary", f"{bundle.tokenizer.vocab_size} tokens ({config.tokenizer.name})"
+    yield "front-end", f"{bundle.frontend.num_features} features at {bundle.frontend.sample_rate} Hz"
+    yield "search", _settings(config.search.model_dump())
+    yield "texts", f"normalised with '{config.normalize}'"
+    yield from _origin(config)
+    texts = TrainingTexts.load(folder)
+    yield "seen", f"{len(texts.hashes)} training texts and speakers" if texts else "not on record"
+    yield "training", _training_state(folder, config)
+    for path in sorted(folder.glob("results/*/wer.json")):
+        yield f"WER {path.parent.name}", _score(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _settings(values: dict[str, Any]) -> str:
+    name = values.pop("name")
+    return f"{name} ({', '.join(f'{key} {value}' for key, value in values.items())})" if values else str(name)
+
+
+def _origin(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
+    yield "data", f"train {config.data.train}, dev {config.data.dev}"
+    provenance = config.provenance
+    if provenance is None:
+        return
+    yield "data hash", provenance.data_hash
+    yield "command", provenance.command
+    yield "made by", ", ".join(f"{key} {value}" for key, value in provenance.environment.items())
+
+
+def _training_state(folder: Path, config: ExperimentConfig) -> str:
+    checkpoints = CheckpointFolder(folder / "training")
+    loaded = checkpoints.load_newest() if checkpoints.exist() else None
+    if loaded is None:
+        return "no training state (the model works without)"
+    progress = loaded[0]
+    state = f"epoch {progress.epoch} of {config.training.epochs}, step {progress.step}, {clock(progress.seconds)}"
+    if progress.validations:
+        best = progress.best("wer", 1)[0]
+        state += f", best dev WER {100 * best['wer']:.2f} % (epoch {best['epoch']:.0f})"
+    return state + (f", {progress.skipped} steps skipped" if progress.skipped else "")
+
+
+def _score(score: dict[str, Any]) -> str:
+    errors = f"{score['substitutions']} S, {score['deletions']} D, {score['insertions']} I"
+    rate = "-" if score["wer"] is None else f"{100 * score['wer']:.2f} %"
+    return f"{rate} ({errors}, {score['reference_words']} words, {score['utterances']} utterances)"

@@ -1,0 +1,71 @@
+"""Recordings of any length in bounded memory: they are cut at quiet points into spans a model can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr.errors import ConfigError
+
+HOP_SECONDS = 0.010  # resolution of a cut
+QUIET_SECONDS = 0.200  # the power around a cut is averaged over this long
+MIN_SPAN_SECONDS = 1.0  # smallest sensible limit: words must fit
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a recording."""
+
+    start: float  # seconds into the recording
+    waveform: np.ndarray  # (num_samples,) float32
+
+
+def split_spans(blocks: Iterable[np.ndarray], sample_rate: int, max_span_seconds: float) -> Iterator[Span]:
+    """Cut a stream of waveform blocks into spans of at most `max_span_seconds`.
+
+    A cut lies at the quietest point of the second half of what the limit allows, so every span but the last is at
+    least half as long as the limit. The cuts do not depend on how the stream is divided into blocks. An empty stream
+    gives no span. Raises ConfigError for a limit below one second.
+    """
+    if not max_span_seconds >= MIN_SPAN_SECONDS:
+        raise ConfigError(f"max_span_seconds is {max_span_seconds}; it must be at least {MIN_SPAN_SECONDS}")
+    max_samples = int(max_span_seconds * sample_rate)
+    start = 0
+    rest = np.zeros(0, dtype=np.float32)
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) > max_samples:
+            cut = quietest_point(rest[:max_samples], sample_rate, max_samples // 2)
+            yield Span(start / sample_rate, rest[:cut])
+            rest = rest[cut:]
+            start += cut
+    if len(rest):
+        yield Span(start / sample_rate, rest)
+
+
+def quietest_point(waveform: np.ndarray, sample_rate: int, earliest: int) -> int:
+    """The sample from `earliest` on around which it is quietest; of equals, as in digital silence, the last."""
+    hop = int(HOP_SECONDS * sample_rate)
+    num_hops = (len(waveform) - earliest) // hop
+    hops = waveform[earliest : earliest + num_hops * hop].reshape(num_hops, hop)
+    power = np.square(hops, dtype=np.float64).sum(axis=1)
+    width = round(QUIET_SECONDS / HOP_SECONDS)
+    around = np.lib.stride_tricks.sliding_window_view(power, width).sum(axis=1)
+    last_quietest = len(around) - 1 - int(np.argmin(around[::-1]))
+    return earliest + (last_quietest + width // 2) * hop
+
+
+def batch_spans(spans: Iterable[Span], sample_rate: int, max_batch_seconds: float) -> Iterator[list[Span]]:
+    """Group neighbouring spans so that longest span times batch size stays within the budget; at least one a batch."""
+    batch: list[Span] = []
+    longest = 0
+    for span in spans:
+        longest = max(longest, len(span.waveform))
+        if batch and longest * (len(batch) + 1) > max_batch_seconds * sample_rate:
+            yield batch
+            batch, longest = [], len(span.waveform)
+        batch.append(span)
+    if batch:
+        yield batch

@@ -1,0 +1,155 @@
+"""From audio to text: a trained model behind one call.
+
+>>> Recognizer.load("exp/an4").transcribe("a.wav").text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from asr.audio.io import read_blocks
+from asr.audio.resample import resample
+from asr.bundle import Bundle
+from asr.decoding.base import build_search
+from asr.decoding.corpus import decode_corpus
+from asr.errors import AudioError
+from asr.lengths import pad_stack
+from asr.registry import NamedConfig
+from asr.runtime import resolve_device, resolve_dtype
+from asr.transcribe.long_form import Span, batch_spans, split_spans
+from asr.transcribe.search import search_config
+from asr.types import Batch, Hypothesis, Segment, Transcript, Word
+
+BLOCK_SECONDS = 10.0  # read at once
+
+
+class Recognizer:
+    """Transcribes files and arrays of any length, any rate, in bounded memory.
+
+    Audio longer than `max_span_seconds` is cut at quiet points into spans; spans are decoded in batches whose longest
+    span times size is at most `max_batch_seconds`. In float32 the text is the same whatever the batch size.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        search: NamedConfig,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        max_span_seconds: float = 20.0,
+        max_batch_seconds: float = 60.0,
+    ) -> None:
+        self.bundle = bundle
+        self.device = device
+        self.dtype = dtype
+        self.max_span_seconds = max_span_seconds
+        self.max_batch_seconds = max_batch_seconds
+        self._searcher = build_search(search, bundle.model)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        device: str = "auto",
+        dtype: str = "float32",
+        search: str | None = None,
+        *,
+        overrides: Sequence[str] = (),
+        max_span_seconds: float = 20.0,
+        max_batch_seconds: float = 60.0,
+    ) -> Self:
+        """A recognizer from a model folder.
+
+        `search` names another search than the model's own, `overrides` are settings of it (`search.key=value`).
+        Raises BundleError for a folder that is no model, ConfigError for an unknown device, dtype, search or setting.
+        """
+        where = resolve_device(device)
+        bundle = Bundle.load(folder, where)
+        return cls(
+            bundle,
+            search_config(bundle.config, search, overrides),
+            device=where,
+            dtype=resolve_dtype(dtype),
+            max_span_seconds=max_span_seconds,
+            max_batch_seconds=max_batch_seconds,
+        )
+
+    def transcribe(self, audio: str | Path | np.ndarray, sample_rate: int = 16000) -> Transcript:
+        """All segments of a file, or of a waveform (num_samples,) of floats in [-1, 1] at `sample_rate`.
+
+        A file says its rate itself, `sample_rate` is for arrays. Audio too short for the model, an empty array
+        included, gives an empty transcript. Raises AudioError for a file that cannot be read and for an array of
+        another shape or type or with samples that are not finite.
+        """
+        return Transcript(tuple(self.stream_segments(audio, sample_rate)))
+
+    def stream_segments(self, audio: str | Path | np.ndarray, sample_rate: int = 16000) -> Iterator[Segment]:
+        """Like `transcribe`, but yields each segment as soon as it is ready; a fault of the file shows when reached."""
+        model_rate = self.bundle.frontend.sample_rate
+        blocks: Iterable[np.ndarray]
+        if isinstance(audio, np.ndarray):
+            blocks = [resample(_checked(audio, sample_rate), sample_rate, model_rate)]
+        else:
+            blocks = read_blocks(audio, model_rate, BLOCK_SECONDS)
+        spans = split_spans(blocks, model_rate, self.max_span_seconds)
+        audible = (span for span in spans if self._num_encoder_frames(span) > 0)
+        for batch in batch_spans(audible, model_rate, self.max_batch_seconds):
+            decoded = decode_corpus(self.bundle.model, self._searcher, [self._batch(batch)], self.device, self.dtype)
+            for span, (_, hypotheses) in zip(batch, decoded, strict=True):
+                segment = self._segment(span, hypotheses[0])
+                if segment.text:
+                    yield segment
+
+    def _num_encoder_frames(self, span: Span) -> int:
+        feature_lens = self.bundle.frontend.output_lens(torch.tensor([len(span.waveform)]))
+        return int(self.bundle.model.output_lens(feature_lens))
+
+    @torch.inference_mode()
+    def _batch(self, spans: Sequence[Span]) -> Batch:
+        waveforms, lens = pad_stack([torch.from_numpy(span.waveform) for span in spans])
+        features, feature_lens = self.bundle.frontend(waveforms.to(self.device), lens.to(self.device))
+        tokens = torch.zeros(len(spans), 0, dtype=torch.int64)
+        return Batch(
+            tuple(f"{span.start:.3f}" for span in spans), features, feature_lens, tokens, torch.zeros_like(lens)
+        )
+
+    def _segment(self, span: Span, hypothesis: Hypothesis) -> Segment:
+        end = span.start + len(span.waveform) / self.bundle.frontend.sample_rate
+        words = self._words(hypothesis, span.start, end)
+        return Segment(span.start, end, self.bundle.tokenizer.decode(hypothesis.tokens), words)
+
+    def _words(self, hypothesis: Hypothesis, start: float, end: float) -> tuple[Word, ...]:
+        """Words from the frames where their tokens start; none where the search cannot tell.
+
+        A word ends where the next token starts, the last one where its segment does.
+        """
+        if not hypothesis.start_frames:
+            return ()
+        frame_seconds = self.bundle.model.subsampling_factor * self.bundle.frontend.frame_shift
+        starts = [min(start + frame * frame_seconds, end) for frame in hypothesis.start_frames]
+        boundaries = [*starts, end]
+        return tuple(
+            Word(boundaries[word.start], boundaries[word.stop], word.text)
+            for word in self.bundle.tokenizer.words(hypothesis.tokens)
+        )
+
+
+def _checked(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The waveform as float32; AudioError if it cannot be one."""
+    if waveform.ndim != 1:
+        raise AudioError(
+            f"expected a waveform of shape (num_samples,), got {waveform.shape}; mix the channels down first"
+        )
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise AudioError(f"expected float samples in [-1, 1], got {waveform.dtype}; divide int16 samples by 32768")
+    if sample_rate <= 0:
+        raise AudioError(f"sample rate {sample_rate} is impossible; it is in Hz")
+    if not np.isfinite(waveform).all():
+        raise AudioError("the waveform holds NaN or infinite samples")
+    return waveform.astype(np.float32)
