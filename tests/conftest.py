@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 torch.set_num_threads(1)
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
+
+# A learning rate of next to nothing keeps the random weights, which say something; two epochs of training would not.
+TINY_EXPERIMENT = """
+data: {train: train.jsonl, dev: dev.jsonl, num_workers: 0}
+frontend: {cmvn: utterance}
+tokenizer: {name: char}
+encoder: {name: transformer, dim: 16, num_layers: 2, num_heads: 2, ff_dim: 24, subsampling: {channels: 4}}
+decoder: {name: transformer, dim: 16, num_layers: 1, num_heads: 2, ff_dim: 24}
+loss: {ctc_weight: 0.3}
+optimizer: {lr: 1.0e-9}
+training: {epochs: 2}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +32,40 @@ def corpora() -> Path:
     if not CORPORA.is_dir():
         pytest.skip(f"real speech corpora are not at {CORPORA}")
     return CORPORA
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with six recordings, manifests, `experiment.yaml` and the folder `model` trained from it.
+
+    Shared by all tests: read only. `workspace` gives a copy to write to.
+    """
+    from asr.audio.io import write_wav
+    from asr.data.manifest import write_manifest
+    from asr.training import run
+    from asr.types import Utterance
+
+    folder = tmp_path_factory.mktemp("tiny")
+    texts = ["one two three", "four five", "six seven", "eight nine", "zero", "one two three"]
+    rows = []
+    for number, text in enumerate(texts):
+        seconds = 1.0 + 0.3 * number
+        waveform = np.random.default_rng(number).normal(0, 0.1, round(16000 * seconds)).astype(np.float32)
+        write_wav(folder / "audio" / f"{number}.wav", waveform, 16000)
+        rows.append(Utterance(f"u{number}", folder / "audio" / f"{number}.wav", seconds, text))
+    write_manifest(folder / "train.jsonl", rows[:4])
+    write_manifest(folder / "dev.jsonl", rows[4:])
+    (folder / "experiment.yaml").write_text(TINY_EXPERIMENT, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run.train(Path("experiment.yaml"), Path("model"), device="cpu")
+    return folder
+
+
+@pytest.fixture
+def workspace(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the tiny workspace, which is also the working directory."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(tiny_workspace, folder)
+    monkeypatch.chdir(folder)
+    return folder
