@@ -33,6 +33,7 @@ from asr.scoring.wer import name_ids
 _SUFFIXES = {".jsonl": "jsonl", ".trn": "trn", ".ctm": "ctm", ".stm": "stm", ".tsv": "tsv"}
 _TRN_LINE = re.compile(r"(.*)\(([^()\s]+)\)\s*")
 _ID = re.compile(r"(?=.*\d)(?=.*([^\W\d_]|[-_])).*")  # a digit, and a letter, hyphen or underscore
+_SECONDS = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 _IGNORED_SEGMENT = "ignore_time_segment_in_scoring"
 
 
@@ -184,13 +185,11 @@ def _timed_fields(lines: list[_Line], expected: str, start_field: int) -> Iterat
         if line.text.startswith(";;"):
             continue
         fields = line.text.split()
-        try:
-            start, _ = float(fields[start_field]), float(fields[start_field + 1])
-        except (IndexError, ValueError) as error:
-            raise ScoringError(f"{line.where}: expected '{expected}', times in seconds") from error
+        if len(fields) < 5 or not all(map(_SECONDS.fullmatch, fields[start_field : start_field + 2])):
+            raise ScoringError(f"{line.where}: expected '{expected}', times in seconds")
         if _IGNORED_SEGMENT in map(str.lower, fields):
             raise ScoringError(f"{line.where}: {_IGNORED_SEGMENT} is not supported; remove the segment from both files")
-        yield start, fields
+        yield float(fields[start_field]), fields
 
 
 def _join_in_time(

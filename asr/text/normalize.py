@@ -23,7 +23,8 @@ from collections.abc import Callable
 from asr.errors import TextError
 from asr.registry import did_you_mean
 
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", "'"))
+_APOSTROPHE = "'"
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", _APOSTROPHE))
 _HESITATION = re.compile("uh+|um+|ah+|eh+|hm+|mm+|er")
 _WHOLE_WORDS = {
     "mr": "mister",
@@ -46,7 +47,7 @@ class _WordCharacters(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         category = unicodedata.category(character)
-        kept = character if category[0] in "LMN" or character == "'" else "" if category == "Cf" else " "
+        kept = character if category[0] in "LMN" or character == _APOSTROPHE else "" if category == "Cf" else " "
         return self.setdefault(code, kept)
 
 
@@ -68,7 +69,7 @@ def _basic(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower()  # NFKC makes a bare accent of U+00B4
     text = text.translate(_APOSTROPHES).translate(_WORD_CHARACTERS)
     text = unicodedata.normalize("NFKC", re.sub("'{2,}", " ", text))
-    return " ".join(word for token in text.split() if (word := token.strip("'")))
+    return " ".join(word for token in text.split() if (word := token.strip(_APOSTROPHE)))
 
 
 def _english(text: str) -> str:
@@ -84,7 +85,7 @@ def _spell_out(word: str) -> str:
         return _WHOLE_WORDS[word]
     for ending, full in _ENDINGS.items():
         if word.endswith(ending) and len(word) > len(ending):
-            return f"{_spell_out(word.removesuffix(ending))} {full}".strip()
+            return f"{_spell_out(word.removesuffix(ending).rstrip(_APOSTROPHE))} {full}".strip()
     return word
 
 

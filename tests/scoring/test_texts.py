@@ -1,0 +1,146 @@
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.errors import ScoringError
+from asr.scoring.texts import FORMATS, read_pair
+
+IDS = ["an4-1", "an4-2"]
+WORDS = {"an4-1": "ONE TWO", "an4-2": ""}
+
+# The same two utterances as every format writes them.
+FILES = {
+    "lines": ("ref.txt", "ONE TWO\n\n"),
+    "kaldi": ("text", "an4-1 ONE TWO\nan4-2\n"),
+    "tsv": ("ref.tsv", "an4-1\tONE TWO\tignored\nan4-2\t\n"),
+    "jsonl": ("ref.jsonl", '{"id": "an4-1", "text": "ONE TWO"}\n{"id": "an4-2", "text": "", "audio": "b.wav"}\n'),
+    "trn": ("ref.trn", "ONE TWO (an4-1)\n(an4-2)\n"),
+    "ctm": ("ref.ctm", ";; comment\nan4-1 1 0.5 0.2 TWO 0.9\nan4-1 1 0.1 0.2 ONE\n"),
+    "stm": ("ref.stm", "an4-1 A anna 2.0 3.0 <o,f0> TWO\nan4-1 A anna 0.0 2.0 <o,f0> ONE\nan4-2 1 bea 0 1\n"),
+}
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read(path, format_name=None):
+    pair = read_pair(path, path, format_name)
+    return {id: " ".join(text.split()) for id, text in pair.hypotheses.items()}
+
+
+def expected(format_name):
+    if format_name == "lines":
+        return {"1": "ONE TWO", "2": ""}
+    return {"an4-1": "ONE TWO"} if format_name == "ctm" else WORDS
+
+
+def test_every_format_has_an_example_here():
+    assert set(FILES) == set(FORMATS)
+
+
+@pytest.mark.parametrize("format_name", sorted(FILES))
+def test_each_format_is_detected_and_read(format_name, tmp_path):
+    path = write(tmp_path, *FILES[format_name])
+    assert read_pair(path, path).reference_format == read_pair(path, path).hypothesis_format == format_name
+    assert read(path) == expected(format_name)
+
+
+@pytest.mark.parametrize("format_name", sorted(FILES))
+def test_each_format_can_be_forced_whatever_the_suffix(format_name, tmp_path):
+    assert read(write(tmp_path, "words.dat", FILES[format_name][1]), format_name) == expected(format_name)
+
+
+@pytest.mark.parametrize("format_name", ["kaldi", "tsv", "jsonl", "trn"])
+def test_formats_told_by_their_content_are_detected_without_a_suffix(format_name, tmp_path):
+    path = write(tmp_path, "words.txt", FILES[format_name][1])
+    assert read_pair(path, path).reference_format == format_name
+
+
+@pytest.mark.parametrize("content", ["a 1\nb 2\n", "1 one\n2 two\n", "a-1 x\na-1 y\n", "yes (uh)\nno\n", "\n", ""])
+def test_lines_whose_first_words_are_no_distinct_ids_are_plain_lines(content, tmp_path):
+    path = write(tmp_path, "words.txt", content)
+    assert read_pair(path, path).reference_format == "lines"
+    assert len(read(path)) == content.count("\n")
+
+
+def test_a_file_that_does_not_tell_is_kaldi_text_if_the_other_has_ids(tmp_path):
+    reference = write(tmp_path, "ref.jsonl", '{"id": "anna", "text": "yes"}\n')
+    hypothesis = write(tmp_path, "hyp.txt", "anna no\n")
+    pair = read_pair(reference, hypothesis)
+    assert (pair.references, pair.hypotheses, pair.hypothesis_format) == ({"anna": "yes"}, {"anna": "no"}, "kaldi")
+
+
+def test_the_references_of_a_hypotheses_file_are_its_reference_texts(tmp_path):
+    path = write(tmp_path, "hypotheses.jsonl", '{"id": "u", "text": "no", "reference": "yes"}\n')
+    pair = read_pair(path, path)
+    assert (pair.references, pair.hypotheses) == ({"u": "yes"}, {"u": "no"})
+
+
+def test_another_channel_is_part_of_the_id(tmp_path):
+    path = write(tmp_path, "hyp.ctm", "call A 0 1 YES\ncall B 0 1 NO\n")
+    assert read(path) == {"call": "YES", "call-B": "NO"}
+
+
+def test_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
+    assert read(write(tmp_path, "hyp.txt", b"\xef\xbb\xbfYES\r\nNO")) == {"1": "YES", "2": "NO"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", '{"id": "u", "text": "x"}\n{"id": ', r"a\.jsonl:2: not a line of JSON"),
+        ("a.jsonl", "[1]\n", r"a\.jsonl:1: expected an object"),
+        ("a.jsonl", '{"id": "u"}\n', r'a\.jsonl:1: "text" is missing'),
+        ("a.jsonl", '{"id": 7, "text": "x"}\n', r'a\.jsonl:1: "id" is missing or not a string'),
+        ("a.trn", "ONE (u)\nTWO\n", r"a\.trn:2: expected 'words \(id\)'"),
+        ("a.tsv", "u x\n", r"a\.tsv:1: expected an id, a tab"),
+        ("a.ctm", "u 1 0.0 0.1 YES\nu 1 zero 0.1 YES\n", r"a\.ctm:2: expected 'file channel start"),
+        ("a.ctm", "u 1 0.0 0.1\n", r"a\.ctm:1: expected 'file channel start"),
+        ("a.stm", "u 1 anna 0.0\n", r"a\.stm:1: expected 'file channel speaker"),
+        ("a.stm", "u 1 anna 0 1 ignore_time_segment_in_scoring\n", r"a\.stm:1: ignore_time_segment"),
+        ("a.txt", b"YES\n\xff\n", r"a\.txt:2: not UTF-8"),
+        ("a.trn", "ONE (u)\nTWO (u)\nTWO (v)\n", r"a\.trn: 1 ids occur more than once .* trn: u$"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error_with_its_place(name, content, message, tmp_path):
+    path = write(tmp_path, name, content)
+    with pytest.raises(ScoringError, match=message):
+        read_pair(path, path)
+
+
+def test_a_missing_file_a_folder_and_an_unknown_format_are_named(tmp_path):
+    good = write(tmp_path, "a.txt", "YES\n")
+    for bad in (tmp_path / "missing.txt", tmp_path):
+        with pytest.raises(ScoringError, match=f"{bad}: cannot read the texts"):
+            read_pair(good, bad)
+    with pytest.raises(ScoringError, match="unknown format 'kaldy'; did you mean 'kaldi'"):
+        read_pair(good, good, "kaldy")
+
+
+@given(content=st.one_of(st.binary(max_size=60), st.text('an1-\t\n (){}":;.0A', max_size=60).map(str.encode)))
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.trn", "a.ctm", "a.stm", "a.tsv"])
+def test_any_content_is_read_or_refused_with_a_clear_error(name, content, tmp_path_factory):
+    path = write(tmp_path_factory.getbasetemp(), name, content)
+    with contextlib.suppress(ScoringError):
+        assert all(isinstance(text, str) for text in read(path).values())
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z]+-[0-9]+", fullmatch=True), st.lists(st.text("abé日", min_size=1)), min_size=1)
+)
+def test_what_is_written_as_kaldi_text_trn_or_jsonl_comes_back(tmp_path_factory, words):
+    texts = {id: " ".join(row) for id, row in words.items()}
+    folder = tmp_path_factory.getbasetemp()
+    contents = {
+        "text": "".join(f"{id} {text}\n" for id, text in texts.items()),
+        "hyp.trn": "".join(f"{text} ({id})\n" for id, text in texts.items()),
+        "hyp.jsonl": "".join(json.dumps({"id": id, "text": text}) + "\n" for id, text in texts.items()),
+    }
+    for name, content in contents.items():
+        assert read(write(folder, name, content)) == texts
