@@ -96,8 +96,15 @@ def write_wav(path: str | Path, waveform: np.ndarray, sample_rate: int) -> None:
         soundfile.write(file, waveform, sample_rate, format="WAV", subtype="PCM_16")
 
 
+class _SoundFile(soundfile.SoundFile):
+    """Read forward only: soundfile seeks after every read, which makes mp3 decoders stumble where two reads meet."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 @contextmanager
-def _open(path: Path) -> Iterator[soundfile.SoundFile]:
+def _open(path: Path) -> Iterator[_SoundFile]:
     if not path.exists():
         raise AudioError(f"{path}: there is no such file")
     if path.is_dir():
@@ -105,7 +112,7 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again")
     try:
-        sound = soundfile.SoundFile(path)
+        sound = _SoundFile(path)
     except (soundfile.SoundFileError, OSError) as error:
         reason = str(getattr(error, "error_string", error)).rstrip(".\n ")
         raise AudioError(f"{path}: cannot be read as audio ({reason}); convert it to wav or flac") from error
@@ -120,7 +127,7 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
         yield sound
 
 
-def _promised_frames(path: Path, sound: soundfile.SoundFile) -> int | None:
+def _promised_frames(path: Path, sound: _SoundFile) -> int | None:
     """How many frames the header announces where libsndfile silently settles for those that are there."""
     if sound.format == "NIST":
         with open(path, "rb") as file:
@@ -146,7 +153,7 @@ def _ogg_has_its_end(path: Path) -> bool:
 
 
 def _decode(
-    path: Path, sound: soundfile.SoundFile, start: float, duration: float | None, channel: int | None, block_frames: int
+    path: Path, sound: _SoundFile, start: float, duration: float | None, channel: int | None, block_frames: int
 ) -> Iterator[np.ndarray]:
     """One channel's samples at the file's own rate, block by block, from `start` on."""
     if channel is not None and not 0 <= channel < sound.channels:
@@ -161,7 +168,7 @@ def _decode(
     last = sound.frames if duration is None else min(sound.frames, first + max(1, round(duration * sound.samplerate)))
     position = _seek(path, sound, first)
     while position < last:
-        block = _read(path, sound, min(block_frames, last - position))
+        block = _read(path, sound, position, min(block_frames, last - position))
         if not len(block):
             if position > first and _length_is_estimated(path, sound):
                 return
@@ -180,9 +187,9 @@ def _decode(
         yield np.ascontiguousarray(mono)
 
 
-def _seek(path: Path, sound: soundfile.SoundFile, first: int) -> int:
+def _seek(path: Path, sound: _SoundFile, first: int) -> int:
     """Go to frame `first` and return the frame that is read next."""
-    if first == 0 or sound.subtype == "OPUS":  # an opus decoder that starts in the middle is off by up to 4e-3
+    if first == 0 or sound.format == "MP3" or sound.subtype == "OPUS":  # their decoders need all that comes before
         return 0
     try:
         return int(sound.seek(first))
@@ -190,17 +197,17 @@ def _seek(path: Path, sound: soundfile.SoundFile, first: int) -> int:
         raise AudioError(f"{path}: cannot go to sample {first} of {sound.frames}; copy it again") from error
 
 
-def _read(path: Path, sound: soundfile.SoundFile, frames: int) -> np.ndarray:
-    position = sound.tell()
+def _read(path: Path, sound: _SoundFile, position: int, frames: int) -> np.ndarray:
     try:
         return np.asarray(sound.read(frames, dtype="float32", always_2d=True))
     except soundfile.SoundFileError as error:
-        reason = str(getattr(error, "error_string", error)).rstrip(".\n ") or "decoder error"
-        message = f"damaged or truncated after {position} of {sound.frames} samples ({reason}); record or copy it again"
-        raise AudioError(f"{path}: the file is {message}") from error
+        message = (
+            f"the file is damaged or truncated after {position} of {sound.frames} samples; record or copy it again"
+        )
+        raise AudioError(f"{path}: {message}") from error
 
 
-def _length_is_estimated(path: Path, sound: soundfile.SoundFile) -> bool:
+def _length_is_estimated(path: Path, sound: _SoundFile) -> bool:
     """An mp3 without a Xing, Info or VBRI header: its length is a guess from the first frame's bit rate."""
     if sound.format != "MP3":
         return False

@@ -1,0 +1,152 @@
+"""Changing a waveform while training: speed, noise and gain, every draw from the generator that is passed in.
+
+Speed perturbation is resampling, so tempo and pitch change together: Ko et al., "Audio augmentation for speech
+recognition", Interspeech 2015.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import AfterValidator, Field, model_validator
+
+from asr.audio.io import AUDIO_SUFFIXES, audio_info, load_audio
+from asr.audio.resample import resample
+from asr.errors import AudioError
+from asr.registry import Config
+
+SPEED_STEP = 0.01  # of drawn speeds: resampling between rates without a common factor costs up to ten times as much
+MAX_SLOPE = 2.0  # of synthesised noise: power falls with 1 / f ** slope, from white (0) over pink (1) to brown (2)
+
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"the lower bound {bounds[0]:g} is above the upper bound {bounds[1]:g}")
+    return bounds
+
+
+Speed = Annotated[float, Field(ge=0.5, le=2.0)]
+Decibel = Annotated[float, Field(ge=-100.0, le=100.0)]
+DecibelRange = Annotated[tuple[Decibel, Decibel], AfterValidator(_in_order)]
+
+
+class NoiseConfig(Config):
+    """Noise added at a signal-to-noise ratio."""
+
+    files: tuple[str, ...] = ()  # audio files, folders searched through, or globs; none: noise of a random colour
+    snr_db: DecibelRange = (10.0, 30.0)  # uniform between the two
+    probability: float = Field(default=0.5, ge=0, le=1)  # of adding any
+
+
+class AugmentConfig(Config):
+    """What may happen to a waveform; nothing by default."""
+
+    speeds: tuple[Speed, ...] = ()  # one of these factors, equally likely; 1.0 must be among them to happen
+    speed_range: Annotated[tuple[Speed, Speed], AfterValidator(_in_order)] | None = None  # or uniform between two
+    gain_db: DecibelRange | None = None  # uniform between the two
+    noise: NoiseConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_speeds(self) -> Self:
+        if self.speeds and self.speed_range:
+            raise ValueError("speeds and speed_range exclude each other; keep one")
+        return self
+
+
+class WaveformAugment:
+    """Applies speed, then noise, then gain to waveforms of one sample rate.
+
+    Raises AudioError when noise files are asked for and none is found.
+    """
+
+    def __init__(self, config: AugmentConfig, sample_rate: int) -> None:
+        self.config = config
+        self.sample_rate = sample_rate
+        self._noise_files = find_audio(config.noise.files) if config.noise and config.noise.files else ()
+
+    @property
+    def max_stretch(self) -> float:
+        """The most a waveform's length can be multiplied by (at the slowest speed)."""
+        return 1.0 / min(self.config.speeds or self.config.speed_range or (1.0,))
+
+    @property
+    def min_stretch(self) -> float:
+        """The least a waveform's length can be multiplied by (at the fastest speed)."""
+        return 1.0 / max(self.config.speeds or self.config.speed_range or (1.0,))
+
+    def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A changed (num_samples,) float32 waveform, its length divided by the speed. Loud ones may exceed [-1, 1]."""
+        waveform = change_speed(waveform, self._draw_speed(rng), self.sample_rate)
+        noise = self.config.noise
+        if noise is not None and len(waveform) and rng.random() < noise.probability:
+            sound = self._noise_from_files(len(waveform), rng) if noise.files else coloured_noise(len(waveform), rng)
+            waveform = add_noise(waveform, sound, rng.uniform(*noise.snr_db))
+        if self.config.gain_db is not None:
+            waveform = waveform * np.float32(10 ** (rng.uniform(*self.config.gain_db) / 20))
+        return waveform
+
+    def _draw_speed(self, rng: np.random.Generator) -> float:
+        if self.config.speeds:
+            return self.config.speeds[rng.integers(len(self.config.speeds))]
+        if self.config.speed_range:
+            low, high = self.config.speed_range
+            return float(np.clip(round(rng.uniform(low, high) / SPEED_STEP) * SPEED_STEP, low, high))
+        return 1.0
+
+    def _noise_from_files(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+        """A random stretch of a random file, or the whole of a short one over and over from a random place on."""
+        path = self._noise_files[rng.integers(len(self._noise_files))]
+        spare = audio_info(path).duration - num_samples / self.sample_rate
+        place = rng.random()
+        if spare > 0:
+            noise = load_audio(path, self.sample_rate, start=place * spare, duration=num_samples / self.sample_rate)
+        else:
+            noise = load_audio(path, self.sample_rate)
+            noise = np.roll(noise, int(place * len(noise)))
+        return np.resize(noise, num_samples)
+
+
+def change_speed(waveform: np.ndarray, speed: float, sample_rate: int) -> np.ndarray:
+    """Play a waveform `speed` times as fast: num_samples / speed samples, higher in pitch above 1."""
+    return resample(waveform, round(sample_rate * speed), sample_rate)
+
+
+def coloured_noise(num_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise whose power falls with frequency, by a random slope between white and brown."""
+    slope = rng.uniform(0.0, MAX_SLOPE)
+    spectrum = np.fft.rfft(rng.standard_normal(num_samples))
+    spectrum /= np.maximum(np.arange(len(spectrum)), 1.0) ** (slope / 2)
+    return np.fft.irfft(spectrum, n=num_samples).astype(np.float32)
+
+
+def add_noise(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """The sum of two equally long waveforms, the noise scaled to lie `snr_db` below the waveform in mean power.
+
+    A silent waveform stays silent, and silent noise changes nothing: no scale gives either the ratio.
+    """
+    power, noise_power = (float(np.mean(np.square(signal, dtype=np.float64))) for signal in (waveform, noise))
+    if not power or not noise_power:
+        return waveform
+    return waveform + noise * np.float32(np.sqrt(power / noise_power) * 10 ** (-snr_db / 20))
+
+
+def find_audio(places: tuple[str, ...]) -> tuple[Path, ...]:
+    """Audio files named by files, folders (searched through) and globs, sorted and without repeats.
+
+    Raises AudioError for a place that leads to none.
+    """
+    found: set[Path] = set()
+    for place in places:
+        path = Path(place)
+        if path.is_file():
+            here = [path]
+        elif path.is_dir():
+            here = [file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES]
+        else:
+            here = [file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file()]
+        if not here:
+            raise AudioError(f"{place}: no audio file, folder or pattern of this name holds noise; correct noise.files")
+        found.update(here)
+    return tuple(sorted(found))
