@@ -63,13 +63,17 @@ class SpeechDataset:
             Example(utterance.id, self._masked(features, utterance, epoch, view), tokens) for view in range(num_views)
         ]
 
-    def _features(self, utterance: Utterance, epoch: int) -> Tensor:
+    def raw_features(self, index: int) -> Tensor:
+        """Features (T, F) before normalisation and without masks: what CMVN statistics are made of."""
+        return self._features(self.utterances[index], epoch=0, normalize=False)
+
+    def _features(self, utterance: Utterance, epoch: int, *, normalize: bool = True) -> Tensor:
         sample_rate = self.frontend.sample_rate
         try:
             waveform = load_audio(utterance.audio, sample_rate, start=utterance.start, duration=utterance.duration)
             if self.augment is not None:
                 waveform = self.augment(waveform, derive_rng(self.seed, epoch, utterance.id, "waveform"))
-            features = self.frontend.extract(waveform, sample_rate)
+            features = self.frontend.extract(waveform, sample_rate, normalize=normalize)
         except AudioError as error:
             raise AudioError(f"utterance '{utterance.id}': {error}") from error
         if not len(features):

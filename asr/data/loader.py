@@ -67,7 +67,10 @@ class Loader:
             delivery = next(deliveries)
             self.waited_seconds += time.perf_counter() - asked
             if delivery.error is not None:
-                raise delivery.error
+                try:
+                    raise delivery.error
+                finally:
+                    del delivery  # the traceback holds this frame: a cycle, and workers that a collection ends take 5 s
             assert delivery.batch is not None
             yield delivery.batch
 

@@ -1,0 +1,166 @@
+"""The number of workers changes how fast batches come, and nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr.data.loader import Loader
+from asr.data.sampler import BucketSampler
+from asr.errors import AudioError
+from asr.types import Batch
+
+
+@pytest.fixture
+def sampler(utterances) -> BucketSampler:
+    return BucketSampler([row.duration for row in utterances], max_batch_seconds=3, seed=1)
+
+
+def assert_equal(batches: Iterable[Batch], expected: Iterable[Batch]) -> None:
+    for batch, other in itertools.zip_longest(batches, expected):
+        assert batch.ids == other.ids
+        for name in ("features", "feature_lens", "tokens", "token_lens"):
+            assert torch.equal(getattr(batch, name), getattr(other, name)), name
+
+
+@pytest.mark.parametrize(("num_workers", "start_method"), [(1, None), (2, None), (1, "spawn")])
+def test_batches_are_the_same_whatever_the_number_of_workers(dataset, sampler, num_workers, start_method):
+    alone = Loader(dataset, sampler)
+    workers = Loader(dataset, sampler, num_workers, start_method=start_method)
+    for epoch in (0, 1):
+        expected = list(alone.epoch(epoch))
+        assert len(expected) == alone.num_batches(epoch) > 4
+        assert [list(batch.ids) for batch in expected] == [
+            [f"u{index:02}" for index in batch] for batch in sampler.batches(epoch)
+        ]
+        assert_equal(workers.epoch(epoch), expected)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_goes_on_from_its_middle_also_after_one_that_was_left(dataset, sampler, num_workers):
+    whole = list(Loader(dataset, sampler).epoch(1))
+    loader = Loader(dataset, sampler, num_workers)
+    next(loader.epoch(0))
+    assert_equal(loader.epoch(1, start_batch=3), whole[3:])
+    assert_equal(loader.epoch(1, start_batch=len(whole)), [])
+    assert_equal(loader.epoch(1), whole)
+
+
+def test_views_stand_one_after_the_other(dataset, sampler):
+    single = next(Loader(dataset, sampler).epoch(0))
+    double = next(Loader(dataset, sampler, num_views=2).epoch(0))
+    size = len(single.ids)
+    assert double.ids == single.ids * 2
+    assert torch.equal(double.features[:size], single.features)
+    assert not torch.equal(double.features[size:], single.features)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_comes_as_it_was_after_the_batches_before_it(dataset, sampler, utterances, tmp_path, num_workers):
+    bad = sampler.batches(0)[2][0]
+    dataset.utterances = [
+        replace(row, audio=tmp_path / "gone.wav") if index == bad else row for index, row in enumerate(utterances)
+    ]
+    batches = Loader(dataset, sampler, num_workers).epoch(0)
+    next(batches)
+    next(batches)
+    with pytest.raises(AudioError) as caught:
+        next(batches)
+    message = str(caught.value)
+    del caught  # it refers to itself, and workers that a garbage collection ends take five seconds
+    assert message.startswith(f"utterance 'u{bad:02}': ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_loading_leaves_the_global_random_state_alone(dataset, sampler, num_workers):
+    before = torch.get_rng_state()
+    list(Loader(dataset, sampler, num_workers).epoch(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_time_a_consumer_waits_is_measured_and_its_own_time_is_not(dataset, sampler):
+    loader = Loader(dataset, sampler)
+    load = dataset.load_views
+    dataset.load_views = lambda *arguments: time.sleep(0.01) or load(*arguments)
+    for _ in loader.epoch(0):
+        time.sleep(0.05)
+    asleep = 0.05 * loader.num_batches(0)
+    assert 0.01 * len(dataset) <= loader.waited_seconds < 0.01 * len(dataset) + asleep + 5
+    dataset.load_views = load
+    began = time.perf_counter()
+    for _ in loader.epoch(0):
+        time.sleep(0.05)
+    assert loader.waited_seconds <= time.perf_counter() - began - asleep
+
+
+INTERRUPTED = """
+import time
+import torch
+from asr.data.loader import Loader
+from asr.types import Example
+
+class Slow:
+    def load_views(self, index, epoch, num_views):
+        time.sleep(0.02)
+        return [Example("a", torch.ones(1, 1), torch.ones(1, dtype=torch.int64))]
+
+class Sampler:
+    def batches(self, epoch):
+        return [[0]] * 100_000
+
+batches = Loader(Slow(), Sampler(), 2).epoch(0)
+print("started", flush=True)
+try:
+    for batch in batches:
+        pass
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+def test_ctrl_c_stops_the_parent_and_no_worker_prints_a_traceback():
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "started\n"
+    wait_for_workers(process.pid, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert output == "stopped\n"
+    assert errors == ""
+    assert process.returncode == 0
+
+
+def wait_for_workers(parent: int, number: int) -> None:
+    """Until so many children of a process ignore SIGINT; skips where /proc does not tell."""
+    if not Path(f"/proc/{parent}/task").is_dir():
+        pytest.skip("needs /proc to see when the workers are up")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with open(f"/proc/{parent}/task/{parent}/children") as file:
+            children = file.read().split()
+        if sum(ignores_interrupt(child) for child in children) >= number:
+            return
+        time.sleep(0.05)
+    pytest.fail("the workers did not start")
+
+
+def ignores_interrupt(process: str) -> bool:
+    with open(f"/proc/{process}/status") as file:
+        ignored = next(line for line in file if line.startswith("SigIgn:"))
+    return bool(int(ignored.split()[1], 16) >> (signal.SIGINT - 1) & 1)
