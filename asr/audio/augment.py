@@ -147,6 +147,6 @@ def find_audio(places: tuple[str, ...]) -> tuple[Path, ...]:
         else:
             here = [file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file()]
         if not here:
-            raise AudioError(f"{place}: no audio file, folder or pattern of this name holds noise; correct noise.files")
+            raise AudioError(f"{place}: leads to no audio file; correct noise.files")
         found.update(here)
     return tuple(sorted(found))
