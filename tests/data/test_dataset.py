@@ -78,3 +78,23 @@ def test_audio_without_a_single_frame_is_an_error_that_names_the_utterance(utter
     short = replace(utterances[0], duration=0.01)
     with pytest.raises(AudioError, match=r"^utterance 'u00': 0\.010 s are too short for one feature frame"):
         SpeechDataset([short], frontend, tokenizer, "basic").load(0, 0)
+
+
+def test_loading_uses_one_thread_and_gives_the_others_back(utterances, frontend, tokenizer, monkeypatch):
+    dataset = SpeechDataset(utterances, frontend, tokenizer, "basic")
+    seen = []
+    extract = frontend.extract
+
+    def observed(*args: object, **kwargs: object) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return extract(*args, **kwargs)
+
+    monkeypatch.setattr(frontend, "extract", observed)
+    torch.set_num_threads(2)
+    try:
+        dataset.load(0, 0)
+        dataset.raw_features(0)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1, 1]
