@@ -32,6 +32,7 @@ class Evaluation:
     score: Score
     strata: dict[str, Score | None]  # "seen" and "unseen"; None for a stratum without utterances
     search: NamedConfig
+    num_batches: int
     seconds: float  # loading, features, model and search
 
     @property
@@ -92,6 +93,7 @@ def evaluate(
         score=_score(utterances, texts, config.normalize),
         strata=_strata(utterances, texts, config.normalize, training_texts),
         search=search,
+        num_batches=loader.num_batches(0),
         seconds=seconds,
     )
 

@@ -49,5 +49,8 @@ def evaluate(
     result.save(folder)
     if out is None:
         write_card(experiment)
-    display.say(f"{manifest}: {result.seconds:.1f} s of work, RTF {result.rtf or 0:.3f}; details in {folder}")
+    display.say(
+        f"{len(result.utterances)} utterances in {result.num_batches} batches took {result.seconds:.1f} s "
+        f"(RTF {result.rtf or 0:.3f}); details in {folder}"
+    )
     typer.echo(table(result))

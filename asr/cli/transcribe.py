@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def transcribe(
-    audio: Annotated[list[str], typer.Argument(help="Audio files, folders (searched through) and globs.")],
+    audio: Annotated[list[str], typer.Argument(metavar="FILE_OR_DIR", help="Audio files, folders and globs.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
     formats: Annotated[str, typer.Option("--format", help="txt, json, or both: txt,json.")] = "txt",
     output_dir: Annotated[
@@ -34,8 +34,9 @@ def transcribe(
 ) -> None:
     """Turn audio into text.
 
-    On standard output, a single file gives its text; several files, a folder or a glob give lines "file TAB text". JSON
-    is one object a line. A file that cannot be read is reported at the end, the others are done.
+    Without --output-dir, one file gives its text, more give a line "file TAB text" each; JSON is one object a line.
+
+    A file that cannot be read is reported at the end, the others are done. Existing outputs are kept.
     """
     from asr.training.metrics import Display
     from asr.transcribe.files import Failed, transcribe_files

@@ -1,0 +1,198 @@
+"""Every flag of every command does something one can see.
+
+Each case is a command line with the flag and one without it (or with another value), run in copies of the same tiny
+workspace, and what to look at. `test_every_flag_has_a_case` finds flags that nobody wrote a case for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import typer.main
+
+from asr.cli.main import app, main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    status: object
+    out: str
+    err: str
+    folder: Path  # its working directory
+    threads: int  # torch's, after the command
+
+    def read(self, path: str) -> str | None:
+        file = self.folder / path
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
+    def exists(self, path: str) -> bool:
+        return (self.folder / path).exists()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two command lines that differ in one flag, and what shows the difference; `before` prepares both."""
+
+    without: str
+    flag: str
+    look: Callable[[Outcome], object]
+    before: str = ""
+
+
+def out(outcome: Outcome) -> object:
+    assert outcome.status == 0, outcome.err
+    return outcome.out
+
+
+def works(outcome: Outcome) -> object:
+    assert outcome.status in (0, 1), outcome.err  # 2 would be a mistake in this test
+    return outcome.status == 0
+
+
+def has_traceback(outcome: Outcome) -> object:
+    return "Traceback" in outcome.err
+
+
+def batches(outcome: Outcome) -> object:
+    return re.findall(r"in \d+ batches", outcome.err)
+
+
+def threads(outcome: Outcome) -> object:
+    assert outcome.status == 0, outcome.err
+    return outcome.threads
+
+
+def has(path: str) -> Callable[[Outcome], object]:
+    return lambda outcome: outcome.exists(path)
+
+
+def content(path: str) -> Callable[[Outcome], object]:
+    return lambda outcome: outcome.read(path)
+
+
+def steps(path: str) -> Callable[[Outcome], object]:
+    """How many epochs a training log tells of."""
+
+    def count(outcome: Outcome) -> object:
+        lines = (outcome.read(path) or "").splitlines()
+        return [json.loads(line)["epoch"] for line in lines if json.loads(line)["kind"] == "epoch"]
+
+    return count
+
+
+TRAIN = "asr train experiment.yaml --out exp --device cpu"
+EVALUATE = "asr evaluate model dev.jsonl --device cpu"
+TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
+HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
+ATTENTION = " --search attention_greedy"
+
+CASES = {
+    "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
+    "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
+    "train --set": Case(TRAIN, f"{TRAIN} --set training.epochs=1", steps("exp/training/train.jsonl")),
+    "train --resume": Case(TRAIN, f"{TRAIN} --resume", works, before=TRAIN),
+    "train --dry-run": Case(TRAIN, f"{TRAIN} --dry-run", has("exp")),
+    "train --device": Case(TRAIN, f"{TRAIN} --device nowhere", works),
+    "train --threads": Case(TRAIN, f"{TRAIN} --threads 2", threads),
+    "evaluate EXP": Case(EVALUATE, "asr evaluate elsewhere dev.jsonl", works),
+    "evaluate MANIFEST": Case(EVALUATE, "asr evaluate model train.jsonl", has("model/results/train")),
+    "evaluate --out": Case(EVALUATE, f"{EVALUATE} --out here", has("here/wer.json")),
+    "evaluate --search": Case(EVALUATE, EVALUATE + ATTENTION, HYPOTHESES),
+    "evaluate --set": Case(
+        EVALUATE + ATTENTION, f"{EVALUATE}{ATTENTION} --set search.max_tokens_per_frame=0.1", HYPOTHESES
+    ),
+    "evaluate --device": Case(EVALUATE, f"{EVALUATE} --device nowhere", works),
+    "evaluate --threads": Case(EVALUATE, f"{EVALUATE} --threads 2", threads),
+    "evaluate --dtype": Case(EVALUATE + ATTENTION, f"{EVALUATE}{ATTENTION} --dtype bfloat16", HYPOTHESES),
+    "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
+    "transcribe FILE_OR_DIR": Case(TRANSCRIBE, "asr transcribe audio/0.wav --model model", out),
+    "transcribe --model": Case(TRANSCRIBE, f"{TRANSCRIBE} --model elsewhere", works),
+    "transcribe --format": Case(TRANSCRIBE, f"{TRANSCRIBE} --format json", out),
+    "transcribe --output-dir": Case(TRANSCRIBE, f"{TRANSCRIBE} --output-dir texts", content("texts/5.txt")),
+    "transcribe --overwrite": Case(
+        f"{TRANSCRIBE} --output-dir texts{ATTENTION}",
+        f"{TRANSCRIBE} --output-dir texts{ATTENTION} --overwrite",
+        content("texts/5.txt"),
+        before=f"{TRANSCRIBE} --output-dir texts",
+    ),
+    "transcribe --search": Case(TRANSCRIBE, TRANSCRIBE + ATTENTION, out),
+    "transcribe --set": Case(
+        TRANSCRIBE + ATTENTION, f"{TRANSCRIBE}{ATTENTION} --set search.max_tokens_per_frame=0.1", out
+    ),
+    "transcribe --device": Case(TRANSCRIBE, f"{TRANSCRIBE} --device nowhere", works),
+    "transcribe --threads": Case(TRANSCRIBE, f"{TRANSCRIBE} --threads 2", threads),
+    "transcribe --dtype": Case(TRANSCRIBE + ATTENTION, f"{TRANSCRIBE}{ATTENTION} --dtype bfloat16", out),
+    "transcribe --max-span": Case(TRANSCRIBE, f"{TRANSCRIBE} --max-span 1", out),
+    "score REF": Case("asr score train.jsonl train.jsonl", "asr score dev.jsonl train.jsonl", works),
+    "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),
+    "score --cer": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl dev.jsonl --cer", out),
+    "score --normalize": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --normalize basic", out),
+    "score --allow-missing": Case(
+        "asr score ref.jsonl part.jsonl", "asr score ref.jsonl part.jsonl --allow-missing", works
+    ),
+    "score --format": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --format kaldi", out),
+    "score --json": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --json score.json", has("score.json")),
+    "average EXP": Case("asr average model --last 1 --out mean", "asr average elsewhere --last 1 --out mean", works),
+    "average --out": Case(
+        "asr average model --last 1 --out mean", "asr average model --last 1 --out other", has("other/config.yaml")
+    ),
+    "average --best": Case("asr average model --best 1 --out mean", "asr average model --best 2 --out mean", out),
+    "average --last": Case("asr average model --last 1 --out mean", "asr average model --last 2 --out mean", out),
+    "info EXP": Case("asr info model", "asr info elsewhere", works),
+    " --version": Case("asr info model", "asr --version", out),
+    " --debug": Case("asr info elsewhere", "asr info elsewhere --debug", has_traceback),
+}
+
+
+def all_flags() -> list[str]:
+    """`command --flag` or `command ARGUMENT` for everything the command line takes but --help."""
+    group = typer.main.get_command(app)
+    return [
+        f"{name} {parameter.opts[0] if parameter.param_type_name == 'option' else parameter.metavar}"
+        for name, command in {"": group, **getattr(group, "commands", {})}.items()
+        for parameter in command.params
+        if parameter.name != "help"
+    ]
+
+
+def test_every_flag_has_a_case() -> None:
+    assert sorted(all_flags()) == sorted(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_flag_makes_a_visible_difference(
+    name: str, tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    seen = []
+    for line in (case.without, case.flag):
+        folder = tmp_path / str(len(seen))
+        shutil.copytree(tiny_workspace, folder)
+        monkeypatch.chdir(folder)
+        if case.before:
+            assert run(case.before, folder, capsys).status == 0
+        seen.append(case.look(run(line, folder, capsys)))
+    assert seen[0] != seen[1]
+
+
+def run(line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
+    """Run a command line in this process."""
+    capsys.readouterr()
+    threads_before = torch.get_num_threads()
+    try:
+        with pytest.raises(SystemExit) as leaving:
+            main(shlex.split(line)[1:])
+        captured = capsys.readouterr()
+        return Outcome(leaving.value.code, captured.out, captured.err, folder, torch.get_num_threads())
+    finally:
+        torch.set_num_threads(threads_before)
