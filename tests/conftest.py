@@ -13,8 +13,8 @@ torch.set_num_threads(1)
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 
-# A learning rate of next to nothing keeps the random weights. Those of this seed say something to every sound, another
-# thing by search and dtype; trained for two epochs, they would be silent.
+# A learning rate of next to nothing keeps the random weights. Those of this seed say something to every sound, and
+# another thing by search; trained for two epochs, they would be silent.
 TINY_EXPERIMENT = """
 seed: 10
 data: {train: train.jsonl, dev: dev.jsonl, num_workers: 0}
