@@ -51,7 +51,7 @@ class Registry(Generic[Part]):
 
         def file_part(part: Part) -> Part:
             name = config.model_fields["name"].default
-            assert isinstance(name, str) and name not in self._parts, f"{self.kind} {name!r} registered twice"
+            assert name not in self._parts, f"{self.kind} {name!r} registered twice"
             self._parts[name] = (part, config)
             return part
 

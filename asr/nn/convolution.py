@@ -15,7 +15,8 @@ class DepthwiseConvolution(nn.Module):
     """One filter per channel along time, length kept: (B, S, D) -> (B, S, D).
 
     A (B, S, D) tensor seen as an image of height 1 in channels-last layout needs no copy, and torch's 2-D kernel for
-    that layout is about ten times as fast as the 1-D one for (B, D, S).
+    that layout is about ten times as fast as the 1-D one for (B, D, S). It runs in the weights' dtype also under
+    autocast: with two threads the CPU's bfloat16 kernel is slower, and for some lengths it does not come back at all.
     """
 
     def __init__(self, dim: int, kernel_size: int) -> None:
@@ -27,11 +28,11 @@ class DepthwiseConvolution(nn.Module):
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Frames outside the tensor count as zero; padding inside it must be zero already."""
-        image = x_BSD.transpose(1, 2).unsqueeze(2)
-        padding = (0, self.weight.shape[-1] // 2)
-        return (
-            F.conv2d(image, self.weight, self.bias, padding=padding, groups=len(self.bias)).squeeze(2).transpose(1, 2)
-        )
+        with torch.autocast(x_BSD.device.type, enabled=False):
+            image = x_BSD.to(self.weight.dtype).transpose(1, 2).unsqueeze(2)
+            padding = (0, self.weight.shape[-1] // 2)
+            image = F.conv2d(image, self.weight, self.bias, padding=padding, groups=len(self.bias))
+        return image.squeeze(2).transpose(1, 2)
 
 
 class ConvolutionModule(nn.Module):

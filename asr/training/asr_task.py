@@ -1,0 +1,68 @@
+"""Speech recognition as a training task: joint loss on batches, word error rate on the dev set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr.bundle import Bundle
+from asr.decoding.base import build_search
+from asr.decoding.corpus import decode_corpus
+from asr.losses.joint import JointLoss, LossOutput
+from asr.scoring.wer import score
+from asr.text.normalize import normalize
+from asr.training.prepare import Prepared
+from asr.types import Batch
+
+
+class AsrTask:
+    """Trains the model of a bundle and keeps the bundle's folder up to date."""
+
+    metric = "wer"
+
+    def __init__(self, prepared: Prepared, folder: Path, device: torch.device) -> None:
+        self.bundle: Bundle = prepared.bundle
+        self.model = self.bundle.model.to(device)
+        self.folder = folder
+        self.device = device
+        self._config = config = prepared.bundle.config
+        self._train = prepared.train_loader
+        self._dev = prepared.dev_loader
+        self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
+        self._criterion = JointLoss(config.loss)
+        self._searcher = build_search(config.search, self.model)
+        self._frame_shift = self.bundle.frontend.frame_shift
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        """Training batches of an epoch from position `start`, on the device."""
+        return (batch.to(self.device) for batch in self._train.epoch(epoch, start))
+
+    def num_batches(self, epoch: int) -> int:
+        """How many training batches an epoch has."""
+        return self._train.num_batches(epoch)
+
+    def loss(self, batch: Batch) -> LossOutput:
+        """Joint CTC/attention loss of a batch, summed over its utterances."""
+        return self._criterion(self.model(batch), batch)
+
+    def audio_seconds(self, batch: Batch) -> float:
+        """Seconds of audio in a batch, each utterance counted once however many views of it there are."""
+        views = len(batch.ids) // len(set(batch.ids))
+        return float(batch.feature_lens.sum()) * self._frame_shift / views
+
+    def validate(self) -> dict[str, float]:
+        """WER on the dev set with the search people will use."""
+        hypotheses = {
+            id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
+            for id, nbest in decode_corpus(self.model, self._searcher, self._dev.epoch(0), self.device)
+        }
+        words = score(self._references, hypotheses).words
+        return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}
+
+    def keep(self, weights: dict[str, Tensor]) -> None:
+        """Write the model folder with these weights."""
+        self.model.load_state_dict(weights)
+        self.bundle.save(self.folder)

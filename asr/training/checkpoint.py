@@ -1,0 +1,145 @@
+"""Resumable training state: one folder per checkpoint, renamed into place when complete.
+
+    training/checkpoints/00001200/   state.safetensors (weights, optimizer, EMA), progress.json
+    training/epochs/0012.safetensors weights after an epoch, kept while among the best or last K
+
+Checkpoints are taken between optimiser steps, so there are no half-accumulated gradients to keep. Dropout is reseeded
+from (seed, step) before every batch, so there is no random state to keep either: resuming draws the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from asr.bundle import load_tensors, save_tensors
+from asr.errors import BundleError, TrainingError
+from asr.optim.averaging import average_states
+from asr.runtime import write_text_atomic
+
+STATE_FILE = "state.safetensors"
+PROGRESS_FILE = "progress.json"
+KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it be damaged
+
+
+@dataclass
+class Progress:
+    """Where a run stands; everything but tensors."""
+
+    epoch: int = 0  # epochs finished
+    batch: int = 0  # batches of the current epoch already used
+    step: int = 0  # optimiser steps, skipped ones included
+    skipped: int = 0  # steps skipped for a non-finite loss or gradient
+    skipped_in_a_row: int = 0
+    validations: list[dict[str, float]] = field(default_factory=list)  # {"epoch", metric} in time order
+    epoch_loss: float = 0.0  # sum over the utterances of the current epoch
+    epoch_utterances: int = 0
+    audio_seconds: float = 0.0  # trained on so far
+    seconds: float = 0.0  # spent so far, validation included
+    log_bytes: int = 0  # length of train.jsonl at the checkpoint
+
+    def best(self, metric: str, num: int) -> list[dict[str, float]]:
+        """The `num` validations with the lowest metric; of equals the later ones, which have trained longer."""
+        return sorted(self.validations, key=lambda row: (row[metric], -row["epoch"]))[:num]
+
+    def validations_without_gain(self, metric: str) -> int:
+        """How many validations have passed since the best one."""
+        values = [row[metric] for row in self.validations]
+        return len(values) - 1 - values.index(min(values)) if values else 0
+
+
+class CheckpointFolder:
+    """The `training/` part of an experiment folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self.epochs = folder / "epochs"
+
+    def save(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
+        """Write one checkpoint completely, then rename it into place and drop all but the newest two."""
+        final = self.checkpoints / f"{progress.step:08d}"
+        partial = self.checkpoints / f".partial-{os.getpid()}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            save_tensors(partial / STATE_FILE, tensors)
+            write_text_atomic(partial / PROGRESS_FILE, json.dumps(asdict(progress)))
+            shutil.rmtree(final, ignore_errors=True)
+            partial.replace(final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        for old in self._complete()[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def load_newest(self) -> tuple[Progress, dict[str, Tensor], list[str]] | None:
+        """The newest readable checkpoint and a warning for each damaged one; None if there was never one."""
+        warnings: list[str] = []
+        for folder in reversed(self._complete()):
+            try:
+                progress = Progress(**json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
+                return progress, load_tensors(folder / STATE_FILE), warnings
+            except (BundleError, OSError, ValueError, TypeError) as error:
+                warnings.append(f"{folder}: damaged ({error}); falling back to the checkpoint before it")
+        if warnings:
+            raise TrainingError(f"{self.checkpoints}: every checkpoint is damaged; train again into another folder")
+        return None
+
+    def exist(self) -> bool:
+        """Whether a run has reached its first checkpoint here."""
+        return bool(self._complete())
+
+    def kept_epochs(self) -> list[int]:
+        """The epochs whose weights are on disk."""
+        return sorted(int(path.stem) for path in self.epochs.glob("*.safetensors"))
+
+    def save_epoch(self, epoch: int, weights: dict[str, Tensor]) -> None:
+        """Keep the weights after an epoch."""
+        save_tensors(self._epoch_file(epoch), weights)
+
+    def prune_epochs(self, keep: set[int]) -> None:
+        """Delete the weights of epochs that can no longer become part of the final model."""
+        for epoch in set(self.kept_epochs()) - keep:
+            self._epoch_file(epoch).unlink()
+
+    def average_epochs(self, epochs: list[int]) -> dict[str, Tensor]:
+        """The mean of the weights after some epochs."""
+        return average_states([load_tensors(self._epoch_file(epoch)) for epoch in epochs])
+
+    def _epoch_file(self, epoch: int) -> Path:
+        return self.epochs / f"{epoch:04d}.safetensors"
+
+    def _complete(self) -> list[Path]:
+        return sorted(path for path in self.checkpoints.glob("[0-9]*") if path.is_dir())
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors (`3.exp_avg`), numbered in the order of its parameters."""
+    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
+
+
+def load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; learning rates are not state, the schedule sets them every step."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, their names prefixed."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix`, which is cut off."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,98 @@
+"""What a training run says: `train.jsonl` for programs, a live line for people, `curves.png` to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from asr.errors import AsrError
+
+
+class TrainLog:
+    """Append-only JSON lines that can be cut back to where a checkpoint stood."""
+
+    def __init__(self, path: Path, keep_bytes: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = open(path, "ab")
+        self._file.truncate(keep_bytes)  # lines after the checkpoint will be written again
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one line and hand it to the operating system."""
+        try:
+            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise AsrError(f"{self.path}: cannot write ({error.strerror}); free space, then use --resume") from error
+
+    def sync(self) -> int:
+        """Make the lines safe against a crash; returns the length of the file in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file; nothing can be written any more."""
+        self._file.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a `train.jsonl`."""
+    with open(path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+class Display:
+    """One line per epoch, and on a terminal a live line in between that is overwritten."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self._live = self.stream.isatty()
+        self._next_update = 0.0
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        clear = "\r\x1b[K" if self._live else ""
+        self.stream.write(f"{clear}{text}\n")
+        self.stream.flush()
+
+    def update(self, text: str) -> None:
+        """A line that the next one overwrites; a few times a second at most, and only on a terminal."""
+        if self._live and time.monotonic() >= self._next_update:
+            self._next_update = time.monotonic() + 0.2
+            self.stream.write(f"\r\x1b[K{text}")
+            self.stream.flush()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def draw_curves(log: Path, picture: Path, metric: str) -> bool:
+    """Draw loss, dev metric and learning rate over epochs; False where matplotlib is not installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    epochs = [record for record in read_log(log) if record["kind"] == "epoch"]
+    if not epochs:
+        return True
+    figure = Figure(figsize=(10, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    columns = (("loss", "training loss per utterance"), (metric, f"dev {metric.upper()}"), ("lr", "learning rate"))
+    for axes, (key, title) in zip(figure.subplots(1, len(columns)), columns, strict=True):
+        points = [(record["epoch"], record[key]) for record in epochs if record.get(key) is not None]
+        axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "")
+        axes.set(title=title, xlabel="epoch")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    figure.savefig(picture, dpi=110, format="png")
+    return True

@@ -1,0 +1,187 @@
+"""What `asr train` and `asr average` do: from a configuration file to a model folder."""
+
+from __future__ import annotations
+
+import resource
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr.bundle import CONFIG_FILE, Bundle
+from asr.config import ExperimentConfig, Provenance, load_config, parse_config, read_yaml
+from asr.errors import ConfigError, TrainingError
+from asr.losses.joint import JointLoss
+from asr.optim.optimizer import build_optimizer
+from asr.optim.schedule import schedule
+from asr.runtime import environment, resolve_device
+from asr.training.asr_task import AsrTask
+from asr.training.card import write_card
+from asr.training.checkpoint import CheckpointFolder, Progress
+from asr.training.metrics import Display, clock
+from asr.training.prepare import Prepared, data_hash, prepare
+from asr.training.trainer import Trainer
+
+
+def train(
+    config_file: Path,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Progress:
+    """Train the experiment of a YAML file into the model folder `out`.
+
+    Without `resume`, a folder that holds anything is refused. With it, training goes on from the newest checkpoint,
+    or starts if there is none; the configuration must be the one the folder was started with.
+    """
+    display = Display()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    config = load_config(config_file, overrides)
+    where = resolve_device(device)
+    if not resume and out.exists() and any(out.iterdir()):
+        raise TrainingError(f"{out}: the folder is not empty; add --resume to go on with it, or choose another --out")
+    checkpoints = CheckpointFolder(out / "training")
+    started = resume and checkpoints.exist()
+    if started:
+        _refuse_other_config(config, out, display)
+    command = shlex.join(
+        ["asr", "train", str(config_file), *(f"--set={override}" for override in overrides), "--out", str(out)]
+    )
+    provenance = Provenance(command=command, data_hash=data_hash(config), environment=environment())
+    config = config.model_copy(update={"provenance": provenance})
+    prepared = prepare(config, display.say, Bundle.load(out) if started else None)
+    if not started:
+        prepared.bundle.save(out)
+        prepared.training_texts.save(out)
+    display.say(describe(prepared))
+    trainer = build_trainer(prepared, out, checkpoints, display, where)
+    progress = trainer.run()
+    write_card(out)
+    display.say(f"done in {clock(progress.seconds)}: model in {out}")
+    return progress
+
+
+def build_trainer(
+    prepared: Prepared, out: Path, checkpoints: CheckpointFolder, display: Display, device: torch.device
+) -> Trainer:
+    """The trainer for a prepared speech recognition run."""
+    config = prepared.bundle.config
+    task = AsrTask(prepared, out, device)
+    return Trainer(
+        task=task,
+        config=config.training,
+        seed=config.seed,
+        optimizer=build_optimizer(config.optimizer, task.model),
+        schedule=schedule(config.schedule, steps_per_epoch(prepared) * config.training.epochs),
+        checkpoints=checkpoints,
+        display=display,
+    )
+
+
+def steps_per_epoch(prepared: Prepared) -> int:
+    """Optimiser steps in the first epoch; later epochs may differ by a few, as batches are formed anew."""
+    return -(-prepared.train_loader.num_batches(0) // prepared.bundle.config.training.accumulation)
+
+
+def describe(prepared: Prepared) -> str:
+    """Hours, vocabulary, parameters and steps in one line."""
+    bundle = prepared.bundle
+    parameters = sum(parameter.numel() for parameter in bundle.model.parameters())
+    return (
+        f"{prepared.train_hours:.2f} h in {len(prepared.train)} utterances ({len(prepared.rejected)} set aside), "
+        f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.config.tokenizer.name}); "
+        f"{parameters / 1e6:.2f} M parameters; {steps_per_epoch(prepared)} steps an epoch"
+    )
+
+
+def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | None = None) -> dict[str, Any]:
+    """What a run would do, measured on its first batch; nothing is trained or written.
+
+    Returns hours, utterances, set-aside rows by reason code, vocabulary size, parameters, steps per epoch, and
+    estimates: seconds for the whole run (validation excluded) and peak memory in GB.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    config = load_config(config_file, overrides)
+    prepared = prepare(config, lambda _: None)
+    bundle = prepared.bundle
+    codes = [rejection.code for rejection in prepared.rejected]
+    parameters = sum(parameter.numel() for parameter in bundle.model.parameters())
+    rate = _audio_seconds_per_second(prepared)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + 8 * parameters / 2**30  # with AdamW's moments
+    return {
+        "hours": round(prepared.train_hours, 3),
+        "utterances": len(prepared.train),
+        "set_aside": {code: codes.count(code) for code in sorted(set(codes))},
+        "ctc_infeasible": codes.count("ctc_infeasible"),
+        "vocabulary": bundle.tokenizer.vocab_size,
+        "parameters": parameters,
+        "steps_per_epoch": steps_per_epoch(prepared),
+        "epochs": config.training.epochs,
+        "audio_seconds_per_second": round(rate, 1),
+        "estimated_seconds": round(prepared.train_hours * 3600 * config.training.epochs / rate),
+        "estimated_peak_gb": round(peak, 2),
+    }
+
+
+def _audio_seconds_per_second(prepared: Prepared) -> float:
+    """Throughput of forward and backward on the first batch; the first of two passes warms up."""
+    config, model = prepared.bundle.config, prepared.bundle.model
+    batch = next(iter(prepared.train_loader.epoch(0)))
+    criterion = JointLoss(config.loss)
+    model.train()
+    seconds = 0.0
+    for _ in range(2):
+        begin = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.training.dtype == "bfloat16"):
+            output = criterion(model(batch), batch)
+        output.total.backward()
+        seconds = time.perf_counter() - begin
+    views = len(batch.ids) // len(set(batch.ids))
+    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_shift / views / seconds
+
+
+def average(experiment: Path, out: Path, *, best: int | None = None, last: int | None = None) -> list[int]:
+    """Average the weights of the best or last K validated epochs into a new model folder; returns the epochs."""
+    bundle = Bundle.load(experiment)
+    checkpoints = CheckpointFolder(experiment / "training")
+    loaded = checkpoints.load_newest() if checkpoints.exist() else None
+    if loaded is None:
+        raise TrainingError(f"{experiment / 'training'}: no training state to average; it is needed for this command")
+    if out.exists() and any(out.iterdir()):
+        raise TrainingError(f"{out}: the folder is not empty; choose another --out")
+    progress = loaded[0]
+    rows = progress.best("wer", best) if best is not None else progress.validations[-(last or 1) :]
+    epochs = [int(row["epoch"]) for row in rows]
+    missing = [epoch for epoch in epochs if epoch not in checkpoints.kept_epochs()]
+    if missing:
+        raise TrainingError(
+            f"{experiment}: weights of epochs {missing} were not kept; training.average_num decides how many are "
+            f"(kept: {checkpoints.kept_epochs()})"
+        )
+    bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
+    bundle.save(out)
+    write_card(out)
+    return epochs
+
+
+def _refuse_other_config(config: ExperimentConfig, out: Path, display: Display) -> None:
+    """Resuming with another configuration would be neither run; another environment only draws a warning."""
+    path = out / CONFIG_FILE
+    saved = parse_config(read_yaml(path), source=str(path))
+    if saved.provenance is not None:
+        now = environment()
+        changed = [f"{key} {was} -> {now.get(key)}" for key, was in saved.provenance.environment.items()
+                   if key in ("torch", "numpy", "threads", "machine") and now.get(key) != was]  # fmt: skip
+        if changed:
+            display.say(f"warning: the rest will not be bit-identical to an uninterrupted run: {', '.join(changed)}")
+    old, new = (one.model_dump(mode="json", exclude={"provenance"}) for one in (saved, config))
+    if differing := [key for key in new if new[key] != old.get(key)]:
+        raise ConfigError(f"{path}: differs from the given configuration in {', '.join(differing)}; use another --out")
