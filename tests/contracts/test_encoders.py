@@ -1,0 +1,164 @@
+"""What every registered encoder promises, in float64 so that a leak shows and rounding does not."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asr.models.ctc_head import CtcHead, IntermediateCtc, IntermediateCtcConfig
+from asr.models.encoders import ENCODERS, BaseEncoderConfig, Encoder, EncoderConfig
+from asr.types import EncoderOutput
+
+NUM_FEATURES = 7
+VOCAB_SIZE = 9
+
+
+def variant(name: str, **changes: object) -> BaseEncoderConfig:
+    """A registered encoder's tiny config with some values changed, validated again."""
+    return TypeAdapter(EncoderConfig).validate_python(ENCODERS.config(name).tiny().model_dump() | changes)
+
+
+CONFIGS = {name: variant(name) for name in ENCODERS.names()} | {
+    "conformer relative": variant("conformer", positions="relative"),
+    "conformer x1": variant("conformer", subsampling={"factor": 1}),
+    "conformer x2": variant("conformer", subsampling={"factor": 2, "channels": 3}),
+    "conformer x8": variant("conformer", subsampling={"factor": 8, "channels": 3}),
+    "conformer stochastic depth": variant("conformer", stochastic_depth=0.5, attention_dropout=0.1),
+    "transformer relative": variant("transformer", positions="relative"),
+    "rnn without projection": variant("rnn", projection=None),
+    "gru": variant("rnn", cell="gru"),
+    "plain rnn": variant("rnn", cell="rnn"),
+    "unidirectional lstm": variant("rnn", bidirectional=False),
+}
+each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+
+
+def build(config: BaseEncoderConfig) -> Encoder:
+    torch.manual_seed(3)
+    return ENCODERS.part(config.name)(config, NUM_FEATURES).double().eval()
+
+
+def noisy_batch() -> tuple[Tensor, Tensor]:
+    """Features whose padding is as loud as speech, one row full, one a single frame, one empty."""
+    torch.manual_seed(4)
+    return torch.randn(5, 61, NUM_FEATURES, dtype=torch.float64) * 3, torch.tensor([61, 40, 23, 1, 0])
+
+
+def intermediate_ctc(encoder: Encoder) -> partial[Tensor]:
+    config = IntermediateCtcConfig(layers=(1,), self_conditioning=True)
+    head = CtcHead(encoder.output_dim, VOCAB_SIZE).double()
+    return partial(IntermediateCtc(config, encoder.output_dim, VOCAB_SIZE).double(), head=head)
+
+
+def assert_same_row(batched: EncoderOutput, row: int, alone: EncoderOutput, other_row: int = 0) -> None:
+    length = int(batched.lens[row])
+    assert alone.lens[other_row] == length
+    for ours, theirs in zip((batched.frames, *batched.intermediate), (alone.frames, *alone.intermediate), strict=True):
+        torch.testing.assert_close(ours[row, :length], theirs[other_row, :length], rtol=1e-9, atol=1e-9)
+
+
+@each_config
+@torch.no_grad()
+def test_an_utterance_encodes_the_same_alone_and_among_noise(config: BaseEncoderConfig) -> None:
+    encoder = build(config)
+    intermediate = intermediate_ctc(encoder)
+    features, lens = noisy_batch()
+    batched = encoder(features, lens, intermediate)
+    assert len(batched.intermediate) == 1
+    for row, length in enumerate(lens):
+        alone = encoder(features[row : row + 1, :length], lens[row : row + 1], intermediate)
+        assert_same_row(batched, row, alone)
+
+
+@each_config
+@torch.no_grad()
+def test_the_order_of_a_batch_does_not_matter(config: BaseEncoderConfig) -> None:
+    encoder = build(config)
+    features, lens = noisy_batch()
+    order = torch.tensor([2, 4, 0, 3, 1])
+    straight, permuted = encoder(features, lens), encoder(features[order], lens[order])
+    for row, source in enumerate(order.tolist()):
+        assert_same_row(straight, source, permuted, row)
+
+
+@each_config
+@torch.no_grad()
+def test_output_lens_tells_the_frames_of_every_length(config: BaseEncoderConfig) -> None:
+    encoder = build(config)
+    assert encoder.output_lens(torch.tensor([0, 1])).tolist() == [0, 1]
+    for length in range(1, 201):
+        encoded = encoder(torch.zeros(1, length, NUM_FEATURES, dtype=torch.float64), torch.tensor([length]))
+        expected = -(-length // encoder.subsampling_factor)
+        assert encoded.frames.shape == (1, expected, encoder.output_dim)
+        assert encoded.lens.tolist() == [expected]
+        assert encoder.output_lens(torch.tensor([length])).tolist() == [expected]
+
+
+@each_config
+def test_gradients_reach_every_parameter_and_stay_finite(config: BaseEncoderConfig) -> None:
+    encoder = build(config)
+    features, lens = noisy_batch()
+    encoded = encoder(features, lens)
+    weights = torch.randn_like(encoded.frames)  # a plain sum has no gradient through a LayerNorm
+    sum(
+        (frames[:length] * weight[:length]).sum()
+        for frames, weight, length in zip(encoded.frames, weights, encoded.lens, strict=True)
+    ).backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        if name.endswith("query_key_value.bias"):
+            continue  # its middle third, the key bias, cancels in the softmax
+        assert parameter.grad.abs().max() > 1e-9, name
+
+
+@each_config
+def test_padding_gets_no_gradient(config: BaseEncoderConfig) -> None:
+    encoder = build(config)
+    features, lens = noisy_batch()
+    encoded = encoder(features.requires_grad_(), lens)
+    sum((frames[:length] ** 3).sum() for frames, length in zip(encoded.frames, encoded.lens, strict=True)).backward()
+    assert features.grad is not None
+    for row, length in enumerate(lens):
+        assert features.grad[row, length:].abs().sum() == 0
+
+
+@each_config
+@torch.no_grad()
+def test_saved_weights_give_the_same_frames(config: BaseEncoderConfig, tmp_path: Path) -> None:
+    encoder = build(config)
+    save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
+    torch.manual_seed(99)
+    other = ENCODERS.part(config.name)(config, NUM_FEATURES).double().eval()
+    other.load_state_dict(load_file(tmp_path / "encoder.safetensors"))
+    assert torch.equal(encoder(*noisy_batch()).frames, other(*noisy_batch()).frames)
+
+
+@each_config
+def test_a_config_survives_json(config: BaseEncoderConfig) -> None:
+    assert TypeAdapter(EncoderConfig).validate_json(config.model_dump_json()) == config
+
+
+@each_config
+def test_bfloat16_autocast_trains_without_infinities(config: BaseEncoderConfig) -> None:
+    encoder = build(config).float().train()
+    features, lens = noisy_batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        encoded = encoder(features.float(), lens)
+    encoded.frames.float().square().sum().backward()
+    assert encoded.frames.isfinite().all()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in encoder.parameters())
+
+
+@each_config
+@torch.no_grad()
+def test_bfloat16_weights_encode(config: BaseEncoderConfig) -> None:
+    encoder = build(config).bfloat16()
+    features, lens = noisy_batch()
+    assert encoder(features.bfloat16(), lens).frames.isfinite().all()
