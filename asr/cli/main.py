@@ -5,7 +5,6 @@ Command modules import nothing heavy before they run, so that `asr --help` is qu
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 import warnings
@@ -54,6 +53,7 @@ def _app(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status 0: fine; 1: an error, told in one line; 2: wrong usage; 130: Ctrl-C."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve a busy machine
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
     warnings.showwarning = _show_warning
@@ -63,9 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if leaving.code == 130:
             print("interrupted", file=sys.stderr)
         raise
-    except BrokenPipeError:  # whoever read our output has seen enough, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -1,0 +1,92 @@
+"""Exit statuses and error lines, whatever the command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr import __version__
+from asr.cli.main import main
+
+
+def run(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    return leaving.value.code
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"asr {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sing"],
+        ["transcribe"],
+        ["transcribe", "a.wav"],
+        ["transcribe", "a.wav", "--model", "m", "--formt", "txt"],
+        ["transcribe", "a.wav", "--model", "m", "--threads", "many"],
+        ["transcribe", "a.wav", "--model", "m", "--threads", "0"],
+        ["train", "--out", "exp"],
+        ["average", "exp", "--out", "mean"],
+        ["average", "exp", "--out", "mean", "--best", "2", "--last", "2"],
+    ],
+)
+def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_path: Path) -> None:
+        raise KeyError("a bug\nof ours")
+
+    monkeypatch.setattr("asr.training.summary.summarize", fail)
+
+
+@pytest.mark.usefixtures("failing")
+def test_an_error_nobody_foresaw_is_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", "exp") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: unexpected KeyError")
+    assert "--debug" in line
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize(
+    "arguments", [["--debug", "info", "exp"], ["info", "--debug", "exp"], ["info", "exp", "--debug"]]
+)
+def test_debug_shows_the_traceback_wherever_it_stands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asr.training.summary.summarize", interrupt)
+    assert run("info", "exp") == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(workspace: Path) -> None:
+    command = [sys.executable, "-m", "asr.cli.main", "transcribe", *["audio"] * 50, "--model", "model"]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        command, cwd=workspace, env={"PYTHONPATH": str(root)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert "error" not in process.stderr.read().lower()
+    process.wait(timeout=60)

@@ -1,0 +1,79 @@
+"""What `asr transcribe` writes, and where."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from asr.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def transcribe(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as leaving:
+        main(["transcribe", *arguments, "--model", "model", "--device", "cpu"])
+    return leaving.value.code
+
+
+def test_one_file_gives_its_text_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe("audio/3.wav") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line
+    assert "\t" not in line
+
+
+@pytest.mark.parametrize("arguments", [["audio/3.wav", "audio/4.wav"], ["audio"], ["audio/*.wav"]])
+def test_more_files_give_lines_with_their_names(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(*arguments) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _ in rows if name in ("audio/3.wav", "audio/4.wav")] == ["audio/3.wav", "audio/4.wav"]
+    assert all(text for _, text in rows)
+
+
+def test_json_on_standard_output_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe("audio", "--format", "json") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["audio"] for row in rows] == [f"audio/{number}.wav" for number in range(6)]
+    assert rows[2]["duration"] == 1.6
+    assert rows[2]["model"] == "model"
+
+
+def test_files_mirror_the_input_tree_and_agree_with_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("audio/more").mkdir()
+    shutil.move("audio/5.wav", "audio/more/last.wav")
+    assert transcribe("audio", "--format", "txt,json", "--output-dir", "texts") == 0
+    assert capsys.readouterr().out == ""
+    assert transcribe("audio/more/last.wav") == 0
+    text = capsys.readouterr().out
+    assert Path("texts/more/last.txt").read_text(encoding="utf-8") == text
+    assert json.loads(Path("texts/more/last.json").read_text(encoding="utf-8"))["text"] == text.strip()
+
+
+def test_finished_outputs_are_kept_and_missing_ones_made(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("texts").mkdir()
+    Path("texts/2.txt").write_text("mine", encoding="utf-8")
+    assert transcribe("audio", "--output-dir", "texts") == 0
+    assert "1 of 6 files are done already" in capsys.readouterr().err
+    assert Path("texts/2.txt").read_text(encoding="utf-8") == "mine"
+    assert Path("texts/3.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["audio/0.wav", "--format", "txt,json"], "--output-dir"),
+        (["audio/0.wav", "--format", "jsn"], "did you mean"),
+        (["audio/0.wav", "other/0.wav", "--output-dir", "texts"], "would both become"),
+    ],
+)
+def test_wrong_usage_is_told_before_any_work(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("audio", "other")
+    assert transcribe(*arguments) == 2
+    assert complaint in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not Path("texts").exists()
