@@ -5,6 +5,7 @@ Command modules import nothing heavy before they run, so that `asr --help` is qu
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
