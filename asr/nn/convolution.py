@@ -15,8 +15,8 @@ class DepthwiseConvolution(nn.Module):
     """One filter per channel along time, length kept: (B, S, D) -> (B, S, D).
 
     A (B, S, D) tensor seen as an image of height 1 in channels-last layout needs no copy, and torch's 2-D kernel for
-    that layout is about ten times as fast as the 1-D one for (B, D, S). It runs in the weights' dtype also under
-    autocast: with two threads the CPU's bfloat16 kernel is slower, and for some lengths it does not come back at all.
+    that layout is about ten times as fast as the 1-D one for (B, D, S). On CPU it runs in float32 even if weights or
+    autocast are bfloat16: that kernel is slower, and for some lengths it never comes back (torch 2.13, oneDNN).
     """
 
     def __init__(self, dim: int, kernel_size: int) -> None:
@@ -28,10 +28,16 @@ class DepthwiseConvolution(nn.Module):
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Frames outside the tensor count as zero; padding inside it must be zero already."""
-        with torch.autocast(x_BSD.device.type, enabled=False):
-            image = x_BSD.to(self.weight.dtype).transpose(1, 2).unsqueeze(2)
-            padding = (0, self.weight.shape[-1] // 2)
-            image = F.conv2d(image, self.weight, self.bias, padding=padding, groups=len(self.bias))
+        if x_BSD.device.type != "cpu":
+            return self._convolve(x_BSD, self.weight, self.bias)
+        exact = torch.promote_types(self.weight.dtype, torch.float32)
+        with torch.autocast("cpu", enabled=False):
+            return self._convolve(x_BSD.to(exact), self.weight.to(exact), self.bias.to(exact)).to(x_BSD.dtype)
+
+    @staticmethod
+    def _convolve(x_BSD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        image = x_BSD.transpose(1, 2).unsqueeze(2)
+        image = F.conv2d(image, weight, bias, padding=(0, weight.shape[-1] // 2), groups=len(bias))
         return image.squeeze(2).transpose(1, 2)
 
 

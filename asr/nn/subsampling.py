@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asr.errors import ConfigError
 from asr.lengths import padding_mask
 from asr.registry import Config
 
@@ -27,10 +28,17 @@ class Subsampling(nn.Module):
 
     S = T halved `log2(factor)` times, rounded up each time. Factor 1 is a linear layer alone. Channels are kept
     narrow and last in memory: a first pair of D channels would cost as much as all layers of a small Conformer.
+    ConfigError when there are no more features than `factor`, which leaves the last convolution nothing to mix.
     """
 
     def __init__(self, config: SubsamplingConfig, num_features: int, dim: int) -> None:
         super().__init__()
+        if num_features <= config.factor > 1:
+            # torch's bfloat16 kernel also reads beyond images of width 2
+            raise ConfigError(
+                f"subsampling.factor {config.factor} needs more than {config.factor} features, not {num_features}; "
+                "choose a smaller factor"
+            )
         self.factor = config.factor
         self.stages = nn.ModuleList()
         channels, width = 1, num_features
