@@ -61,7 +61,7 @@ def imports_of(module: str, modules: dict[str, Path]) -> Iterator[Import]:
                 yield Import(module, node.lineno, name if name in modules else base)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "import_siblings":
             for name in modules:
-                if name.rpartition(".")[0] == package and name != package:
+                if name.rpartition(".")[0] == package and name != module:
                     yield Import(module, node.lineno, name)
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from asr.errors import AudioError
-from asr.features import FEATURES
+from asr.features.base import FEATURES
 from asr.features.fbank import FbankConfig
 from asr.features.frontend import Frontend, FrontendConfig
 from asr.features.mfcc import MfccConfig
