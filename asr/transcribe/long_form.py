@@ -19,6 +19,7 @@ class Span:
     """A stretch of a recording."""
 
     start: float  # seconds into the recording
+    end: float  # the very number that the next span starts at
     waveform: np.ndarray  # (num_samples,) float32
 
 
@@ -38,11 +39,11 @@ def split_spans(blocks: Iterable[np.ndarray], sample_rate: int, max_span_seconds
         rest = np.concatenate([rest, block])
         while len(rest) > max_samples:
             cut = quietest_point(rest[:max_samples], sample_rate, max_samples // 2)
-            yield Span(start / sample_rate, rest[:cut])
+            yield Span(start / sample_rate, (start + cut) / sample_rate, rest[:cut])
             rest = rest[cut:]
             start += cut
     if len(rest):
-        yield Span(start / sample_rate, rest)
+        yield Span(start / sample_rate, (start + len(rest)) / sample_rate, rest)
 
 
 def quietest_point(waveform: np.ndarray, sample_rate: int, earliest: int) -> int:

@@ -120,9 +120,8 @@ class Recognizer:
         )
 
     def _segment(self, span: Span, hypothesis: Hypothesis) -> Segment:
-        end = span.start + len(span.waveform) / self.bundle.frontend.sample_rate
-        words = self._words(hypothesis, span.start, end)
-        return Segment(span.start, end, self.bundle.tokenizer.decode(hypothesis.tokens), words)
+        text = self.bundle.tokenizer.decode(hypothesis.tokens)
+        return Segment(span.start, span.end, text, self._words(hypothesis, span.start, span.end))
 
     def _words(self, hypothesis: Hypothesis, start: float, end: float) -> tuple[Word, ...]:
         """Words from the frames where their tokens start; none where the search cannot tell.

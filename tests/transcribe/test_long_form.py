@@ -56,6 +56,7 @@ def test_spans_join_to_the_recording_whatever_the_blocks(
     for span, next_span in pairwise(spans):
         assert limit / 2 - 0.01 <= len(span.waveform) / RATE <= limit
         assert round(span.start * RATE) + len(span.waveform) == round(next_span.start * RATE)
+        assert span.end == next_span.start
     starts = [span.start for span in split_spans(blocks_of(waveform, other_block), RATE, limit)]
     assert starts == [span.start for span in spans]
 
@@ -81,10 +82,10 @@ def test_a_limit_below_one_second_is_refused(limit: float) -> None:
 
 
 def test_batches_keep_to_the_budget_and_the_order() -> None:
-    spans = [Span(float(number), noise(seconds)) for number, seconds in enumerate([4, 4, 2, 9, 1, 1])]
+    spans = [Span(number, number + 1, noise(seconds)) for number, seconds in enumerate([4, 4, 2, 9, 1, 1])]
     batches = list(batch_spans(spans, RATE, 9.0))
-    assert [[int(span.start) for span in batch] for batch in batches] == [[0, 1], [2], [3], [4, 5]]
+    assert [[span.start for span in batch] for batch in batches] == [[0, 1], [2], [3], [4, 5]]
 
 
 def test_a_span_beyond_the_budget_is_a_batch_alone() -> None:
-    assert [len(batch) for batch in batch_spans([Span(0, noise(5)), Span(5, noise(5))], RATE, 1.0)] == [1, 1]
+    assert [len(batch) for batch in batch_spans([Span(0, 5, noise(5)), Span(5, 10, noise(5))], RATE, 1.0)] == [1, 1]

@@ -1,0 +1,197 @@
+"""The recognizer: same text however audio arrives, times inside the audio, any length in bounded memory."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr import Recognizer
+from asr.audio.io import load_audio
+from asr.errors import AudioError, ConfigError
+from asr.runtime import derive_rng
+from asr.types import EncoderOutput, Hypothesis, Transcript
+
+
+@pytest.fixture(scope="module")
+def recognizer(tiny_workspace: Path) -> Recognizer:
+    return Recognizer.load(tiny_workspace / "model", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def file(tiny_workspace: Path) -> Path:
+    return tiny_workspace / "audio" / "5.wav"
+
+
+def sound(seconds: float, seed: int = 0) -> np.ndarray:
+    """Bursts of noise of changing colour and loudness, with pauses."""
+    rng = derive_rng("recognizer test", seed)
+    bursts = [
+        np.cumsum(rng.normal(0, 0.05, 4000)) * rng.uniform(-0.1, 0.1) + rng.normal(0, rng.uniform(0, 0.2), 4000)
+        for _ in range(round(seconds * 4))
+    ]
+    return np.concatenate(bursts).astype(np.float32)
+
+
+def test_a_file_its_path_as_text_and_its_samples_give_the_same(recognizer: Recognizer, file: Path) -> None:
+    transcript = recognizer.transcribe(file)
+    assert transcript.text
+    assert recognizer.transcribe(str(file)) == transcript
+    assert recognizer.transcribe(load_audio(file, 16000)) == transcript
+
+
+def test_another_rate_is_resampled(recognizer: Recognizer, file: Path, tmp_path: Path) -> None:
+    samples, _ = soundfile.read(file, dtype="float32")
+    soundfile.write(tmp_path / "slow.wav", samples, 8000)
+    from_file = recognizer.transcribe(tmp_path / "slow.wav")
+    assert from_file.segments[-1].end == pytest.approx(5.0, abs=1e-3)
+    decoded, _ = soundfile.read(tmp_path / "slow.wav", dtype="float32")
+    assert recognizer.transcribe(decoded, sample_rate=8000).text == from_file.text
+
+
+@pytest.mark.parametrize("search", ["ctc_greedy", "attention_greedy"])
+def test_the_text_does_not_depend_on_the_batch(tiny_workspace: Path, search: str) -> None:
+    waveform = sound(30)
+    transcripts = [
+        Recognizer.load(
+            tiny_workspace / "model", "cpu", search=search, max_span_seconds=4.0, max_batch_seconds=budget
+        ).transcribe(waveform)
+        for budget in (0.1, 9.0, 60.0)
+    ]
+    assert len(transcripts[0].segments) > 6
+    assert transcripts[0] == transcripts[1] == transcripts[2]
+
+
+def test_a_long_recording_gives_the_texts_of_its_spans(tiny_workspace: Path) -> None:
+    recognizer = Recognizer.load(tiny_workspace / "model", "cpu", max_span_seconds=5.0)
+    waveform = sound(40)
+    transcript = recognizer.transcribe(waveform)
+    alone = [
+        recognizer.transcribe(waveform[round(segment.start * 16000) : round(segment.end * 16000)]).text
+        for segment in transcript.segments
+    ]
+    assert [segment.text for segment in transcript.segments] == alone
+
+
+def test_times_are_in_order_and_inside_the_audio(tiny_workspace: Path) -> None:
+    recognizer = Recognizer.load(tiny_workspace / "model", "cpu", max_span_seconds=5.0)
+    transcript = recognizer.transcribe(sound(40))
+    moments = [0.0]
+    for segment in transcript.segments:
+        assert segment.words
+        assert " ".join(word.text for word in segment.words) == segment.text
+        moments.append(segment.start)
+        for word in segment.words:
+            moments += [word.start, word.end]
+        moments.append(segment.end)
+    assert [*moments, 40.0] == sorted([*moments, 40.0])
+
+
+def test_words_stand_where_their_tokens_start(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = recognizer.bundle.tokenizer.encode("one two")
+    frames = (2, 3, 4, 10, 11, 12, 13)
+    assert len(tokens) == len(frames)
+
+    class Fixed:
+        def search(self, _encoded: EncoderOutput) -> list[list[Hypothesis]]:
+            return [[Hypothesis(tuple(tokens), 0.0, {}, frames)]]
+
+    monkeypatch.setattr(recognizer, "_searcher", Fixed())
+    (segment,) = recognizer.transcribe(sound(1)).segments
+    one, two = segment.words
+    frame = 0.010 * recognizer.bundle.model.subsampling_factor
+    assert (one.text, two.text) == ("one", "two")
+    assert (one.start, one.end) == pytest.approx((2 * frame, 10 * frame))  # the space starts at frame 10
+    assert (two.start, two.end) == pytest.approx((11 * frame, 1.0))
+
+
+def test_a_search_that_cannot_tell_times_gives_text_without_words(tiny_workspace: Path, file: Path) -> None:
+    recognizer = Recognizer.load(tiny_workspace / "model", "cpu", search="attention_greedy")
+    (segment,) = recognizer.transcribe(file).segments
+    assert segment.text
+    assert segment.words == ()
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 399])
+def test_audio_too_short_for_the_model_gives_an_empty_transcript(recognizer: Recognizer, num_samples: int) -> None:
+    assert recognizer.transcribe(sound(1)[:num_samples]) == Transcript(())
+
+
+@pytest.mark.parametrize("search", ["ctc_greedy", "attention_greedy"])
+def test_digital_silence_ends(tiny_workspace: Path, search: str) -> None:
+    recognizer = Recognizer.load(tiny_workspace / "model", "cpu", search=search)
+    transcript = recognizer.transcribe(np.zeros(16000 * 50, dtype=np.float32))
+    assert all(segment.end <= 50 for segment in transcript.segments)
+
+
+def test_one_feature_frame_is_enough_not_to_crash(recognizer: Recognizer) -> None:
+    assert len(recognizer.transcribe(sound(1)[:400]).segments) <= 1
+
+
+@pytest.mark.parametrize(
+    ("waveform", "complaint"),
+    [
+        (np.zeros((2, 16000), dtype=np.float32), r"\(2, 16000\)"),
+        (np.zeros(16000, dtype=np.int16), "divide int16 samples by 32768"),
+        (np.full(16000, np.inf, dtype=np.float32), "infinite"),
+    ],
+)
+def test_an_array_that_is_no_waveform_is_refused(recognizer: Recognizer, waveform: np.ndarray, complaint: str) -> None:
+    with pytest.raises(AudioError, match=complaint):
+        recognizer.transcribe(waveform)
+
+
+def test_a_sample_rate_below_one_is_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(AudioError, match="sample rate 0"):
+        recognizer.transcribe(sound(1), sample_rate=0)
+
+
+def test_double_precision_samples_are_taken(recognizer: Recognizer) -> None:
+    waveform = sound(2)
+    assert recognizer.transcribe(waveform.astype(np.float64)) == recognizer.transcribe(waveform)
+
+
+def test_unknown_settings_name_the_known_ones(tiny_workspace: Path) -> None:
+    model = tiny_workspace / "model"
+    with pytest.raises(ConfigError, match="did you mean 'ctc_greedy'"):
+        Recognizer.load(model, search="ctc_gredy")
+    with pytest.raises(ConfigError, match="did you mean 'max_tokens_per_frame'"):
+        Recognizer.load(model, search="attention_greedy", overrides=["search.max_tokens_per_fram=2"])
+    with pytest.raises(ConfigError, match="bfloat16"):
+        Recognizer.load(model, dtype="float16")
+
+
+def test_segments_come_while_the_rest_of_the_file_is_unread(
+    tiny_workspace: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks_read = 0
+
+    def endless(_path: Path, _sample_rate: int, _block_seconds: float) -> Iterator[np.ndarray]:
+        nonlocal blocks_read
+        while True:
+            blocks_read += 1
+            yield sound(10, blocks_read)
+
+    monkeypatch.setattr("asr.transcribe.recognizer.read_blocks", endless)
+    recognizer = Recognizer.load(tiny_workspace / "model", "cpu", max_batch_seconds=40.0)
+    segments = recognizer.stream_segments(file)
+    assert [next(segments).text for _ in range(4)]
+    assert blocks_read < 20
+
+
+@pytest.mark.slow
+def test_an_hour_is_transcribed_in_bounded_memory(recognizer: Recognizer, tmp_path: Path) -> None:
+    minute = sound(60)
+    with soundfile.SoundFile(tmp_path / "hour.flac", "w", 16000, 1) as hour:
+        for _ in range(60):
+            hour.write(minute)
+    recognizer.transcribe(minute)  # what a short file needs
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    transcript = recognizer.transcribe(tmp_path / "hour.flac")
+    growth_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert transcript.segments[-1].end == pytest.approx(3600, abs=20)
+    assert growth_mib < 150  # the samples alone are 220 MiB
