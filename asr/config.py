@@ -21,7 +21,8 @@ from asr.errors import ConfigError
 from asr.features.frontend import FrontendConfig
 from asr.features.spec_augment import SpecAugmentConfig
 from asr.losses.joint import LossConfig
-from asr.models.asr_model import IntermediateCtcConfig, ModelConfig
+from asr.models.asr_model import ModelConfig
+from asr.models.ctc_head import IntermediateCtcConfig
 from asr.models.decoders import DecoderConfig
 from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
@@ -152,7 +153,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def dump_yaml(config: Config) -> str:
     """The configuration in full, in field order, ready to be read back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    return text
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:

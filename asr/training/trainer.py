@@ -41,8 +41,11 @@ from asr.types import Batch
 class Task(Protocol):
     """What the trainer must know of a task."""
 
-    model: nn.Module
     metric: str  # the name of what `validate` returns and what is better when lower
+
+    @property
+    def model(self) -> nn.Module:
+        """The network to train, on its device."""
 
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
         """The batches of an epoch from position `start`, already on the right device."""

@@ -1,0 +1,73 @@
+"""Experiments are read strictly: what is wrong is named, with the nearest thing that would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asr.config import ExperimentConfig, dump_yaml, load_config, parse_config, read_yaml
+from asr.errors import ConfigError
+
+MINIMAL = "data: {train: train.jsonl, dev: dev.jsonl}\n"
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> ExperimentConfig:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(MINIMAL + text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("encoder: {name: conformer, dimm: 8}", "unknown key 'encoder.dimm'; did you mean 'dim'?"),
+        ("frontend: {features: {name: fbank, num_mels_bins: 40}}", "did you mean 'num_mel_bins'?"),
+        ("lr: 0.1", "unknown key 'lr'; did you mean 'optimizer.lr'?"),
+        ("encoder: {name: conformr}", "unknown encoder name 'conformr'; did you mean 'conformer'?"),
+        ("encoder: {dim: 8}", "encoder: 'name' is missing"),
+        ("training: {epochs: 0}", "training.epochs: input should be greater than or equal to 1 (got 0)"),
+        ("training: {epochs: many}", "training.epochs"),
+        ("normalize: englsh", "did you mean 'english'?"),
+        ("loss: {ctc_weight: 0.3}", "the model has no decoder"),
+        ("format_version: 99", "format_version 99 is newer"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(text: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert complaint in message
+    assert message.startswith(str(tmp_path / "experiment.yaml"))
+    assert "\n" not in message
+
+
+def test_a_missing_block_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text("seed: 3\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="data is missing"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", ""])
+def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"experiment\.yaml"):
+        load_config(path)
+
+
+def test_overrides_reach_any_depth_and_are_validated(tmp_path: Path) -> None:
+    config = load(tmp_path, "", "encoder={name: rnn, num_layers: 2}", "training.epochs=7", "decoder=null")
+    assert (config.encoder.name, config.training.epochs, config.decoder) == ("rnn", 7, None)
+    with pytest.raises(ConfigError, match=r"unknown key 'training\.epoch'"):
+        load(tmp_path, "", "training.epoch=7")
+    with pytest.raises(ConfigError, match=r"expected key\.path=value"):
+        load(tmp_path, "", "training.epochs")
+
+
+def test_a_config_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
+    config = load(tmp_path, "encoder: {name: rnn, cell: gru}\nschedule: {name: noam, warmup: 100}\n")
+    path = tmp_path / "again.yaml"
+    path.write_text(dump_yaml(config), encoding="utf-8")
+    assert parse_config(read_yaml(path), source=str(path)) == config

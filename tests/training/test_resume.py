@@ -1,0 +1,138 @@
+"""A run that is killed and resumed must end like one that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asr.training import run
+from asr.training.checkpoint import CheckpointFolder
+from asr.training.trainer import InterruptedRunError, Trainer
+
+SETTINGS = (
+    "training.epochs=3",
+    "training.checkpoint_every=2",
+    "training.log_every=1",
+    "training.ema_decay=0.9",
+    "training.accumulation=2",
+    "training.average_num=2",
+    "optimizer.lr=0.001",
+    "data.max_batch_seconds=1.5",  # each of the four utterances is a batch of its own
+    "augment={gain_db: [-6, 6]}",
+    "encoder.dropout=0.1",
+)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends without a chance to do anything."""
+
+
+def train(out: str, *, resume: bool = False, settings: tuple[str, ...] = SETTINGS) -> None:
+    run.train(Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu")
+
+
+def records(out: str) -> list[dict[str, Any]]:
+    """The log without what depends on the clock."""
+    lines = Path(out, "training", "train.jsonl").read_text(encoding="utf-8").splitlines()
+    clocks = ("seconds", "audio_seconds_per_second")
+    return [{key: value for key, value in json.loads(line).items() if key not in clocks} for line in lines]
+
+
+def kill_at_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    shown = Trainer._show_step
+
+    def show_and_die(self: Trainer) -> None:
+        shown(self)
+        if self.progress.step == step:
+            raise Killed
+
+    monkeypatch.setattr(Trainer, "_show_step", show_and_die)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5])
+def test_a_killed_run_resumes_to_the_same_weights_and_log(
+    step: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("whole")
+    with monkeypatch.context() as patch:
+        kill_at_step(patch, step)
+        with pytest.raises(Killed):
+            train("cut")
+    train("cut", resume=True)
+    for name in ("model.safetensors", "tokenizer.model", "training_texts.bin"):
+        assert (workspace / "whole" / name).read_bytes() == (workspace / "cut" / name).read_bytes()
+    assert records("cut") == records("whole")
+
+
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train("whole")
+    shown = Trainer._show_step
+
+    def show_and_interrupt(self: Trainer) -> None:
+        shown(self)
+        if self.progress.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_show_step", show_and_interrupt)
+        with pytest.raises(InterruptedRunError, match="--resume"):
+            train("cut")
+    assert CheckpointFolder(Path("cut/training")).load_newest()[0].step == 3
+    train("cut", resume=True)
+    assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("whole")
+    with monkeypatch.context() as patch:
+        kill_at_step(patch, 5)
+        with pytest.raises(Killed):
+            train("cut")
+    newest = sorted(Path("cut/training/checkpoints").iterdir())[-1] / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    train("cut", resume=True)
+    assert f"{newest.parent}: damaged" in capsys.readouterr().err
+    assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+
+
+def test_resuming_with_another_configuration_is_refused(workspace: Path) -> None:
+    train("first")
+    with pytest.raises(ValueError, match="differs from the given configuration in training"):
+        train("first", resume=True, settings=(*SETTINGS, "training.epochs=5"))
+
+
+def test_a_folder_that_is_not_empty_is_refused_without_resume(workspace: Path) -> None:
+    Path("taken").mkdir()
+    Path("taken/thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ValueError, match="not empty"):
+        train("taken")
+    assert Path("taken/thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.slow
+def test_kill_dash_nine_at_any_moment_changes_nothing(workspace: Path) -> None:
+    settings = (*SETTINGS[1:], "training.epochs=12")
+    train("whole", settings=settings)
+    command = [sys.executable, "-m", "asr.cli.main", "train", "experiment.yaml", "--out", "cut", "--resume"]
+    command += ["--device", "cpu", "--threads", "1", *(part for setting in settings for part in ("--set", setting))]
+    kills = 0
+    for pause in (2.5, 3.0, 3.3, 3.6, 4.0):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        time.sleep(pause)
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    assert kills, "no run lived long enough to be killed"
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+    assert records("cut") == records("whole")

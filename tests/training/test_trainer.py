@@ -1,0 +1,122 @@
+"""The training loop on a task small enough to calculate by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asr.config import TrainingConfig
+from asr.errors import TrainingError
+from asr.losses.joint import LossOutput
+from asr.training.checkpoint import CheckpointFolder
+from asr.training.metrics import Display
+from asr.training.trainer import Trainer
+from asr.types import Batch
+
+
+class Line:
+    """Fits a linear function to its batches in float64; dev scores are given in advance, one per epoch."""
+
+    metric = "wer"
+
+    def __init__(self, batches: list[Batch], dev_scores: Iterable[float] = ()) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Linear(3, 1).double()
+        self.data = batches
+        self.dev_scores = list(dev_scores)
+        self.kept: list[dict[str, Tensor]] = []
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        return self.data[start:]
+
+    def num_batches(self, epoch: int) -> int:
+        return len(self.data)
+
+    def loss(self, batch: Batch) -> LossOutput:
+        losses = self.model(batch.features).square().sum((1, 2))
+        return LossOutput(losses.sum(), len(batch.ids), {}, losses.detach())
+
+    def audio_seconds(self, batch: Batch) -> float:
+        return 1.0
+
+    def validate(self) -> dict[str, float]:
+        return {"wer": self.dev_scores.pop(0) if self.dev_scores else 0.5}
+
+    def keep(self, weights: dict[str, Tensor]) -> None:
+        self.kept.append({name: tensor.clone() for name, tensor in weights.items()})
+
+
+def batch_of(features: Tensor, first: int = 0) -> Batch:
+    lens = torch.full((len(features),), features.shape[1])
+    ids = tuple(f"u{first + row}" for row in range(len(features)))
+    return Batch(ids, features, lens, torch.zeros(len(features), 0, dtype=torch.int64), torch.zeros_like(lens))
+
+
+def trainer_for(task: Line, folder: Path, **settings: object) -> Trainer:
+    config = TrainingConfig.model_validate({"epochs": 1, "max_grad_norm": 1e9, "average_num": 1, **settings})
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, weight_decay=0.0)
+    return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display())
+
+
+def test_one_batch_of_four_and_accumulated_batches_of_one_and_three_step_alike(tmp_path: Path) -> None:
+    features = torch.randn(4, 5, 3, dtype=torch.float64)
+    whole = Line([batch_of(features)])
+    split = Line([batch_of(features[:1]), batch_of(features[1:], first=1)])
+    trainer_for(whole, tmp_path / "whole").run()
+    trainer_for(split, tmp_path / "split", accumulation=2).run()
+    for one, other in zip(whole.model.parameters(), split.model.parameters(), strict=True):
+        assert one.grad is not None
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-9, atol=0)
+
+
+def test_a_non_finite_loss_names_its_utterance_and_leaves_the_weights_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = torch.randn(3, 5, 3, dtype=torch.float64)
+    features[1, 2] = math.nan
+    task = Line([batch_of(features)])
+    before = task.model.weight.detach().clone()
+    progress = trainer_for(task, tmp_path).run()
+    assert progress.skipped == 1
+    assert torch.equal(task.model.weight, before)
+    assert "u1" in capsys.readouterr().err
+    skipped = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [record["ids"] for record in skipped if record["kind"] == "skipped"] == [["u1"]]
+
+
+def test_too_many_skips_in_a_row_end_the_run(tmp_path: Path) -> None:
+    broken = batch_of(torch.full((1, 5, 3), math.nan, dtype=torch.float64))
+    with pytest.raises(TrainingError, match="3 steps in a row"):
+        trainer_for(Line([broken] * 5), tmp_path, max_skipped_in_a_row=3).run()
+
+
+def test_training_stops_when_the_dev_score_has_not_improved_for_long_enough(tmp_path: Path) -> None:
+    task = Line([batch_of(torch.randn(2, 5, 3, dtype=torch.float64))], dev_scores=[0.5, 0.3, 0.4, 0.3, 0.2])
+    progress = trainer_for(task, tmp_path, epochs=9, patience=2).run()
+    assert progress.epoch == 4
+
+
+@pytest.mark.parametrize(("average", "epochs"), [("best", [2, 4]), ("last", [4, 5])])
+def test_the_final_weights_are_the_mean_of_the_best_or_last_epochs(
+    average: str, epochs: list[int], tmp_path: Path
+) -> None:
+    task = Line([batch_of(torch.randn(2, 5, 3, dtype=torch.float64))], dev_scores=[0.9, 0.1, 0.8, 0.2, 0.7])
+    weights: list[Tensor] = []
+    validate = task.validate
+
+    def note_and_validate() -> dict[str, float]:
+        weights.append(task.model.weight.detach().clone())
+        return validate()
+
+    task.validate = note_and_validate  # type: ignore[method-assign]
+    trainer = trainer_for(task, tmp_path, epochs=5, average=average, average_num=2)
+    trainer.run()
+    expected = torch.stack([weights[epoch - 1] for epoch in epochs]).mean(0)
+    torch.testing.assert_close(task.kept[-1]["weight"], expected, rtol=1e-12, atol=0)
+    assert trainer.checkpoints.kept_epochs() == epochs
