@@ -99,10 +99,9 @@ def evaluate(
 
 
 def _is_audible(bundle: Bundle, utterance: Utterance) -> bool:
-    """Whether the encoder makes a frame of it; a duration of 0 means the whole file and is looked at."""
+    """Whether the encoder makes a frame of it."""
     num_samples = torch.tensor([round(utterance.duration * bundle.frontend.sample_rate)])
-    num_frames = bundle.model.output_lens(bundle.frontend.output_lens(num_samples))
-    return utterance.duration == 0 or int(num_frames) > 0
+    return int(bundle.model.output_lens(bundle.frontend.output_lens(num_samples))) > 0
 
 
 def _score(utterances: Iterable[Utterance], texts: dict[str, str], normalizer: str) -> Score:

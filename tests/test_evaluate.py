@@ -1,0 +1,145 @@
+"""Evaluation: every utterance counts, both sides are normalised alike, seen and unseen texts are told apart."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jiwer
+import pytest
+
+from asr import Recognizer
+from asr.bundle import Bundle, TrainingTexts
+from asr.data.manifest import read_manifest, write_manifest
+from asr.errors import AudioError, ManifestError
+from asr.evaluate import Evaluation, evaluate, table
+from asr.registry import NamedConfig
+from asr.transcribe.search import search_config
+from asr.types import Utterance
+
+
+@pytest.fixture
+def bundle(workspace: Path) -> Bundle:
+    return Bundle.load(workspace / "model")
+
+
+@pytest.fixture
+def search(bundle: Bundle) -> NamedConfig:
+    return search_config(bundle.config)
+
+
+def everything(workspace: Path) -> list[Utterance]:
+    return read_manifest(workspace / "train.jsonl") + read_manifest(workspace / "dev.jsonl")
+
+
+def test_texts_are_those_of_the_recognizer_in_manifest_order(
+    workspace: Path, bundle: Bundle, search: NamedConfig
+) -> None:
+    write_manifest(workspace / "all.jsonl", reversed(everything(workspace)))
+    result = evaluate(bundle, workspace / "all.jsonl", search)
+    recognizer = Recognizer.load(workspace / "model", "cpu")
+    expected = {f"u{n}": recognizer.transcribe(workspace / "audio" / f"{n}.wav").text for n in reversed(range(6))}
+    assert list(result.hypotheses.items()) == list(expected.items())
+
+
+@pytest.mark.parametrize("name", ["ctc_greedy", "attention_greedy"])
+def test_results_do_not_depend_on_the_batch_size(workspace: Path, bundle: Bundle, name: str) -> None:
+    write_manifest(workspace / "all.jsonl", everything(workspace))
+    results = [
+        evaluate(bundle, workspace / "all.jsonl", search_config(bundle.config, name), max_batch_seconds=seconds)
+        for seconds in (0.1, 5.0, 100.0)
+    ]
+    assert [result.num_batches for result in results] == [6, 3, 1]
+    assert results[0].hypotheses == results[1].hypotheses == results[2].hypotheses
+    assert results[0].to_json() == results[2].to_json()
+
+
+def test_saved_files_say_the_same_as_jiwer(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    evaluate(bundle, workspace / "train.jsonl", search).save(workspace / "out")
+    rows = [json.loads(line) for line in (workspace / "out/hypotheses.jsonl").read_text().splitlines()]
+    assert [list(row) for row in rows] == [["id", "text", "reference"]] * 4
+    result = json.loads((workspace / "out/wer.json").read_text())
+    expected = jiwer.process_words([row["reference"] for row in rows], [row["text"] for row in rows])
+    assert result["wer"] == expected.wer
+    assert (result["substitutions"], result["deletions"], result["insertions"], result["hits"]) == (
+        expected.substitutions,
+        expected.deletions,
+        expected.insertions,
+        expected.hits,
+    )
+    keys = ["wer", "cer", "substitutions", "deletions", "insertions", "hits", "reference_words", "utterances", "ci95"]
+    assert [key for key in result if key in keys] == keys
+    assert {"align", "normalize", "strata", "search"} <= set(result)
+
+
+def test_an_utterance_too_short_for_the_model_counts_as_deleted(
+    workspace: Path, bundle: Bundle, search: NamedConfig
+) -> None:
+    first, second = read_manifest(workspace / "dev.jsonl")
+    short = Utterance("short", first.audio, 0.01, "two words")
+    write_manifest(workspace / "short.jsonl", [short, second])
+    result = evaluate(bundle, workspace / "short.jsonl", search)
+    assert result.hypotheses["short"] == ""
+    assert result.score.words.reference_length == 2 + len(second.text.split())
+    assert result.score.counts(0).deletions == 2
+
+
+def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    text = evaluate(bundle, workspace / "dev.jsonl", search).hypotheses["u5"]
+    row = next(row for row in everything(workspace) if row.id == "u5")
+    write_manifest(workspace / "loud.jsonl", [Utterance(row.id, row.audio, row.duration, f"{text.upper()} !")])
+    assert evaluate(bundle, workspace / "loud.jsonl", search).score.words.rate != 0
+    config = bundle.config.model_copy(update={"normalize": "basic"})
+    basic = Bundle(config, bundle.frontend, bundle.tokenizer, bundle.model)
+    result = evaluate(basic, workspace / "loud.jsonl", search)
+    assert result.score.words.rate == 0
+    assert result.to_json()["normalize"] == "basic"
+
+
+def strata(workspace: Path, bundle: Bundle, search: NamedConfig) -> Evaluation:
+    training_texts = TrainingTexts.load(workspace / "model")
+    return evaluate(bundle, workspace / "dev.jsonl", search, training_texts=training_texts)
+
+
+def test_texts_seen_in_training_are_scored_apart(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    result = strata(workspace, bundle, search)
+    assert result.strata["seen"] is not None
+    assert result.strata["unseen"] is not None
+    assert result.strata["seen"].ids == ("u5",)  # "one two three" is u0's text, too
+    assert result.strata["unseen"].ids == ("u4",)
+
+
+def test_without_a_record_of_training_texts_there_are_no_strata(
+    workspace: Path, bundle: Bundle, search: NamedConfig
+) -> None:
+    (workspace / "model/training_texts.bin").unlink()
+    assert strata(workspace, bundle, search).to_json()["strata"] == {}
+
+
+def test_a_stratum_without_utterances_is_null(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    write_manifest(workspace / "dev.jsonl", read_manifest(workspace / "train.jsonl"))
+    assert strata(workspace, bundle, search).to_json()["strata"]["unseen"] is None
+
+
+def test_the_table_has_a_row_for_all_and_for_each_stratum(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    lines = table(strata(workspace, bundle, search)).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["all", "seen", "unseen"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_audio_that_cannot_be_read_stops_the_evaluation(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    (workspace / "audio/5.wav").write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match="utterance 'u5'"):
+        evaluate(bundle, workspace / "dev.jsonl", search)
+
+
+def test_an_empty_manifest_is_refused(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    (workspace / "empty.jsonl").touch()
+    with pytest.raises(ManifestError, match="empty"):
+        evaluate(bundle, workspace / "empty.jsonl", search)
+
+
+def test_progress_counts_up_to_all(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    seen: list[tuple[int, int]] = []
+    evaluate(bundle, workspace / "train.jsonl", search, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
