@@ -15,7 +15,7 @@ from asr.models.ctc_head import CtcHead, IntermediateCtc, IntermediateCtcConfig
 from asr.models.encoders import ENCODERS, BaseEncoderConfig, Encoder, EncoderConfig
 from asr.types import EncoderOutput
 
-NUM_FEATURES = 7
+NUM_FEATURES = 9
 VOCAB_SIZE = 9
 
 
