@@ -27,8 +27,9 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.p)
-        kept = random_bytes(x.shape) < self.kept_bytes
-        return x * kept.to(x.dtype).mul_(256 / self.kept_bytes)
+        scales = torch.empty(x.shape, dtype=x.dtype)
+        torch.lt(random_bytes(x.shape), self.kept_bytes, out=scales)  # into floats at once: no bools in between
+        return x * scales.mul_(256 / self.kept_bytes)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -24,7 +24,7 @@ def sinusoids(positions: Tensor, dim: int) -> Tensor:
 
 
 class RotaryPositions(nn.Module):
-    """Cosines and sines (2, S, E / 2) that turn queries and keys by their position (Su et al. 2021)."""
+    """Cosines and signed sines (2, S, E) that turn queries and keys by their position (Su et al. 2021)."""
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
@@ -35,7 +35,8 @@ class RotaryPositions(nn.Module):
         """The table for the frames of `x`; at least float32, since bfloat16 cannot tell far positions apart."""
         positions = torch.arange(x_BSD.shape[1], device=x_BSD.device, dtype=_exact(x_BSD.dtype))
         angle = angles(positions, self.head_dim)
-        return torch.stack([angle.cos(), angle.sin()])
+        cos, sin = angle.cos(), angle.sin()
+        return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)])
 
 
 class RelativePositions(nn.Module):
@@ -56,8 +57,7 @@ class RelativePositions(nn.Module):
 def rotate(x_BHSE: Tensor, table: Tensor) -> Tensor:
     """Turn the pairs (i, i + E / 2) of each head by their position's angle; `table` from RotaryPositions."""
     cos, sin = table.to(x_BHSE.dtype)
-    first, second = x_BHSE.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    return torch.addcmul(x_BHSE * cos, x_BHSE.roll(x_BHSE.shape[-1] // 2, dims=-1), sin)
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:

@@ -57,13 +57,12 @@ class Subsampling(nn.Module):
         """Frames, at least one wide however short the batch, and their lengths (B,)."""
         if features.shape[1] == 0:
             features = F.pad(features, (0, 0, 0, 1))
-        x = features[..., None].permute(0, 3, 1, 2)  # (B, C, T, F), channels last in memory
+        x = features.masked_fill(padding_mask(lens, features.shape[1])[..., None], 0.0)
+        x = x[..., None].permute(0, 3, 1, 2)  # (B, C, T, F), channels last in memory
         for stage in self.stages:
-            x = F.relu(stage(_silence_padding(x, lens)))
             lens = (lens + 1) // 2
+            x = F.relu(stage(x))
+            # a product, unlike masked_fill, keeps channels last in memory
+            x = x * ~padding_mask(lens, x.shape[2])[:, None, :, None]
         x = x.permute(0, 2, 3, 1)  # (B, S, F, C), which is how it lies in memory
         return self.project(x.flatten(2)), lens
-
-
-def _silence_padding(x_BCTF: Tensor, lens: Tensor) -> Tensor:
-    return x_BCTF.masked_fill(padding_mask(lens, x_BCTF.shape[2])[:, None, :, None], 0.0)
