@@ -65,4 +65,5 @@ class Subsampling(nn.Module):
             # a product, unlike masked_fill, keeps channels last in memory
             x = x * ~padding_mask(lens, x.shape[2])[:, None, :, None]
         x = x.permute(0, 2, 3, 1)  # (B, S, F, C), which is how it lies in memory
-        return self.project(x.flatten(2)), lens
+        # under autocast too the sums of all layers start, and hence stay, in the weights' dtype: 2 % of a step
+        return self.project(x.flatten(2)).to(self.project.weight.dtype), lens

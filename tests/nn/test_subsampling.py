@@ -35,3 +35,9 @@ def test_a_batch_without_any_frame_gives_one_invalid_frame(factor: int) -> None:
 def test_too_few_features_for_a_factor_are_refused_with_a_remedy() -> None:
     with pytest.raises(ConfigError, match="needs more than 8 features, not 8"):
         Subsampling(SubsamplingConfig(factor=8), 8, 5)
+
+
+def test_frames_have_the_dtype_of_the_weights_under_autocast() -> None:
+    subsampling = Subsampling(SubsamplingConfig(factor=4, channels=3), 20, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert subsampling(torch.zeros(2, 30, 20), torch.tensor([30, 4]))[0].dtype == torch.float32
