@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from asr.lengths import padding_mask
 from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, Intermediate
 from asr.nn.dropout import Dropout
 from asr.nn.subsampling import SubsamplingConfig
@@ -33,28 +33,42 @@ class RnnConfig(BaseEncoderConfig):
 
 
 class RnnLayer(nn.Module):
-    """Recurrence over the valid frames, optional projection, LayerNorm, dropout: (B, S, D) -> (B, S, output_dim)."""
+    """Recurrence over the valid frames, optional projection, LayerNorm, dropout: (B, S, D) -> (B, S, output_dim).
+
+    The backward direction is a second recurrence over each row's valid frames in reverse. Against packed sequences
+    that halves the time on CPU, and again under bfloat16 autocast, which packing switches off.
+    """
 
     def __init__(self, config: RnnConfig, input_dim: int) -> None:
         super().__init__()
         cell = CELLS[config.cell]
-        self.recurrence = cell(input_dim, config.dim, batch_first=True, bidirectional=config.bidirectional)
+        self.forward_direction = cell(input_dim, config.dim, batch_first=True)
+        self.backward_direction = cell(input_dim, config.dim, batch_first=True) if config.bidirectional else None
         recurrent_dim = config.dim * (2 if config.bidirectional else 1)
         self.output_dim = config.projection or recurrent_dim
         self.projection = nn.Linear(recurrent_dim, config.projection) if config.projection else nn.Identity()
         self.norm = nn.LayerNorm(self.output_dim)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, packed_lens: Tensor) -> Tensor:
-        """`packed_lens` (B,) on the CPU, at least 1 each. Packing starts the backward direction at the last frame."""
-        packed = pack_padded_sequence(x, packed_lens, batch_first=True, enforce_sorted=False)
-        # bfloat16 gains nothing in a recurrence, which rounds again at every frame
-        with torch.autocast(x.device.type, enabled=False):
-            weight_dtype = self.norm.weight.dtype
-            packed, _ = self.recurrence(packed.to(dtype=weight_dtype))
-        x, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-        dropped: Tensor = self.dropout(self.norm(self.projection(x)))
+    def forward(self, x: Tensor, reversal: Tensor) -> Tensor:
+        """`reversal` (B, S, 1) from `reversal_index`."""
+        recurrent, _ = self.forward_direction(x)
+        if self.backward_direction is not None:
+            returned, _ = self.backward_direction(reorder_frames(x, reversal))
+            recurrent = torch.cat([recurrent, reorder_frames(returned, reversal)], dim=-1)
+        dropped: Tensor = self.dropout(self.norm(self.projection(recurrent)))
         return dropped
+
+
+def reversal_index(lens: Tensor, num_frames: int) -> Tensor:
+    """Indices (B, S, 1) that put the valid frames of each row in reverse and leave padding where it is."""
+    frame = torch.arange(num_frames, device=lens.device)
+    return torch.where(padding_mask(lens, num_frames), frame, lens[:, None] - 1 - frame)[..., None]
+
+
+def reorder_frames(x_BSD: Tensor, index: Tensor) -> Tensor:
+    """Frames (B, S, D) in the order of `index` (B, S, 1)."""
+    return x_BSD.gather(1, index.expand_as(x_BSD))
 
 
 @ENCODERS.register(RnnConfig)
@@ -77,10 +91,10 @@ class RnnEncoder(Encoder):
     ) -> EncoderOutput:
         frames, lens = self.subsampling(features, feature_lens)
         frames = self.dropout(frames)
-        packed_lens = lens.cpu().clamp(min=1)  # a row without frames reads one of padding, which nobody looks at
+        reversal = reversal_index(lens, frames.shape[1])
         collected: list[Tensor] = []
         for index, layer in enumerate(self.layers, start=1):
-            frames = layer(frames, packed_lens)
+            frames = layer(frames, reversal)
             if intermediate is not None:
                 frames = intermediate(index, frames, collected)
         return EncoderOutput(frames, lens, tuple(collected))
