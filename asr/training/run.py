@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from asr.bundle import CONFIG_FILE, Bundle
+from asr.bundle import CONFIG_FILE, Bundle, TrainingTexts
 from asr.config import ExperimentConfig, Provenance, load_config, parse_config, read_yaml
 from asr.errors import ConfigError, TrainingError
 from asr.losses.joint import JointLoss
@@ -168,6 +168,8 @@ def average(experiment: Path, out: Path, *, best: int | None = None, last: int |
         )
     bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
     bundle.save(out)
+    if (texts := TrainingTexts.load(experiment)) is not None:
+        texts.save(out)
     write_card(out)
     return epochs
 

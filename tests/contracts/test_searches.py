@@ -32,7 +32,7 @@ def decoder(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=SEARCHES.names())
 def setup(request: pytest.FixtureRequest, encoder: str, decoder: str) -> Setup:
     """A tiny float64 model with a CTC head and a decoder, and a search over it."""
-    torch.manual_seed(7)
+    torch.manual_seed(8)
     config = ModelConfig(encoder=ENCODERS.config(encoder).tiny(), decoder=DECODERS.config(decoder).tiny())
     model = build_model(config, NUM_FEATURES, VOCAB_SIZE).double().eval()
     with torch.no_grad():
