@@ -46,7 +46,7 @@ def test_a_truncated_file_is_named(name: str, workspace: Path) -> None:
 def test_a_pickle_offered_as_weights_is_refused_and_not_loaded(workspace: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:
-            return Path.touch, (Path("exploded"),)  # type: ignore[return-value]
+            return Path.touch, (Path("exploded"),)
 
     Path("model/model.safetensors").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(BundleError, match="pickled checkpoints are never loaded"):

@@ -114,7 +114,7 @@ def test_the_final_weights_are_the_mean_of_the_best_or_last_epochs(
         weights.append(task.model.weight.detach().clone())
         return validate()
 
-    task.validate = note_and_validate  # type: ignore[method-assign]
+    task.validate = note_and_validate
     trainer = trainer_for(task, tmp_path, epochs=5, average=average, average_num=2)
     trainer.run()
     expected = torch.stack([weights[epoch - 1] for epoch in epochs]).mean(0)
