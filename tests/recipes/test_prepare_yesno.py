@@ -39,6 +39,14 @@ def test_one_is_yes_and_zero_is_no(corpus: Path, tmp_path: Path, load_recipe: An
     assert texts["0_0_0_0_0_0_1_1"] == "NO NO NO NO NO NO YES YES"
 
 
+def test_pauses_lie_in_the_middle_between_eight_words(load_recipe: Any):
+    word, silence = np.full(2400, 0.1, np.float32), np.zeros(1600, np.float32)
+    waveform = np.concatenate([silence, *[word, silence] * 8])
+    middles = [0.2 + 0.3 + 0.1 + 0.5 * number for number in range(7)]  # seconds at 8 kHz
+    assert load_recipe("yesno").pauses(waveform) == pytest.approx(middles, abs=0.011)
+    assert load_recipe("yesno").pauses(waveform[:20000]) == []
+
+
 def test_a_missing_recording_and_an_odd_name_are_refused(corpus: Path, tmp_path: Path, run_prepare: Any):
     (corpus / "waves_yesno" / "0_0_0_0_0_0_0_0.wav").unlink()
     result = run_prepare("yesno", "--corpus", corpus, "--out", tmp_path / "data")
@@ -53,6 +61,9 @@ def test_a_missing_recording_and_an_odd_name_are_refused(corpus: Path, tmp_path:
 def test_real_yesno_has_31_and_29_recordings(corpora: Path, tmp_path: Path, load_recipe: Any):
     load_recipe("yesno").prepare(corpora / "yesno", tmp_path)
     train, dev, test = (read_manifest(tmp_path / f"{name}.jsonl") for name in SPLITS)
-    assert (len(train) + len(dev), len(test)) == (31, 29)
-    assert {len(row.text.split()) for row in [*train, *dev, *test]} == {8}
+    recordings = [row for row in [*train, *dev] if row.start == 0]
+    assert (len(recordings), len(test)) == (31, 29)
+    assert {len(row.text.split()) for row in [*recordings, *test]} == {8}
+    assert {row.text.split()[0] for row in recordings} == {"NO"}
+    assert {row.text.split()[0] for row in train} == {"YES", "NO"}
     assert {word for row in dev for word in row.text.split()} == {"YES", "NO"}
