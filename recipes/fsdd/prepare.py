@@ -1,10 +1,10 @@
 """Manifests of the Free Spoken Digit Dataset, one speaker left out at a time: isolated digits and connected strings.
 
-OUT/{isolated,connected}/SPEAKER/{train,dev,test}.jsonl: SPEAKER is tested; recordings 0 to 4 of each digit (the
+OUT/{isolated,connected,mixed}/SPEAKER/{train,dev,test}.jsonl: SPEAKER is tested; recordings 0 to 4 of each digit (the
 corpus's own test part) of the others are for dev, the rest for training. OUT/{train,dev,test}.jsonl repeats the
 isolated fold of the last speaker. A connected string is 3 to 7 recordings of one speaker and one part with short
 pauses between, written to OUT/wav; each round over a part uses each of its recordings once. There are four rounds
-for training and dev, one for test.
+for training and dev, one for test. Mixed is both kinds together.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ class Speaker:
     train: tuple[Utterance, ...]
     dev: tuple[Utterance, ...]
     test: tuple[Utterance, ...]  # of both parts, used when the speaker is left out
+
+    def __add__(self, other: Speaker) -> Speaker:
+        return Speaker(self.train + other.train, self.dev + other.dev, self.test + other.test)
 
 
 def read_recordings(folder: Path) -> dict[str, list[Utterance]]:
@@ -136,6 +139,7 @@ def prepare(corpus: Path, out: Path) -> None:
         train, dev = split_parts(recordings)
         kinds["isolated"][name] = Speaker(tuple(train), tuple(dev), tuple(recordings))
         kinds["connected"][name] = connected_speaker(train, dev, out / "wav" / name)
+    kinds["mixed"] = {name: kinds["isolated"][name] + kinds["connected"][name] for name in kinds["isolated"]}
     for kind, speakers in kinds.items():
         for name in speakers:
             write_splits(out / kind / name, leave_out(name, speakers))
