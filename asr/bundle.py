@@ -70,12 +70,19 @@ class Bundle:
         model.to(device).eval()
         return bundle
 
-    def save(self, folder: Path) -> None:
-        """Write config, tokenizer and weights; each file is replaced whole or not at all."""
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write config, tokenizer and weights; each file is replaced whole or not at all.
+
+        `dtype` is how the network's weights are stored; the front-end's statistics keep their own.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         write_text_atomic(folder / CONFIG_FILE, dump_yaml(self.config))
         self.tokenizer.save(folder)
-        save_tensors(folder / WEIGHTS_FILE, self.weights())
+        stored = {
+            name: tensor if name.startswith(FRONTEND_PREFIX) else tensor.to(dtype)
+            for name, tensor in self.weights().items()
+        }
+        save_tensors(folder / WEIGHTS_FILE, stored)
 
     def weights(self) -> dict[str, Tensor]:
         """All tensors of the model, and those of the front-end under their prefix."""

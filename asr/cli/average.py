@@ -13,11 +13,15 @@ def average(
     out: Annotated[Path, typer.Option(help="Model folder to make.")],
     best: Annotated[int | None, typer.Option(min=1, help="The K epochs with the lowest dev WER.", metavar="K")] = None,
     last: Annotated[int | None, typer.Option(min=1, help="The last K epochs.", metavar="K")] = None,
+    weights: Annotated[
+        str, typer.Option(help="How they are stored: float32, or bfloat16 for a file half as large.")
+    ] = "float32",
 ) -> None:
     """Average the weights of several epochs into a new model."""
     if (best is None) == (last is None):
         raise typer.BadParameter("give either --best K or --last K")
+    from asr.runtime import resolve_dtype
     from asr.training import run
 
-    epochs = run.average(experiment, out, best=best, last=last)
+    epochs = run.average(experiment, out, best=best, last=last, dtype=resolve_dtype(weights))
     typer.echo(f"averaged epochs {', '.join(map(str, epochs))} into {out}")

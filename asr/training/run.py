@@ -148,8 +148,18 @@ def _audio_seconds_per_second(prepared: Prepared) -> float:
     return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_shift / views / seconds
 
 
-def average(experiment: Path, out: Path, *, best: int | None = None, last: int | None = None) -> list[int]:
-    """Average the weights of the best or last K validated epochs into a new model folder; returns the epochs."""
+def average(
+    experiment: Path,
+    out: Path,
+    *,
+    best: int | None = None,
+    last: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> list[int]:
+    """Average the weights of the best or last K validated epochs into a new model folder; returns the epochs.
+
+    `dtype` is how the network's weights are stored; they are always float32 once loaded.
+    """
     bundle = Bundle.load(experiment)
     checkpoints = CheckpointFolder(experiment / "training")
     loaded = checkpoints.load_newest() if checkpoints.exist() else None
@@ -167,7 +177,7 @@ def average(experiment: Path, out: Path, *, best: int | None = None, last: int |
             f"(kept: {checkpoints.kept_epochs()})"
         )
     bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
-    bundle.save(out)
+    bundle.save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:
         texts.save(out)
     write_card(out)

@@ -87,6 +87,10 @@ def content(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.read(path)
 
 
+def size(path: str) -> Callable[[Outcome], object]:
+    return lambda outcome: (outcome.folder / path).stat().st_size
+
+
 def steps(path: str) -> Callable[[Outcome], object]:
     """How many epochs a training log tells of."""
 
@@ -155,6 +159,11 @@ CASES = {
     ),
     "average --best": Case("asr average model --best 1 --out mean", "asr average model --best 2 --out mean", out),
     "average --last": Case("asr average model --last 1 --out mean", "asr average model --last 2 --out mean", out),
+    "average --weights": Case(
+        "asr average model --last 1 --out mean",
+        "asr average model --last 1 --out mean --weights bfloat16",
+        size("mean/model.safetensors"),
+    ),
     "info EXP": Case("asr info model", "asr info elsewhere", works),
     " --version": Case("asr info model", "asr --version", out),
     " --debug": Case("asr info elsewhere", "asr info elsewhere --debug", has_traceback),

@@ -67,6 +67,13 @@ def test_an_isolated_fold_tests_one_speaker_and_learns_from_the_others(prepared:
     assert {row.id[0]: row.text for row in test} == dict(zip("0123456789", WORDS, strict=True))
 
 
+@pytest.mark.parametrize("speaker", ["ann", "bob"])
+def test_a_mixed_fold_holds_both_kinds(prepared: Path, speaker: str):
+    kinds = (read_fold(prepared / kind / speaker) for kind in ("isolated", "connected"))
+    together = [[*isolated, *connected] for isolated, connected in zip(*kinds, strict=True)]
+    assert [list(rows) for rows in read_fold(prepared / "mixed" / speaker)] == together
+
+
 @pytest.mark.parametrize("speaker", SPEAKERS)
 def test_a_connected_fold_shares_no_recording_and_uses_each_equally(prepared: Path, speaker: str):
     uses = []
