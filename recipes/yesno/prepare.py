@@ -2,7 +2,7 @@
 
 As in Kaldi's recipe the first 31 recordings by name are for training and the other 29 for test; every sixth of the 31
 goes to dev. Sorted by name means that every training recording begins with NO and nearly every test recording with YES.
-A model that learns this as a rule fails, so training and dev hold each recording once more from every later word on.
+A model that learns this as a rule fails, so training and dev also hold the recordings' parts before and after pauses.
 """
 
 from __future__ import annotations
@@ -47,26 +47,24 @@ def prepare(corpus: Path, out: Path) -> None:
     training, test = utterances[:NUM_TRAINING], utterances[NUM_TRAINING:]
     dev = training[DEV_STEP - 1 :: DEV_STEP]
     train = [utterance for utterance in training if utterance not in dev]
-    write_splits(out, {"train": with_later_starts(train), "dev": with_later_starts(dev), "test": test})
+    write_splits(out, {"train": with_parts(train), "dev": with_parts(dev), "test": test})
 
 
-def with_later_starts(recordings: Sequence[Utterance]) -> list[Utterance]:
-    """The recordings, and each again from every word on but its first, where the pauses between words are plain."""
+def with_parts(recordings: Sequence[Utterance]) -> list[Utterance]:
+    """The recordings, each followed by its beginnings and ends cut at the pauses, where these are plain."""
     utterances = []
     for recording in recordings:
-        words = recording.text.split()
         utterances.append(recording)
-        for number, start in enumerate(pauses(load_audio(recording.audio, SAMPLE_RATE)), start=1):
-            utterances.append(
-                replace(
-                    recording,
-                    id=f"{recording.id}-from{number}",
-                    start=start,
-                    duration=round(recording.duration - start, 2),
-                    text=" ".join(words[number:]),
-                )
-            )
+        for number, cut in enumerate(pauses(load_audio(recording.audio, SAMPLE_RATE)), start=1):
+            utterances.append(_part(recording, 0, number, 0.0, cut))
+            utterances.append(_part(recording, number, NUM_WORDS, cut, recording.duration))
     return utterances
+
+
+def _part(recording: Utterance, first: int, stop: int, start: float, end: float) -> Utterance:
+    """Words `first` to `stop` - 1 of a recording, which lie between two times in seconds."""
+    text = " ".join(recording.text.split()[first:stop])
+    return replace(recording, id=f"{recording.id}-{first}-{stop}", start=start, duration=end - start, text=text)
 
 
 def pauses(waveform: np.ndarray) -> list[float]:

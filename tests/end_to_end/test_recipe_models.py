@@ -1,4 +1,4 @@
-"""The models that come with the recipes keep their promises on real speech: they load, score as stated, see no batch."""
+"""The models that come with the recipes keep their promises on real speech: load, score as stated, see no batch."""
 
 from __future__ import annotations
 

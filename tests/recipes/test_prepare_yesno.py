@@ -61,7 +61,7 @@ def test_a_missing_recording_and_an_odd_name_are_refused(corpus: Path, tmp_path:
 def test_real_yesno_has_31_and_29_recordings(corpora: Path, tmp_path: Path, load_recipe: Any):
     load_recipe("yesno").prepare(corpora / "yesno", tmp_path)
     train, dev, test = (read_manifest(tmp_path / f"{name}.jsonl") for name in SPLITS)
-    recordings = [row for row in [*train, *dev] if row.start == 0]
+    recordings = [row for row in [*train, *dev] if len(row.id) == len("0_0_0_0_1_1_1_1")]
     assert (len(recordings), len(test)) == (31, 29)
     assert {len(row.text.split()) for row in [*recordings, *test]} == {8}
     assert {row.text.split()[0] for row in recordings} == {"NO"}
