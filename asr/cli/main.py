@@ -55,6 +55,7 @@ def _app(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status 0: fine; 1: an error, told in one line; 2: wrong usage; 130: Ctrl-C."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve a busy machine
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")  # kernels of every batch shape, not the last few
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
     warnings.showwarning = _show_warning

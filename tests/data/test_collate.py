@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from asr.data.collate import collate
+from asr.data.collate import FRAME_MULTIPLE, collate
 from asr.types import Example
 
 
@@ -15,7 +15,9 @@ def test_examples_are_padded_to_the_longest_and_keep_their_order():
     ]
     batch = collate(examples)
     assert batch.ids == ("b", "a")
-    assert batch.features.tolist() == [[[1.0] * 3] * 2 + [[0.0] * 3] * 2, [[2.0] * 3] * 4]
+    assert batch.features.shape == (2, FRAME_MULTIPLE, 3)
+    assert batch.features[:, :4].tolist() == [[[1.0] * 3] * 2 + [[0.0] * 3] * 2, [[2.0] * 3] * 4]
+    assert not batch.features[:, 4:].any()
     assert batch.feature_lens.tolist() == [2, 4]
     assert batch.tokens.tolist() == [[5, 6, 7], [0, 0, 0]]
     assert batch.token_lens.tolist() == [3, 0]
