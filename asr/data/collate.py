@@ -13,7 +13,7 @@ FRAME_MULTIPLE = 32  # few different shapes: kernels are compiled for each, whic
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Examples in the given order, padded with zeros to the longest, rounded up to FRAME_MULTIPLE; at least one example."""
+    """Examples (one at least) in the given order, padded with zeros to the longest, rounded up to FRAME_MULTIPLE."""
     features, feature_lens = pad_stack([example.features for example in examples])
     features = F.pad(features, (0, 0, 0, -features.shape[1] % FRAME_MULTIPLE))
     tokens, token_lens = pad_stack([example.tokens for example in examples])
