@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from asr.config import ExperimentConfig, dump_yaml, parse_config, read_yaml
@@ -110,10 +110,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, whole or not at all."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        try:
-            save_file(contiguous, temporary)
-        except SafetensorError as error:  # it wraps the operating system's error, a full disk for one
-            raise BundleError(f"{path}: cannot write ({error}); free space or choose another folder") from error
+        temporary.write_bytes(save(contiguous))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
