@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.data.collate import collate
@@ -85,10 +87,20 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Delivery:
-    """What a worker sends: a batch or the error of its input, since torch would bury an exception in a traceback."""
+    """What a worker sends: a batch or the error of its input, since torch would bury an exception in a traceback.
+
+    Between processes tensors travel as arrays, by value. Torch would share their memory, which fails where /dev/shm is
+    small (containers), and a worker would print a traceback when Ctrl-C cuts the exchange of file descriptors short.
+    """
 
     batch: Batch | None = None
     error: AsrError | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.batch is None:
+            return _Delivery, (None, self.error)
+        parts = (getattr(self.batch, field.name) for field in fields(self.batch))
+        return _unpack, (tuple(part.numpy() if isinstance(part, Tensor) else part for part in parts),)
 
     def pin_memory(self) -> _Delivery:
         """Called by torch, in a thread of its own."""
@@ -117,6 +129,11 @@ class _BatchDataset(Dataset[_Delivery]):
             return _Delivery(collate([row[view] for view in range(self.num_views) for row in rows]))
         except AsrError as error:
             return _Delivery(error=error)
+
+
+def _unpack(parts: tuple[Any, ...]) -> _Delivery:
+    """The other side of `_Delivery.__reduce__`."""
+    return _Delivery(Batch(*(torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in parts)))
 
 
 def _as_it_is(delivery: Any) -> Any:

@@ -257,7 +257,8 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
 
     def _lr(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
+        """Of the last step; from the schedule, since the optimiser of a run resumed at an epoch's end has taken none."""
+        return self.base_lrs[0] * self.schedule(self.progress.step - 1)
 
     def _show_step(self) -> None:
         progress = self.progress

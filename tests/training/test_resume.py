@@ -72,6 +72,21 @@ def test_a_killed_run_resumes_to_the_same_weights_and_log(
     assert records("cut") == records("whole")
 
 
+def test_a_run_killed_between_the_last_step_and_the_end_of_its_epoch_logs_the_same(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: Trainer) -> None:
+        raise Killed
+
+    train("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_finish_epoch", die)
+        with pytest.raises(Killed):
+            train("cut")
+    train("cut", resume=True)
+    assert records("cut") == records("whole")
+
+
 def test_ctrl_c_saves_the_state_and_says_how_to_go_on(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train("whole")
     shown = Trainer._show_step
