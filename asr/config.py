@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from asr.audio.augment import AugmentConfig
+from asr.data.splice import SpliceConfig
 from asr.decoding import SearchConfig
 from asr.decoding.ctc_greedy import CtcGreedyConfig
 from asr.errors import ConfigError
@@ -81,6 +82,7 @@ class ExperimentConfig(Config):
     seed: int = Field(1, ge=0)
     data: DataConfig
     frontend: FrontendConfig = FrontendConfig()
+    splice: SpliceConfig | None = None
     augment: AugmentConfig | None = None
     spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
     normalize: str = "none"  # applied to training texts, and to both sides when scoring

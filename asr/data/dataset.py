@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from asr.audio.augment import WaveformAugment
 from asr.audio.io import load_audio
+from asr.data.splice import Splicer
 from asr.errors import AudioError
 from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
@@ -36,7 +38,7 @@ class SpeechDataset:
     """Loads any utterance for any epoch; what comes out depends on (seed, epoch, utterance id) and nothing else.
 
     Every kind of augmentation draws from a generator of its own, so that changing one leaves the others as they were.
-    The front-end stays on the CPU, since worker processes use it. For evaluation, leave both augmentations out.
+    The front-end stays on the CPU, since worker processes use it. For evaluation, leave all of it out.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SpeechDataset:
         *,
         augment: WaveformAugment | None = None,
         spec_augment: SpecAugment | None = None,
+        splicer: Splicer | None = None,
         seed: int = 0,
     ) -> None:
         self.utterances = utterances
@@ -56,6 +59,7 @@ class SpeechDataset:
         self.normalizer = normalizer
         self.augment = augment
         self.spec_augment = spec_augment
+        self.splicer = splicer
         self.seed = seed
 
     def __len__(self) -> int:
@@ -72,8 +76,12 @@ class SpeechDataset:
     def load_views(self, index: int, epoch: int, num_views: int) -> list[Example]:
         """The same waveform under SpecAugment draws of its own for each view, as consistency regularisation needs."""
         utterance = self.utterances[index]
-        features = self._features(utterance, epoch)
-        tokens = torch.tensor(self.tokenizer.encode(normalize(utterance.text, self.normalizer)), dtype=torch.int64)
+        chain = [utterance]
+        if self.splicer is not None:
+            chain = self.splicer(utterance, derive_rng(self.seed, epoch, utterance.id, "splice"))
+        features = self._features(chain, utterance.id, epoch)
+        text = normalize(" ".join(part.text for part in chain), self.normalizer)
+        tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.int64)
         return [
             Example(utterance.id, self._masked(features, utterance, epoch, view), tokens) for view in range(num_views)
         ]
@@ -81,21 +89,25 @@ class SpeechDataset:
     @_one_thread()
     def raw_features(self, index: int) -> Tensor:
         """Features (T, F) before normalisation and without masks: what CMVN statistics are made of."""
-        return self._features(self.utterances[index], epoch=0, normalize=False)
+        utterance = self.utterances[index]
+        return self._features([utterance], utterance.id, epoch=0, normalize=False)
 
-    def _features(self, utterance: Utterance, epoch: int, *, normalize: bool = True) -> Tensor:
+    def _features(self, chain: Sequence[Utterance], id: str, epoch: int, *, normalize: bool = True) -> Tensor:
+        """Features of the chain's audio, one after the other, that stands for the utterance `id`."""
         sample_rate = self.frontend.sample_rate
         try:
-            waveform = load_audio(utterance.audio, sample_rate, start=utterance.start, duration=utterance.duration)
+            waveform = np.concatenate(
+                [load_audio(part.audio, sample_rate, start=part.start, duration=part.duration) for part in chain]
+            )
             if self.augment is not None:
-                waveform = self.augment(waveform, derive_rng(self.seed, epoch, utterance.id, "waveform"))
+                waveform = self.augment(waveform, derive_rng(self.seed, epoch, id, "waveform"))
             features = self.frontend.extract(waveform, sample_rate, normalize=normalize)
         except AudioError as error:
-            raise AudioError(f"utterance '{utterance.id}': {error}") from error
+            raise AudioError(f"utterance '{id}': {error}") from error
         if not len(features):
             raise AudioError(
-                f"utterance '{utterance.id}': {len(waveform) / sample_rate:.3f} s are too short for one feature frame; "
-                f"remove it from the manifest ({utterance.audio})"
+                f"utterance '{id}': {len(waveform) / sample_rate:.3f} s are too short for one feature frame; "
+                f"remove it from the manifest ({chain[0].audio})"
             )
         return features
 

@@ -17,6 +17,7 @@ from asr.data.doctor import Rejected, check_rows
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.data.sampler import BucketSampler
+from asr.data.splice import Splicer
 from asr.errors import TrainingError
 from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
@@ -73,13 +74,15 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         train=train,
         dev=dev,
         rejected=rejected,
-        train_loader=train_loader(config, train, bundle),
+        train_loader=train_loader(config, train, bundle, read_pieces(config, bundle)),
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
     )
 
 
-def train_loader(config: ExperimentConfig, utterances: Sequence[Utterance], bundle: Bundle) -> Loader:
+def train_loader(
+    config: ExperimentConfig, utterances: Sequence[Utterance], bundle: Bundle, pieces: Sequence[Utterance] = ()
+) -> Loader:
     """Shuffled, augmented batches; utterances are spread over batches by their longest possible duration."""
     augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
     dataset = SpeechDataset(
@@ -89,6 +92,7 @@ def train_loader(config: ExperimentConfig, utterances: Sequence[Utterance], bund
         config.normalize,
         augment=augment,
         spec_augment=SpecAugment(config.spec_augment) if config.spec_augment else None,
+        splicer=Splicer(pieces, config.splice.probability) if config.splice else None,
         seed=config.seed,
     )
     stretch = augment.max_stretch if augment else 1.0
@@ -100,6 +104,16 @@ def train_loader(config: ExperimentConfig, utterances: Sequence[Utterance], bund
     )
     num_views = 2 if config.loss.consistency_weight > 0 else 1
     return Loader(dataset, sampler, config.data.num_workers, num_views=num_views)
+
+
+def read_pieces(config: ExperimentConfig, bundle: Bundle) -> list[Utterance]:
+    """The pieces to chain, those left out that could not be learnt from alone; [] without `splice`."""
+    if config.splice is None:
+        return []
+    pieces, _ = _learnable(config, read_manifest(Path(config.splice.pieces)), bundle)
+    if not any(piece.speaker for piece in pieces):
+        raise TrainingError(f"{config.splice.pieces}: no piece has a speaker and can be learnt from; cut others")
+    return pieces
 
 
 def evaluation_loader(
@@ -154,5 +168,6 @@ def _learnable(
 
 
 def data_hash(config: ExperimentConfig) -> str:
-    """A hash of ids, texts and durations of both manifests, the same on every machine."""
-    return "+".join(manifest_hash(Path(path))[:16] for path in (config.data.train, config.data.dev))
+    """A hash of ids, texts and durations of all manifests, the same on every machine."""
+    manifests = [config.data.train, config.data.dev, *([config.splice.pieces] if config.splice else [])]
+    return "+".join(manifest_hash(Path(path))[:16] for path in manifests)

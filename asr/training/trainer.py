@@ -257,7 +257,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
 
     def _lr(self) -> float:
-        """Of the last step; from the schedule, since the optimiser of a run resumed at an epoch's end has taken none."""
+        """Of the last step; from the schedule, since the optimiser of a run just resumed has taken no step yet."""
         return self.base_lrs[0] * self.schedule(self.progress.step - 1)
 
     def _show_step(self) -> None:

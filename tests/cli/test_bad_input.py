@@ -142,6 +142,10 @@ def test_training_texts_that_are_all_empty(fail: Fail) -> None:
     assert not Path("exp").exists()
 
 
+def test_pieces_that_belong_to_nobody(fail: Fail) -> None:
+    assert "train.jsonl: no piece has a speaker" in fail(f"{TRAIN} --set splice.pieces=train.jsonl")
+
+
 def test_one_empty_text_is_named_and_set_aside(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change_row("train.jsonl", 1, text=" ")
     with pytest.raises(SystemExit) as leaving:

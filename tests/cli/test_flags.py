@@ -10,9 +10,10 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,6 +105,7 @@ def steps(path: str) -> Callable[[Outcome], object]:
 TRAIN = "asr train experiment.yaml --out exp --device cpu"
 EVALUATE = "asr evaluate model dev.jsonl --device cpu"
 TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
+CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 
@@ -165,6 +167,11 @@ CASES = {
         size("mean/model.safetensors"),
     ),
     "info EXP": Case("asr info model", "asr info elsewhere", works),
+    "data cut EXP": Case(CUT, "asr data cut elsewhere dev.jsonl --out pieces.jsonl", works),
+    "data cut MANIFEST": Case(CUT, "asr data cut model train.jsonl --out pieces.jsonl", content("pieces.jsonl")),
+    "data cut --out": Case(CUT, "asr data cut model dev.jsonl --out other.jsonl", has("other.jsonl")),
+    "data cut --pause-db": Case(f"{CUT} --pause-db 0", f"{CUT} --pause-db 200", content("pieces.jsonl")),
+    "data cut --threads": Case(CUT, f"{CUT} --threads 2", threads),
     " --version": Case("asr info model", "asr --version", out),
     " --debug": Case("asr info elsewhere", "asr info elsewhere --debug", has_traceback),
 }
@@ -172,13 +179,15 @@ CASES = {
 
 def all_flags() -> list[str]:
     """`command --flag` or `command ARGUMENT` for everything the command line takes but --help."""
-    group = typer.main.get_command(app)
-    return [
-        f"{name} {parameter.opts[0] if parameter.param_type_name == 'option' else parameter.metavar}"
-        for name, command in {"": group, **getattr(group, "commands", {})}.items()
-        for parameter in command.params
-        if parameter.name != "help"
-    ]
+
+    def flags(name: str, command: Any) -> Iterator[str]:
+        for parameter in command.params:
+            if parameter.name != "help":
+                yield f"{name} {parameter.opts[0] if parameter.param_type_name == 'option' else parameter.metavar}"
+        for below, inner in getattr(command, "commands", {}).items():
+            yield from flags(f"{name} {below}".strip(), inner)
+
+    return list(flags("", typer.main.get_command(app)))
 
 
 def test_every_flag_has_a_case() -> None:
