@@ -32,6 +32,10 @@ class TrainingError(AsrError):
     """A training run that cannot start or go on."""
 
 
+class WorkerError(AsrError):
+    """A process that loads data and was killed from outside."""
+
+
 class ScoringError(AsrError):
     """References and hypotheses that cannot be compared."""
 

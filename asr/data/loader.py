@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from asr.data.collate import collate
 from asr.data.dataset import SpeechDataset
 from asr.data.sampler import BucketSampler
-from asr.errors import AsrError
+from asr.errors import AsrError, WorkerError
 from asr.types import Batch
 
 
@@ -49,7 +50,7 @@ class Loader:
             num_workers=num_workers,
             collate_fn=_as_it_is,
             pin_memory=pin_memory,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=_leave_signals_to_the_parent,
             multiprocessing_context=start_method if num_workers else None,
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),  # else torch draws worker seeds from the global generator
@@ -63,10 +64,12 @@ class Loader:
         """The epoch's batches from number `start_batch` on. One epoch at a time; a new one ends the one before."""
         self.waited_seconds = 0.0
         self._plan[:] = [_Order(epoch, indices) for indices in self._sampler.batches(epoch)[start_batch:]]
-        deliveries = iter(self._batches)
+        with _clear_worker_errors():
+            deliveries = iter(self._batches)
         for _ in range(len(self._plan)):
             asked = time.perf_counter()
-            delivery = next(deliveries)
+            with _clear_worker_errors():
+                delivery = next(deliveries)
             self.waited_seconds += time.perf_counter() - asked
             if delivery.error is not None:
                 try:
@@ -75,6 +78,20 @@ class Loader:
                     del delivery  # the traceback holds this frame: a cycle, and workers that a collection ends take 5 s
             assert delivery.batch is not None
             yield delivery.batch
+
+
+@contextmanager
+def _clear_worker_errors() -> Iterator[None]:
+    """Torch says only that a worker is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise WorkerError(
+            f"a loader process was killed ({error}), perhaps because memory was short; free some, or set "
+            "data.num_workers to 0"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -140,6 +157,9 @@ def _as_it_is(delivery: Any) -> Any:
     return delivery
 
 
-def _ignore_interrupt(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; only the parent is to act on it, and it then ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal, a cluster's SIGTERM every process of a job; only the parent is to
+    act on them: it finishes its step, saves, and ends the workers.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

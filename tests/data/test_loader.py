@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import torch
 
 from asr.data.loader import Loader
 from asr.data.sampler import BucketSampler
-from asr.errors import AudioError
+from asr.errors import AudioError, WorkerError
 from asr.types import Batch
 
 
@@ -120,7 +121,8 @@ class Sampler:
     def batches(self, epoch):
         return [[0]] * 100_000
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
 batches = Loader(Slow(), Sampler(), 2).epoch(0)
 print("started", flush=True)
 try:
@@ -131,7 +133,8 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_stops_the_parent_and_no_worker_prints_a_traceback():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_stops_the_parent_and_no_worker_says_a_word(number):
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
         stdout=subprocess.PIPE,
@@ -141,28 +144,38 @@ def test_ctrl_c_stops_the_parent_and_no_worker_prints_a_traceback():
     )
     assert process.stdout.readline() == "started\n"
     wait_for_workers(process.pid, 2)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     output, errors = process.communicate(timeout=60)
     assert output == "stopped\n"
     assert errors == ""
     assert process.returncode == 0
 
 
+def test_a_worker_that_is_killed_ends_the_epoch_with_a_clear_error(dataset, sampler):
+    loader = Loader(dataset, sampler, 1)
+    next(loader.epoch(0))
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match=r"a loader process was killed .*num_workers to 0"):
+        list(loader.epoch(1))
+
+
 def wait_for_workers(parent: int, number: int) -> None:
-    """Until so many children of a process ignore SIGINT; skips where /proc does not tell."""
+    """Until so many children of a process ignore both signals; skips where /proc does not tell."""
     if not Path(f"/proc/{parent}/task").is_dir():
         pytest.skip("needs /proc to see when the workers are up")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with open(f"/proc/{parent}/task/{parent}/children") as file:
             children = file.read().split()
-        if sum(ignores_interrupt(child) for child in children) >= number:
+        if sum(ignores_signals(child) for child in children) >= number:
             return
         time.sleep(0.05)
     pytest.fail("the workers did not start")
 
 
-def ignores_interrupt(process: str) -> bool:
+def ignores_signals(process: str) -> bool:
     with open(f"/proc/{process}/status") as file:
         ignored = next(line for line in file if line.startswith("SigIgn:"))
-    return bool(int(ignored.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+    bits = int(ignored.split()[1], 16)
+    return all(bits >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
