@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -64,7 +66,7 @@ class Loader:
         """The epoch's batches from number `start_batch` on. One epoch at a time; a new one ends the one before."""
         self.waited_seconds = 0.0
         self._plan[:] = [_Order(epoch, indices) for indices in self._sampler.batches(epoch)[start_batch:]]
-        with _clear_worker_errors():
+        with _clear_worker_errors(), _ended_at_exit():
             deliveries = iter(self._batches)
         for _ in range(len(self._plan)):
             asked = time.perf_counter()
@@ -92,6 +94,20 @@ def _clear_worker_errors() -> Iterator[None]:
             f"a loader process was killed ({error}), perhaps because memory was short; free some, or set "
             "data.num_workers to 0"
         ) from error
+
+
+@contextmanager
+def _ended_at_exit() -> Iterator[None]:
+    """Processes started inside are killed when this one ends: they hold nothing, and do not listen to SIGTERM."""
+    before = multiprocessing.active_children()
+    yield
+    started = [process for process in multiprocessing.active_children() if process not in before]
+
+    @atexit.register
+    def kill() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would complain that a worker died
+        for process in started:
+            process.kill()
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,12 @@ def test_a_worker_that_is_killed_ends_the_epoch_with_a_clear_error(dataset, samp
         list(loader.epoch(1))
 
 
+def test_a_process_that_still_has_a_loader_ends_at_once():
+    script = INTERRUPTED.partition("batches =")[0] + "loader = Loader(Slow(), Sampler(), 2)\nnext(loader.epoch(0))\n"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
 def wait_for_workers(parent: int, number: int) -> None:
     """Until so many children of a process ignore both signals; skips where /proc does not tell."""
     if not Path(f"/proc/{parent}/task").is_dir():

@@ -16,15 +16,17 @@ from asr.optim.optimizer import build_optimizer
 from asr.types import Batch
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-CONFIGS = sorted(RECIPES.glob("*/conf/*.yaml"))
+CONFIGS = sorted(RECIPES.glob("*/conf/**/*.yaml"))
 VOCAB_SIZE = 40
 
 
 def test_there_are_configurations_for_every_recipe() -> None:
-    assert {path.parents[1].name for path in CONFIGS} == {path.parent.name for path in RECIPES.glob("*/prepare.py")}
+    assert {path.relative_to(RECIPES).parts[0] for path in CONFIGS} == {
+        path.parent.name for path in RECIPES.glob("*/prepare.py")
+    }
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parents[1].name}/{path.stem}")
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(RECIPES)))
 def test_a_configuration_makes_one_step(path: Path) -> None:
     config = load_config(path)
     num_features = Frontend(config.frontend).num_features
