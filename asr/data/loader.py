@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.data.collate import collate
@@ -102,12 +102,14 @@ def _ended_at_exit() -> Iterator[None]:
     before = multiprocessing.active_children()
     yield
     started = [process for process in multiprocessing.active_children() if process not in before]
+    if started:
+        atexit.register(_kill, started)
 
-    @atexit.register
-    def kill() -> None:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would complain that a worker died
-        for process in started:
-            process.kill()
+
+def _kill(processes: Sequence[BaseProcess]) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would complain that a worker died
+    for process in processes:
+        process.kill()
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,8 @@ class _Delivery:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.batch is None:
             return _Delivery, (None, self.error)
-        parts = (getattr(self.batch, field.name) for field in fields(self.batch))
-        return _unpack, (tuple(part.numpy() if isinstance(part, Tensor) else part for part in parts),)
+        ids, *tensors = (getattr(self.batch, field.name) for field in fields(self.batch))
+        return _unpack, (ids, *(tensor.numpy() for tensor in tensors))
 
     def pin_memory(self) -> _Delivery:
         """Called by torch, in a thread of its own."""
@@ -164,9 +166,9 @@ class _BatchDataset(Dataset[_Delivery]):
             return _Delivery(error=error)
 
 
-def _unpack(parts: tuple[Any, ...]) -> _Delivery:
+def _unpack(ids: tuple[str, ...], *arrays: np.ndarray) -> _Delivery:
     """The other side of `_Delivery.__reduce__`."""
-    return _Delivery(Batch(*(torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in parts)))
+    return _Delivery(Batch(ids, *map(torch.from_numpy, arrays)))
 
 
 def _as_it_is(delivery: Any) -> Any:

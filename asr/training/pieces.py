@@ -82,4 +82,5 @@ def _pieces(bundle: Bundle, utterance: Utterance, token_seconds: np.ndarray, pau
 def _loudness(waveform: np.ndarray, window: int) -> np.ndarray:
     """Mean power in dB of consecutive windows; -100 for digital silence."""
     windows = waveform[: len(waveform) // window * window].reshape(-1, window)
-    return 10 * np.log10(np.square(windows, dtype=np.float64).mean(1) + 1e-10)
+    power: np.ndarray = np.square(windows, dtype=np.float64).mean(1)
+    return np.asarray(10 * np.log10(power + 1e-10))

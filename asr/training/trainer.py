@@ -258,7 +258,7 @@ class Trainer:
 
     def _lr(self) -> float:
         """Of the last step; from the schedule, since the optimiser of a run just resumed has taken no step yet."""
-        return self.base_lrs[0] * self.schedule(self.progress.step - 1)
+        return float(self.base_lrs[0] * self.schedule(self.progress.step - 1))
 
     def _show_step(self) -> None:
         progress = self.progress
