@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 
 from asr.audio.io import load_audio, write_wav
 from asr.bundle import Bundle
-from asr.data.manifest import read_manifest
+from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import ConfigError
+from asr.training import run
 from asr.training.pieces import cut
 from asr.types import Utterance
 
@@ -63,3 +65,19 @@ def test_a_model_without_ctc_is_refused(workspace: Path) -> None:
     bundle.model.ctc_head = None
     with pytest.raises(ConfigError, match="CTC head"):
         cut(bundle, read_manifest("dev.jsonl"))
+
+
+def test_training_learns_from_chains_of_the_pieces_that_were_cut(workspace: Path) -> None:
+    rows = [replace(row, speaker="ann") for row in read_manifest("train.jsonl")]
+    write_manifest("train.jsonl", rows)
+    write_manifest("pieces.jsonl", cut(Bundle.load(Path("model")), rows, pause_db=0))
+    losses = []
+    for out, probability in (("never", 0.0), ("always", 1.0)):
+        splice = f"splice={{pieces: pieces.jsonl, probability: {probability}}}"
+        run.train(Path("experiment.yaml"), Path(out), overrides=[splice], device="cpu")
+        log = Path(out, "training", "train.jsonl").read_text(encoding="utf-8").splitlines()
+        losses.append([json.loads(line)["loss"] for line in log if '"epoch"' in line and '"loss"' in line])
+        hashes = Bundle.load(Path(out)).config.provenance
+        assert hashes is not None
+        assert len(hashes.data_hash.split("+")) == 3
+    assert losses[0][0] != losses[1][0]
