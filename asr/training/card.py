@@ -40,7 +40,7 @@ def write_card(folder: Path) -> None:
         normalize=config.normalize,
         command=provenance.command if provenance else "(unknown command)",
         data_hash=provenance.data_hash if provenance else "?",
-        commit=environment.get("commit"),
+        commit=environment.get("commit") or "unknown",
         seed=config.seed,
         torch=environment.get("torch"),
         threads=environment.get("threads"),
