@@ -3,10 +3,12 @@
 As in Kaldi's recipe the first 31 recordings by name are for training and the other 29 for test; every sixth of the 31
 goes to dev. Sorted by name means that every training recording begins with NO and nearly every test recording with YES.
 A model that learns this as a rule fails, so training and dev also hold the recordings' parts before and after pauses.
+The recordings were cut out of a longer one, and some hold a scrap of the next word. So does every second part.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +32,7 @@ WORDS = {"0": "NO", "1": "YES"}
 NUM_RECORDINGS, NUM_TRAINING, DEV_STEP = 60, 31, 6
 NUM_WORDS = 8
 SAMPLE_RATE, HOP = 8000, 80  # Hz, samples: power is looked at every 10 ms
+SCRAP = 0.1  # seconds
 SMOOTHING, SHORTEST_WORD, SHORTEST_PAUSE = 9, 8, 8  # in hops
 
 
@@ -55,9 +58,11 @@ def with_parts(recordings: Sequence[Utterance]) -> list[Utterance]:
     utterances = []
     for recording in recordings:
         utterances.append(recording)
-        for number, cut in enumerate(pauses(load_audio(recording.audio, SAMPLE_RATE)), start=1):
-            utterances.append(_part(recording, 0, number, 0.0, cut))
-            utterances.append(_part(recording, number, NUM_WORDS, cut, recording.duration))
+        for number, (begin, end) in enumerate(pauses(load_audio(recording.audio, SAMPLE_RATE)), start=1):
+            middle = (begin + end) / 2
+            first_end, second_start = (end + SCRAP, begin - SCRAP) if number % 2 else (middle, middle)
+            utterances.append(_part(recording, 0, number, 0.0, first_end))
+            utterances.append(_part(recording, number, NUM_WORDS, second_start, recording.duration))
     return utterances
 
 
@@ -67,8 +72,8 @@ def _part(recording: Utterance, first: int, stop: int, start: float, end: float)
     return replace(recording, id=f"{recording.id}-{first}-{stop}", start=start, duration=end - start, text=text)
 
 
-def pauses(waveform: np.ndarray) -> list[float]:
-    """The middles of the seven pauses between eight words in seconds; none if power does not show eight words."""
+def pauses(waveform: np.ndarray) -> list[tuple[float, float]]:
+    """Begin and end in seconds of the seven pauses between eight words; none if power does not show eight words."""
     hops = waveform[: len(waveform) // HOP * HOP].reshape(-1, HOP)
     decibels = 10 * np.log10(np.square(hops).mean(axis=1) + 1e-9)
     decibels = np.convolve(decibels, np.ones(SMOOTHING) / SMOOTHING, "same")
@@ -83,7 +88,7 @@ def pauses(waveform: np.ndarray) -> list[float]:
             words.append((begin, end))
     if len(words) != NUM_WORDS:
         return []
-    return [(words[i][1] + words[i + 1][0]) / 2 * HOP / SAMPLE_RATE for i in range(NUM_WORDS - 1)]
+    return [(left[1] * HOP / SAMPLE_RATE, right[0] * HOP / SAMPLE_RATE) for left, right in itertools.pairwise(words)]
 
 
 if __name__ == "__main__":

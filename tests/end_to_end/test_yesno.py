@@ -25,7 +25,7 @@ def test_yesno_is_learnt_with_hardly_an_error(corpora: Path, tmp_path: Path, mon
     run(*ASR, "evaluate", "exp", "data/yesno/test.jsonl")
     score = json.loads(Path("exp/results/test/wer.json").read_text(encoding="utf-8"))
     assert (score["reference_words"], score["utterances"]) == (232, 29)
-    assert score["wer"] < 0.02
+    assert score["wer"] < 0.01  # none on the machine of the README; another may round its way to another model
     hypotheses = "exp/results/test/hypotheses.jsonl"
     run(*ASR, "score", "data/yesno/test.jsonl", hypotheses, "--json", "again.json")
     assert json.loads(Path("again.json").read_text(encoding="utf-8"))["hits"] == score["hits"]

@@ -11,6 +11,7 @@ import pytest
 
 from asr.audio.io import write_wav
 from asr.data.manifest import read_manifest
+from asr.types import Utterance
 
 SPLITS = ("train", "dev", "test")
 
@@ -39,12 +40,34 @@ def test_one_is_yes_and_zero_is_no(corpus: Path, tmp_path: Path, load_recipe: An
     assert texts["0_0_0_0_0_0_1_1"] == "NO NO NO NO NO NO YES YES"
 
 
-def test_pauses_lie_in_the_middle_between_eight_words(load_recipe: Any):
+def eight_words() -> np.ndarray:
+    """Words of 0.3 s with pauses of 0.2 s before, between and after them, at 8 kHz."""
     word, silence = np.full(2400, 0.1, np.float32), np.zeros(1600, np.float32)
-    waveform = np.concatenate([silence, *[word, silence] * 8])
-    middles = [0.2 + 0.3 + 0.1 + 0.5 * number for number in range(7)]  # seconds at 8 kHz
-    assert load_recipe("yesno").pauses(waveform) == pytest.approx(middles, abs=0.011)
-    assert load_recipe("yesno").pauses(waveform[:20000]) == []
+    return np.concatenate([silence, *[word, silence] * 8])
+
+
+def test_pauses_lie_between_eight_words(load_recipe: Any):
+    found = load_recipe("yesno").pauses(eight_words())
+    begins = [0.2 + 0.3 + 0.5 * number for number in range(7)]
+    assert [begin for begin, _ in found] == pytest.approx(begins, abs=0.06)  # loudness is smoothed over 0.09 s
+    assert [sum(pause) / 2 for pause in found] == pytest.approx([begin + 0.1 for begin in begins], abs=0.011)
+    assert load_recipe("yesno").pauses(eight_words()[:20000]) == []
+
+
+def test_every_second_part_holds_a_scrap_of_the_word_it_is_cut_from(tmp_path: Path, load_recipe: Any):
+    write_wav(tmp_path / "a.wav", eight_words(), 8000)
+    recipe = load_recipe("yesno")
+    whole = Utterance("a", tmp_path / "a.wav", 4.2, "NO YES NO YES NO YES NO YES")
+    parts = {part.id: part for part in recipe.with_parts([whole])}
+    pauses = recipe.pauses(eight_words())
+    for number, (begin, end) in enumerate(pauses, start=1):
+        first, second = parts[f"a-0-{number}"], parts[f"a-{number}-8"]
+        assert f"{first.text} {second.text}" == whole.text
+        assert second.start + second.duration == pytest.approx(whole.duration)
+        if number % 2:
+            assert first.duration > end > begin > second.start
+        else:
+            assert first.duration == second.start == pytest.approx((begin + end) / 2)
 
 
 def test_a_missing_recording_and_an_odd_name_are_refused(corpus: Path, tmp_path: Path, run_prepare: Any):
