@@ -2,7 +2,7 @@
 
 A small corpus says few sentences, and a network soon knows them by heart. Chained pieces hold the same voices and
 words in ever new orders. After Lam et al., "On-the-fly aligned data augmentation for sequence-to-sequence ASR",
-Interspeech 2021, arXiv:2104.01393, with whole stretches between pauses instead of single words. `asr data cut` makes
+Interspeech 2021, with whole stretches between pauses instead of single words. `asr data cut` makes
 the pieces.
 """
 

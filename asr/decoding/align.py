@@ -32,11 +32,8 @@ def forced_align(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Te
         reached, steps[:, frame] = torch.stack([best, one_back, two_back]).max(0)
         best = torch.where((frame < lens)[:, None], reached + emissions[:, frame], best)
     scores, states = _trace_back(best, steps, lens, token_lens)
-    spans = (
-        _spans(states, tokens.shape[1])
-        * (~padding_mask(token_lens, tokens.shape[1]) & scores.isfinite()[:, None])[..., None]
-    )
-    return spans, scores
+    aligned = ~padding_mask(token_lens, tokens.shape[1]) & scores.isfinite()[:, None]
+    return _spans(states, tokens.shape[1]) * aligned[..., None], scores
 
 
 def _lattice(log_probs: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
