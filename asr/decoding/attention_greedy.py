@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from asr.decoding.base import SEARCHES, SearchModel, require_decoder
+from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.registry import NamedConfig
 from asr.text.vocabulary import EOS, SOS
 from asr.types import EncoderOutput, Hypothesis
@@ -27,7 +28,8 @@ class AttentionGreedy:
     The score is the log-probability of the tokens and EOS. An utterance at its limit of tokens is made to end there.
     """
 
-    def __init__(self, config: AttentionGreedyConfig, model: SearchModel) -> None:
+    def __init__(self, config: AttentionGreedyConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> None:
+        fusion.refuse(config.name)
         self.config = config
         self.decoder = require_decoder(config.name, model)
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.errors import ConfigError
 from asr.registry import NamedConfig, Registry
 from asr.types import EncoderOutput, Hypothesis
@@ -51,8 +52,8 @@ class SearchModel(Protocol):
 class Searcher(Protocol):
     """Turns encoder output into hypotheses. An utterance's answer must not depend on the others in its batch."""
 
-    def __init__(self, config: NamedConfig, model: SearchModel) -> None:
-        """ConfigError if the model lacks a part that the search needs."""
+    def __init__(self, config: NamedConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> None:
+        """ConfigError if the model lacks a part that the search needs, or the search has no use for the fusion."""
         ...
 
     def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
@@ -63,9 +64,12 @@ class Searcher(Protocol):
 SEARCHES: Registry[type[Searcher]] = Registry("search")
 
 
-def build_search(config: NamedConfig, model: SearchModel) -> Searcher:
-    """The configured search over a model; ConfigError if the model lacks a part that it needs."""
-    return SEARCHES.part(config.name)(config, model)
+def build_search(config: NamedConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> Searcher:
+    """The configured search over a model, helped by the scorers of `fusion`.
+
+    ConfigError if the model lacks a part that the search needs, or if the search follows the model alone.
+    """
+    return SEARCHES.part(config.name)(config, model, fusion)
 
 
 def default_search(model: SearchModel) -> str:

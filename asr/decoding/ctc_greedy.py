@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from asr.decoding.base import SEARCHES, SearchModel, require_ctc
+from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.lengths import padding_mask
 from asr.registry import NamedConfig
 from asr.text.vocabulary import BLANK
@@ -23,7 +24,8 @@ class CtcGreedyConfig(NamedConfig):
 class CtcGreedy:
     """Collapses the single best path; the score is the log-probability of that path, not of the text."""
 
-    def __init__(self, config: CtcGreedyConfig, model: SearchModel) -> None:
+    def __init__(self, config: CtcGreedyConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> None:
+        fusion.refuse(config.name)
         require_ctc(config.name, model)
         self.model = model
 

@@ -1,0 +1,77 @@
+"""Shallow fusion: what language models and hotwords say of a text is added to what the model heard.
+
+Shallow fusion is Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation", section 4.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from asr.errors import ConfigError
+from asr.lm.base import TokenScorer
+from asr.registry import NamedConfig
+
+
+class BeamConfig(NamedConfig):
+    """Settings that all beam searches share; weights multiply natural logarithms."""
+
+    beam: PositiveInt = 10  # hypotheses that survive a step
+    lm_weight: float = Field(0.5, ge=0.0)  # of the language model, if there is one
+    length_bonus: float = 0.0  # added for every token; above 0 favours longer texts
+    unk_score: float = Field(-10.0, le=0.0)  # added, before lm_weight, for a word that a word language model lacks
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The scorers of text that a search may use beside the model."""
+
+    lm: TokenScorer | None = None
+    hotwords: TokenScorer | None = None  # its weight is in its scores
+
+    def refuse(self, search: str) -> None:
+        """ConfigError if there is any scorer: `search` follows the model alone."""
+        if self.lm is not None or self.hotwords is not None:
+            what = "language model" if self.lm is not None else "hotwords"
+            raise ConfigError(f"search '{search}' cannot use a {what}; use --search ctc_prefix_beam or joint_beam")
+
+
+NO_FUSION = Fusion()
+
+
+class FusedScorer:
+    """The scorers of a fusion that have weight, asked together. All of it is empty where there are none."""
+
+    def __init__(self, fusion: Fusion, lm_weight: float) -> None:
+        self._scorers: list[tuple[str, float, TokenScorer]] = []
+        if fusion.lm is not None and lm_weight > 0.0:
+            self._scorers.append(("lm", lm_weight, fusion.lm))
+        if fusion.hotwords is not None:
+            self._scorers.append(("hotwords", 1.0, fusion.hotwords))
+        self.names = tuple(name for name, _, _ in self._scorers)  # the parts of a hypothesis' score
+
+    def init_state(self, num_rows: int, device: torch.device) -> tuple[Any, ...]:
+        """The state before SOS of so many rows."""
+        return tuple(scorer.init_state(num_rows, device) for _, _, scorer in self._scorers)
+
+    def step(self, tokens: Tensor, state: tuple[Any, ...]) -> tuple[list[Tensor], tuple[Any, ...]]:
+        """Feed each row's last token (N,), SOS first; weighted scores (N, V) for each name, and the state after."""
+        scores, states = [], []
+        for (_, weight, scorer), old in zip(self._scorers, state, strict=True):
+            raw, new = scorer.step(tokens, old)
+            scores.append(weight * raw)
+            states.append(new)
+        return scores, tuple(states)
+
+    def reorder(self, state: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
+        """The state of the rows `index` (M,)."""
+        return tuple(scorer.reorder(old, index) for (_, _, scorer), old in zip(self._scorers, state, strict=True))
+
+    def concat(self, first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The rows of two states in one."""
+        pairs = zip(self._scorers, first, second, strict=True)
+        return tuple(scorer.concat(one, other) for (_, _, scorer), one, other in pairs)
