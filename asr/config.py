@@ -181,13 +181,13 @@ def parse_lm_config(data: dict[str, Any], overrides: Sequence[str] = (), *, sour
 
 
 def _parse(config_class: type[AnyConfig], data: dict[str, Any], overrides: Sequence[str], source: str) -> AnyConfig:
+    for override in overrides:
+        apply_override(data, override)
     version = data.get("format_version", FORMAT_VERSION)
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ConfigError(
             f"{source}: format_version {version} is newer than the {FORMAT_VERSION} known here; upgrade asr-toolkit"
         )
-    for override in overrides:
-        apply_override(data, override)
     return validate(config_class, data, source)
 
 
