@@ -7,7 +7,7 @@ installed; the same in torch, for a whole batch at once, does it everywhere else
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.lengths import padding_mask
+from asr.lengths import pad_stack, padding_mask
 from asr.text.vocabulary import BLANK, EOS, SOS, UNK
 
 
@@ -39,6 +39,13 @@ def forced_align(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Te
     for row, (num_frames, num_tokens) in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
         scores[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], found[row])
     return spans, scores
+
+
+def align_texts(log_probs: Tensor, lens: Tensor, texts: Sequence[Sequence[int]]) -> list[np.ndarray | None]:
+    """Frames (U, 2) of the tokens of one text for each row of log-probabilities (B, S, V); None where it cannot fit."""
+    tokens, token_lens = pad_stack([torch.tensor(text, dtype=torch.int64) for text in texts])
+    spans, scores = forced_align(log_probs, lens, tokens, token_lens)
+    return [spans[row, : len(text)].numpy() if scores[row].isfinite() else None for row, text in enumerate(texts)]
 
 
 def with_wildcard(log_probs: Tensor) -> Tensor:
