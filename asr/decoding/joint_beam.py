@@ -22,7 +22,7 @@ class JointBeamConfig(LabelBeamConfig):
 
     @classmethod
     def tiny(cls) -> JointBeamConfig:
-        return cls(beam=3)
+        return cls(beam=3, length_bonus=1.0)
 
 
 @SEARCHES.register(JointBeamConfig)

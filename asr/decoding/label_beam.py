@@ -6,8 +6,8 @@ Each step asks the decoder, the scorers of the fusion and CTC what every token w
     unfinished  the best texts that may go on, all of the same length
 
 An utterance is done when none of its unfinished texts scores higher than the worst of `beam` finished ones, or when it
-is at its limit of tokens. Where no token raises a score (no length bonus, hotwords or length normalisation), no text that
-is still to come could have entered the n-best list.
+is at its limit of tokens. Where no token raises a score (no length bonus, hotwords or length normalisation), no text
+that is still to come could have entered the n-best list.
 
 B utterances (those that are not done), W texts of each, U tokens, P parts of a score, V vocabulary; rows are B * W.
 """
