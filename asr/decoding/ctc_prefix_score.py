@@ -10,7 +10,7 @@ B utterances, W texts of each, S encoder frames, V vocabulary.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -71,7 +71,10 @@ def ctc_prefix_scores(state: CtcPrefixState) -> Tensor:
 
 
 def extend_ctc_prefixes(state: CtcPrefixState, utterances: Tensor, parents: Tensor, tokens: Tensor) -> CtcPrefixState:
-    """The state of `utterances` (B',) with texts `parents` (B', W') of theirs, each followed by a token (B', W')."""
+    """The state of texts that are one token (B', W') longer than texts `parents` (B', W') of `utterances` (B',).
+
+    Utterances may be left out, but keep their order.
+    """
     state = _of_utterances(state, utterances)
     one_way = parents[..., None].expand(-1, -1, state.blanks.shape[1])
     spoken, blank = state.ends_spoken.gather(1, one_way), state.ends_blank.gather(1, one_way)
@@ -116,17 +119,4 @@ def _of_tokens(probs: Tensor, tokens: Tensor) -> Tensor:
 def _of_utterances(state: CtcPrefixState, utterances: Tensor) -> CtcPrefixState:
     if len(utterances) == len(state.lens):
         return state  # utterances leave, but never change places
-    return CtcPrefixState(
-        *(
-            tensor[utterances]
-            for tensor in (
-                state.probs,
-                state.blanks,
-                state.lens,
-                state.last,
-                state.ends_spoken,
-                state.ends_blank,
-                state.prefix,
-            )
-        )
-    )
+    return CtcPrefixState(*(getattr(state, field.name)[utterances] for field in fields(state)))

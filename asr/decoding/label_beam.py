@@ -14,7 +14,6 @@ B utterances (those that are not done), W texts of each, U tokens, P parts of a 
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -129,9 +128,9 @@ class LabelBeam:
         states = self._init_states(EncoderOutput(encoded.frames[rows], encoded.lens[rows]), rows, ctc_log_probs)
         unfinished = _no_texts(len(rows), 1, len(names), rows.device)
         finished = _no_texts(len(rows), 0, len(names), rows.device)
-        for num_tokens in itertools.count():
+        while True:
             added, states = self._step(unfinished, states)
-            at_limit = limits <= num_tokens
+            at_limit = limits <= unfinished.tokens.shape[2]
             finished = finished.merge(self._end(unfinished, added, at_limit), self.config.beam)
             width = unfinished.scores.shape[1]
             unfinished, parents = self._go_on(unfinished, added)
@@ -150,7 +149,6 @@ class LabelBeam:
                 self.decoder.reorder(states.decoder, index),
                 self.fused.reorder(states.fused, index),
             )
-        raise AssertionError("every utterance has a limit")
 
     def _init_states(self, encoded: EncoderOutput, rows: Tensor, ctc_log_probs: Tensor | None) -> ScorerStates:
         return ScorerStates(
@@ -173,8 +171,7 @@ class LabelBeam:
 
     def _end(self, texts: Texts, added: list[Tensor], at_limit: Tensor) -> Texts:
         """All texts with EOS behind them."""
-        num_tokens = texts.tokens.shape[2]
-        penalty = ((5.0 + num_tokens + 1.0) / 6.0) ** self.length_normalisation
+        penalty = self._penalty(texts)
         ends = torch.stack([*(scores[..., EOS] for scores in added), torch.zeros_like(texts.scores)], dim=-1)
         scores = (texts.scores + ends.sum(-1)) / penalty
         if self.eos_threshold is not None:
@@ -208,10 +205,14 @@ class LabelBeam:
 
     def _is_decided(self, unfinished: Texts, finished: Texts) -> Tensor:
         """Whether no unfinished text would enter the n-best list if it ended now for nothing, (B,)."""
-        penalty = ((5.0 + unfinished.tokens.shape[2] + 1.0) / 6.0) ** self.length_normalisation
-        best = unfinished.scores.amax(1)
+        best = unfinished.scores.amax(1) / self._penalty(unfinished)
         is_full = finished.scores.shape[1] == self.config.beam
-        return best / penalty <= (finished.scores[:, -1] if is_full else -math.inf)
+        return best <= (finished.scores[:, -1] if is_full else -math.inf)
+
+    def _penalty(self, texts: Texts) -> float:
+        """What the scores of texts as long as these are divided by when they end; EOS counts as a token."""
+        penalty: float = ((5 + texts.tokens.shape[2] + 1) / 6) ** self.length_normalisation
+        return penalty
 
 
 def _no_texts(num_utterances: int, num_texts: int, num_parts: int, device: torch.device) -> Texts:
