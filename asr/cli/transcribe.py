@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import Device, Dtype, Overrides, Search, Threads, use_threads
+from asr.cli.options import (
+    Device,
+    Dtype,
+    HotwordList,
+    Hotwords,
+    Lm,
+    LmMode,
+    Overrides,
+    Search,
+    Threads,
+    search_request,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from asr.transcribe.files import Done
@@ -24,6 +36,10 @@ def transcribe(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do files again whose output exists.")] = False,
     search: Search = None,
+    lm: Lm = None,
+    lm_mode: LmMode = None,
+    hotwords: Hotwords = None,
+    hotword: HotwordList = None,
     overrides: Overrides = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -54,7 +70,8 @@ def transcribe(
     audio_seconds = seconds = 0.0
     if jobs:
         use_threads(threads)
-        recognizer = Recognizer.load(model, device, dtype, search, overrides=overrides or (), max_span_seconds=max_span)
+        request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
+        recognizer = Recognizer.load(model, device, dtype, request, max_span_seconds=max_span)
 
         def show_position(path: Path, segment: Segment) -> None:
             display.update(f"{path}  {segment.end:.0f} s  {segment.text}")
