@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import Device, Dtype, Overrides, Search, Threads, use_threads
+from asr.cli.options import Confidence, Device, Dtype, Overrides, Search, Threads, use_threads
 
 
 def evaluate(
@@ -19,11 +19,12 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "float32",
+    confidence: Confidence = "posterior",
     batch_seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Longest utterance times batch size; as in training otherwise.")
     ] = None,
 ) -> None:
-    """Measure the word error rate of a model; writes hypotheses.jsonl and wer.json."""
+    """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json and reliability.png."""
     from asr.bundle import Bundle, TrainingTexts
     from asr.evaluate import evaluate as run
     from asr.evaluate import table
@@ -43,6 +44,7 @@ def evaluate(
         device=resolve_device(device),
         dtype=resolve_dtype(dtype),
         max_batch_seconds=batch_seconds,
+        confidence=confidence,
         on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
     )
     folder = out or experiment / "results" / manifest.stem

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import Device, Dtype, Overrides, Search, Threads, use_threads
+from asr.cli.options import Confidence, Device, Dtype, Overrides, Search, Threads, use_threads
 
 if TYPE_CHECKING:
     from asr.transcribe.files import Done
@@ -28,6 +28,7 @@ def transcribe(
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "float32",
+    confidence: Confidence = "posterior",
     max_span: Annotated[
         float, typer.Option(min=1.0, help="Seconds the model hears at once; longer audio is cut at quiet points.")
     ] = 20.0,
@@ -54,7 +55,9 @@ def transcribe(
     audio_seconds = seconds = 0.0
     if jobs:
         use_threads(threads)
-        recognizer = Recognizer.load(model, device, dtype, search, overrides=overrides or (), max_span_seconds=max_span)
+        recognizer = Recognizer.load(
+            model, device, dtype, search, overrides=overrides or (), max_span_seconds=max_span, confidence=confidence
+        )
 
         def show_position(path: Path, segment: Segment) -> None:
             display.update(f"{path}  {segment.end:.0f} s  {segment.text}")

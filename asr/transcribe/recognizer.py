@@ -16,7 +16,7 @@ from asr.audio.io import read_blocks
 from asr.audio.resample import resample
 from asr.bundle import Bundle
 from asr.decoding.base import build_search
-from asr.decoding.confidence import text_confidence, word_confidences
+from asr.decoding.confidence import confidence_measure, text_confidence, word_confidences
 from asr.decoding.corpus import Decoded, decode_aligned
 from asr.errors import AudioError
 from asr.lengths import pad_stack
@@ -54,7 +54,7 @@ class Recognizer:
         self.dtype = dtype
         self.max_span_seconds = max_span_seconds
         self.max_batch_seconds = max_batch_seconds
-        self.confidence = confidence
+        self._measure = confidence_measure(confidence)
         self._searcher = build_search(search, bundle.model)
 
     @classmethod
@@ -73,7 +73,8 @@ class Recognizer:
         """A recognizer from a model folder.
 
         `search` names another search than the model's own, `overrides` are settings of it (`search.key=value`).
-        Raises BundleError for a folder that is no model, ConfigError for an unknown device, dtype, search or setting.
+        Raises BundleError for a folder that is no model, ConfigError for an unknown device, dtype, search, setting or
+        measure of confidence.
         """
         where = resolve_device(device)
         bundle = Bundle.load(folder, where)
@@ -132,7 +133,7 @@ class Recognizer:
         if decoded.ctc_log_probs is None:
             return Segment(span.start, span.end, text)
         words = self.bundle.tokenizer.words(tokens)
-        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self.confidence)
+        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
         timed = timed_words(words, sure, decoded.token_frames, hear(self.bundle, span.waveform), span.start, span.end)
         return Segment(span.start, span.end, text, timed, text_confidence(sure))
 
