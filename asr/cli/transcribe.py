@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def transcribe(
     audio: Annotated[list[str], typer.Argument(metavar="FILE_OR_DIR", help="Audio files, folders and globs.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
-    formats: Annotated[str, typer.Option("--format", help="txt, json, or both: txt,json.")] = "txt",
+    formats: Annotated[
+        str, typer.Option("--format", help="txt, json, ctm, srt, textgrid; several with commas: txt,json.")
+    ] = "txt",
     output_dir: Annotated[
         Path | None, typer.Option(help="Write files here, as the inputs are arranged; standard output otherwise.")
     ] = None,
