@@ -44,6 +44,9 @@ HotwordList = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given several times.")
 ]
+Confidence = Annotated[
+    str, typer.Option(help="Measure of confidence: posterior (of each token) or entropy (of all tokens).")
+]
 
 
 def use_threads(threads: int | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr.cli.options import (
+    Confidence,
     Device,
     Dtype,
     HotwordList,
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 def transcribe(
     audio: Annotated[list[str], typer.Argument(metavar="FILE_OR_DIR", help="Audio files, folders and globs.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
-    formats: Annotated[str, typer.Option("--format", help="txt, json, or both: txt,json.")] = "txt",
+    formats: Annotated[
+        str, typer.Option("--format", help="txt, json, ctm, srt, textgrid; several with commas: txt,json.")
+    ] = "txt",
     output_dir: Annotated[
         Path | None, typer.Option(help="Write files here, as the inputs are arranged; standard output otherwise.")
     ] = None,
@@ -44,6 +47,7 @@ def transcribe(
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "float32",
+    confidence: Confidence = "posterior",
     max_span: Annotated[
         float, typer.Option(min=1.0, help="Seconds the model hears at once; longer audio is cut at quiet points.")
     ] = 20.0,
@@ -71,7 +75,9 @@ def transcribe(
     if jobs:
         use_threads(threads)
         request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
-        recognizer = Recognizer.load(model, device, dtype, request, max_span_seconds=max_span)
+        recognizer = Recognizer.load(
+            model, device, dtype, request, max_span_seconds=max_span, confidence=confidence
+        )
 
         def show_position(path: Path, segment: Segment) -> None:
             display.update(f"{path}  {segment.end:.0f} s  {segment.text}")

@@ -15,7 +15,7 @@ import torch
 from asr.audio.io import read_blocks
 from asr.audio.resample import resample
 from asr.bundle import Bundle
-from asr.decoding.confidence import text_confidence, word_confidences
+from asr.decoding.confidence import confidence_measure, text_confidence, word_confidences
 from asr.decoding.corpus import Decoded, decode_aligned
 from asr.errors import AudioError
 from asr.lengths import pad_stack
@@ -52,7 +52,7 @@ class Recognizer:
         self.dtype = dtype
         self.max_span_seconds = max_span_seconds
         self.max_batch_seconds = max_batch_seconds
-        self.confidence = confidence
+        self._measure = confidence_measure(confidence)
         self._searcher = decoding.build(bundle, decoding.load_lm(bundle))
 
     @classmethod
@@ -71,7 +71,7 @@ class Recognizer:
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
         and hotwords. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown
-        device, dtype, search or setting.
+        device, dtype, search, setting or measure of confidence.
         """
         request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
@@ -131,7 +131,7 @@ class Recognizer:
         if decoded.ctc_log_probs is None:
             return Segment(span.start, span.end, text)
         words = self.bundle.tokenizer.words(tokens)
-        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self.confidence)
+        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
         timed = timed_words(words, sure, decoded.token_frames, hear(self.bundle, span.waveform), span.start, span.end)
         return Segment(span.start, span.end, text, timed, text_confidence(sure))
 
