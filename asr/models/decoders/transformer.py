@@ -55,7 +55,7 @@ class RowGroups:
     def group(self, x: Tensor, num_utterances: int) -> Tensor:
         """Rows (N, 1, D) -> (B, size, D); slots without a row are 0."""
         slots = x.new_zeros(num_utterances * self.size, x.shape[2]).index_copy(0, self.slots, x[:, 0])
-        return slots.unflatten(0, (num_utterances, self.size))
+        return slots.view(num_utterances, self.size, -1)
 
     def ungroup(self, x: Tensor) -> Tensor:
         """(B, size, D) -> rows (N, 1, D)."""
