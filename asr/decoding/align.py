@@ -71,7 +71,7 @@ def _compiled() -> Callable[..., float] | None:
     return kernel
 
 
-def _align_one(log_probs: Any, tokens: Any, spans: Any) -> float:
+def _align_one(log_probs: Any, tokens: Any, spans: Any) -> Any:
     """Fill spans (U, 2) of one utterance from (S, V) and (U,), and return the score; written for numba.
 
     Only states that the first frame reaches and that reach the end are visited; the others stay at -inf.

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asr.errors import ConfigError
+from asr.registry import did_you_mean
 from asr.text.tokenizer import WordSpan
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -39,11 +41,18 @@ def entropy(log_probs: Tensor, tokens: Tensor) -> Tensor:
 MEASURES: dict[str, Measure] = {"posterior": posterior, "entropy": entropy}
 
 
+def confidence_measure(name: str) -> Measure:
+    """The measure of that name; ConfigError names the nearest known one otherwise."""
+    if name not in MEASURES:
+        raise ConfigError(f"unknown measure of confidence '{name}'{did_you_mean(name, MEASURES)}")
+    return MEASURES[name]
+
+
 def token_confidences(
-    log_probs: Tensor, tokens: Sequence[int], token_frames: np.ndarray, measure: str = "posterior"
+    log_probs: Tensor, tokens: Sequence[int], token_frames: np.ndarray, measure: Measure = posterior
 ) -> np.ndarray:
     """Confidence (U,) of tokens that stand in frames (U, 2) of log-probabilities (S, V)."""
-    sure = MEASURES[measure](log_probs.double(), torch.tensor(tokens, dtype=torch.int64)).clamp(0.0, 1.0).numpy()
+    sure = measure(log_probs.double(), torch.tensor(tokens, dtype=torch.int64)).clamp(0.0, 1.0).numpy()
     return np.array([sure[first:last, place].max() for place, (first, last) in enumerate(token_frames)])
 
 
@@ -52,7 +61,7 @@ def word_confidences(
     log_probs: Tensor,
     tokens: Sequence[int],
     token_frames: np.ndarray | None,
-    measure: str = "posterior",
+    measure: Measure = posterior,
 ) -> list[float]:
     """Confidence of every word of a text: that of its least sure token; 0 for a text that does not fit its audio."""
     if token_frames is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.decoding.align import align_texts
 from asr.decoding.base import Searcher, SearchModel
-from asr.types import Batch, Hypothesis
+from asr.types import Batch, EncoderOutput, Hypothesis
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,33 @@ def _decode(
     with_ctc: bool,
 ) -> Generator[tuple[Batch, list[list[Hypothesis]], Tensor | None, Tensor]]:
     """Each batch with its n-best lists, the CTC head's (B, S, V) if wanted and there is one, and the lengths (B,)."""
-    was_training = model.training
-    model.train(False)
-    try:
-        for batch in batches:
-            # Entered for each batch: a mode left open across a yield would govern the caller's code too.
-            with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-                moved = batch.to(device)
-                encoded = model.encode(moved.features, moved.feature_lens)
+    with closing(encode_corpus(model, batches, device, dtype)) as corpus:
+        for batch, encoded in corpus:
+            with _inference(device, dtype):
                 n_best = searcher.search(encoded)
                 wanted = with_ctc and model.ctc_head is not None
                 log_probs = model.ctc_log_probs(encoded).cpu() if wanted else None
             yield batch, n_best, log_probs, encoded.lens.cpu()
+
+
+def encode_corpus(
+    model: SearchModel, batches: Iterable[Batch], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Generator[tuple[Batch, EncoderOutput]]:
+    """Yield each batch with what the encoder makes of it, on the device; the model's mode is as in `decode_corpus`."""
+    was_training = model.training
+    model.train(False)
+    try:
+        for batch in batches:
+            with _inference(device, dtype):
+                moved = batch.to(device)
+                encoded = model.encode(moved.features, moved.feature_lens)
+            yield batch, encoded
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def _inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Entered for each batch: a mode left open across a yield would govern the caller's code too."""
+    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        yield

@@ -88,8 +88,8 @@ def _silence(
 
 def _is_quiet(loudness: np.ndarray, peak: float) -> np.ndarray:
     """Where a gap (N,) is much quieter than the words beside it, nowhere if it has no such moment."""
-    floor = max(loudness.min(initial=peak), peak - MAX_DEPTH)
-    return (loudness < floor + QUIET * (peak - floor)) & (peak - floor >= MIN_DEPTH)
+    floor = max(float(loudness.min(initial=peak)), peak - MAX_DEPTH)
+    return np.asarray((loudness < floor + QUIET * (peak - floor)) & (peak - floor >= MIN_DEPTH))
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:

@@ -15,15 +15,13 @@ import torch
 from asr.audio.io import read_blocks
 from asr.audio.resample import resample
 from asr.bundle import Bundle
-from asr.decoding.base import build_search
-from asr.decoding.confidence import text_confidence, word_confidences
+from asr.decoding.confidence import confidence_measure, text_confidence, word_confidences
 from asr.decoding.corpus import Decoded, decode_aligned
 from asr.errors import AudioError
 from asr.lengths import pad_stack
-from asr.registry import NamedConfig
 from asr.runtime import resolve_device, resolve_dtype
 from asr.transcribe.long_form import Span, batch_spans, split_spans
-from asr.transcribe.search import search_config
+from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
 from asr.transcribe.timed_words import hear, timed_words
 from asr.types import Batch, Segment, Transcript
 
@@ -41,7 +39,7 @@ class Recognizer:
     def __init__(
         self,
         bundle: Bundle,
-        search: NamedConfig,
+        decoding: Decoding,
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
@@ -54,8 +52,8 @@ class Recognizer:
         self.dtype = dtype
         self.max_span_seconds = max_span_seconds
         self.max_batch_seconds = max_batch_seconds
-        self.confidence = confidence
-        self._searcher = build_search(search, bundle.model)
+        self._measure = confidence_measure(confidence)
+        self._searcher = decoding.build(bundle, decoding.load_lm(bundle))
 
     @classmethod
     def load(
@@ -63,23 +61,24 @@ class Recognizer:
         folder: str | Path,
         device: str = "auto",
         dtype: str = "float32",
-        search: str | None = None,
+        search: str | SearchRequest | None = None,
         *,
-        overrides: Sequence[str] = (),
         max_span_seconds: float = 20.0,
         max_batch_seconds: float = 60.0,
         confidence: str = "posterior",
     ) -> Self:
         """A recognizer from a model folder.
 
-        `search` names another search than the model's own, `overrides` are settings of it (`search.key=value`).
-        Raises BundleError for a folder that is no model, ConfigError for an unknown device, dtype, search or setting.
+        `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
+        and hotwords. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown
+        device, dtype, search, setting or measure of confidence.
         """
+        request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
         bundle = Bundle.load(folder, where)
         return cls(
             bundle,
-            search_config(bundle.config, search, overrides),
+            choose_decoding(bundle, folder, request),
             device=where,
             dtype=resolve_dtype(dtype),
             max_span_seconds=max_span_seconds,
@@ -132,7 +131,7 @@ class Recognizer:
         if decoded.ctc_log_probs is None:
             return Segment(span.start, span.end, text)
         words = self.bundle.tokenizer.words(tokens)
-        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self.confidence)
+        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
         timed = timed_words(words, sure, decoded.token_frames, hear(self.bundle, span.waveform), span.start, span.end)
         return Segment(span.start, span.end, text, timed, text_confidence(sure))
 

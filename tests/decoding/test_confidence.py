@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from asr.decoding.confidence import MEASURES, text_confidence, token_confidences, word_confidences
+from asr.decoding.confidence import (
+    MEASURES,
+    confidence_measure,
+    entropy,
+    text_confidence,
+    token_confidences,
+    word_confidences,
+)
+from asr.errors import ConfigError
 from asr.text.tokenizer import WordSpan
 
 POSTERIORS = torch.tensor(
@@ -35,11 +43,11 @@ def test_entropy_is_a_share_of_the_largest_possible() -> None:
     uniform_or_certain = torch.stack([uniform, certain]).log()
     # a token that is impossible in a frame is not one of the tokens the entropy is shared by
     uniform_or_certain[1] = uniform_or_certain[1].clamp(min=-80.0)
-    assert token_confidences(uniform_or_certain, (4, 4), np.array([[0, 1], [1, 2]]), "entropy") == pytest.approx(
+    assert token_confidences(uniform_or_certain, (4, 4), np.array([[0, 1], [1, 2]]), entropy) == pytest.approx(
         [0, 1], abs=1e-6
     )
     expected = 1 - Categorical(POSTERIORS[3]).entropy().item() / math.log(4)
-    assert token_confidences(POSTERIORS.log(), (5,), FRAMES[1:2], "entropy") == pytest.approx([expected])
+    assert token_confidences(POSTERIORS.log(), (5,), FRAMES[1:2], entropy) == pytest.approx([expected])
 
 
 def test_a_word_is_as_sure_as_its_least_sure_token() -> None:
@@ -60,5 +68,10 @@ def test_a_text_is_as_sure_as_its_words_on_average() -> None:
 def test_confidences_are_shares_even_of_one_frame_and_one_possible_token(measure: str) -> None:
     log_probs = torch.full((1, 6), -math.inf)
     log_probs[0, 4] = 1e-7  # rounding may put a probability above 1
-    (sure,) = token_confidences(log_probs, (4,), np.array([[0, 1]]), measure)
+    (sure,) = token_confidences(log_probs, (4,), np.array([[0, 1]]), confidence_measure(measure))
     assert 0.99 < sure <= 1.0
+
+
+def test_an_unknown_measure_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'entropy'"):
+        confidence_measure("entropie")
