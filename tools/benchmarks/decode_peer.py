@@ -1,0 +1,69 @@
+"""The worker that decodes with pyctcdecode and KenLM, in the environment of the peers."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from multiprocessing.pool import Pool
+from typing import Any
+
+import kenlm
+import numpy as np
+from pyctcdecode import Alphabet, BeamSearchDecoderCTC, LanguageModel
+
+from tools.benchmarks.common import Stopwatch, serve, versions
+
+LABELS_OF_SPECIAL_PIECES = ("", "▁⁇▁", "<s>", "</s>")  # blank and unk by the names that pyctcdecode knows
+
+
+class PyCtcDecode:
+    """The jobs of the worker."""
+
+    def __init__(self) -> None:
+        self._log_probs: list[np.ndarray] = []
+        self._decoders: dict[bool, BeamSearchDecoderCTC] = {}  # by "with a language model"
+        self._lm: Any = None
+        self._pool: Pool | None = None
+
+    def load(
+        self, inputs: str, words: list[str], arpa: str | None, lm_weight: float, unk_score: float, processes: int
+    ) -> dict[str, str]:
+        """Take posteriors and language model; `unk_score` is a natural logarithm, pyctcdecode's a decadic one."""
+        data = np.load(inputs)
+        self._log_probs = list(data["log_probs"])
+        pieces = data["pieces"].tolist()
+        labels = [*LABELS_OF_SPECIAL_PIECES, *pieces[len(LABELS_OF_SPECIAL_PIECES) :]]
+        alphabet = Alphabet(labels, is_bpe=True)
+        self._decoders = {False: BeamSearchDecoderCTC(alphabet)}
+        if arpa is not None:
+            self._lm = kenlm.Model(arpa)
+            model = LanguageModel(
+                self._lm, words, alpha=lm_weight, beta=0.0, unk_score_offset=unk_score / math.log(10.0)
+            )
+            self._decoders[True] = BeamSearchDecoderCTC(alphabet, model)
+        self._pool = multiprocessing.get_context("fork").Pool(processes)  # inherits the decoders
+        return versions(("pyctcdecode", "kenlm", "numpy"))
+
+    def decode(
+        self, with_lm: bool, beam: int, token_threshold: float, beam_threshold: float, batched: bool
+    ) -> dict[str, Any]:
+        """Texts of all utterances and the time that took: one after the other, or at once in the pool."""
+        decoder = self._decoders[with_lm]
+        settings = {"beam_width": beam, "token_min_logp": token_threshold, "beam_prune_logp": beam_threshold}
+        watch = Stopwatch()
+        with watch.running():
+            if batched:
+                n_best = decoder.decode_beams_batch(self._pool, self._log_probs, **settings)
+                texts = [beams[0][0] for beams in n_best]
+            else:
+                texts = [decoder.decode(log_probs, **settings) for log_probs in self._log_probs]
+        return {"texts": texts, "seconds": watch.to_json()}
+
+    def lm_scores(self, texts: list[str]) -> list[float]:
+        """Natural logarithms of the sentences' probabilities, their ends included."""
+        return [self._lm.score(text, bos=True, eos=True) * math.log(10.0) for text in texts]
+
+
+if __name__ == "__main__":
+    peer = PyCtcDecode()
+    serve({"load": peer.load, "decode": peer.decode, "lm_scores": peer.lm_scores})
