@@ -1,0 +1,105 @@
+"""CTC prefix beam search by the compiled kernel: one utterance at a time on each of torch's CPU threads."""
+
+from __future__ import annotations
+
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.decoding.fusion import Fusion
+from asr.decoding.hotwords import HotwordScorer
+from asr.decoding.prefix.settings import PrefixBeamSettings
+from asr.lm.ngram.token_scorer import TokenNgramScorer
+from asr.lm.ngram.word_scorer import WordNgramScorer
+from asr.text.vocabulary import BLANK, EOS
+from asr.types import Hypothesis
+
+if TYPE_CHECKING:
+    from asr.decoding.prefix.kernel import Tree
+    from asr.decoding.prefix.text_scores import TextScores
+
+
+def why_not_compiled(fusion: Fusion) -> str | None:
+    """What keeps the compiled kernel from running, or None if it can."""
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed (it comes with the extra 'plots')"
+    if not isinstance(fusion.lm, WordNgramScorer | TokenNgramScorer | None):
+        return "the language model is no n-gram"
+    if not isinstance(fusion.hotwords, HotwordScorer | None):
+        return "the hotwords are scored by something else"
+    return None
+
+
+class CompiledPrefixBeam:
+    """The search over arrays laid out once for its language model and hotwords."""
+
+    def __init__(self, settings: PrefixBeamSettings, fusion: Fusion) -> None:
+        from asr.decoding.prefix.kernel import Settings
+
+        self.text = _text_scores(settings, fusion)
+        self.names = (*(["lm"] if self.text.kind else []), *(["hotwords"] if fusion.hotwords is not None else []))
+        self.settings = Settings(
+            settings.beam, settings.length_bonus, settings.token_threshold, settings.beam_threshold
+        )
+
+    def search(self, log_probs: Tensor, lens: Tensor) -> list[list[Hypothesis]]:
+        """N-best lists for log-probabilities (B, S, V) on the CPU, of lengths (B,)."""
+        values = log_probs.detach().double().numpy()
+        utterances = [values[row, :length] for row, length in enumerate(lens.tolist())]
+        num_threads = min(torch.get_num_threads(), len(utterances))
+        if num_threads <= 1:
+            return [self._search_one(utterance) for utterance in utterances]
+        with ThreadPoolExecutor(num_threads) as pool:  # the kernel runs without Python's lock
+            return list(pool.map(self._search_one, utterances))
+
+    def _search_one(self, log_probs: np.ndarray) -> list[Hypothesis]:
+        from asr.decoding.prefix.kernel import ends, prefix_beam_search
+
+        tree, beam, ctc = prefix_beam_search(log_probs, self.settings, self.text)
+        end_lm, end_hot = ends(self.text, tree, beam)
+        total = np.logaddexp(ctc[:, 0], ctc[:, 1])
+        hypotheses = []
+        for index, node in enumerate(beam):
+            tokens = _spelled(tree, node)
+            parts = {"ctc": float(total[index])}
+            if "lm" in self.names:
+                parts["lm"] = float(tree.lm[node] + end_lm[index])
+            if "hotwords" in self.names:
+                parts["hotwords"] = float(tree.hot[node] + end_hot[index])
+            parts["length"] = self.settings.length_bonus * len(tokens)
+            hypotheses.append(Hypothesis(tokens, sum(parts.values()), parts))
+        return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
+
+
+def _spelled(tree: Tree, node: int) -> tuple[int, ...]:
+    """The tokens from the empty prefix to a node."""
+    tokens = []
+    while node != 0:
+        tokens.append(int(tree.token[node]))
+        node = tree.parent[node]
+    return tuple(reversed(tokens))
+
+
+def _text_scores(settings: PrefixBeamSettings, fusion: Fusion) -> TextScores:
+    """The arrays of a fusion; a language model without weight is left out."""
+    from asr.decoding.prefix.text_scores import NONE, TOKENS, WORDS, TextScores
+
+    lm = fusion.lm if settings.lm_weight > 0.0 else None
+    hotwords = fusion.hotwords
+    assert isinstance(hotwords, HotwordScorer | None)
+    ints, longs, floats = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    table = np.zeros((0, 0))
+    text = TextScores(
+        kind=NONE, weight=settings.lm_weight, begins=longs, labels=ints, log_probs=floats, targets=ints,
+        backoffs=floats, shorter=ints, start_state=0, unk=0, eos=0, token_words=ints, child_begins=ints,
+        child_letters=ints, child_nodes=ints, word_ids=ints, lookahead=floats, sink_lookahead=0.0, unk_score=0.0,
+        letter_begins=ints, letters=ints, opens_word=np.zeros(0, bool), has_hotwords=hotwords is not None,
+        hot_start=hotwords.start if hotwords else 0, hot_next=hotwords.next if hotwords else table.astype(np.int64),
+        hot_scores=hotwords.scores if hotwords else table,
+        hot_ends=np.ascontiguousarray(hotwords.scores[:, EOS]) if hotwords else np.zeros(0),
+    )  # fmt: skip
+    return text

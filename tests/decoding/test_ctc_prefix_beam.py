@@ -1,0 +1,108 @@
+"""CTC prefix beam search: exact without limits, and the same answers from both kernels."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr.decoding.ctc_prefix_beam import CtcPrefixBeam, CtcPrefixBeamConfig
+from asr.decoding.fusion import NO_FUSION, Fusion
+from asr.decoding.hotwords import Hotword, HotwordScorer
+from asr.errors import ConfigError
+from asr.text.tokenizer.base import SPACE
+from asr.text.vocabulary import BLANK, SPECIAL_PIECES, Vocabulary
+from asr.types import EncoderOutput, Hypothesis
+from tests.decoding.brute_force import ctc_text_scores, random_log_probs
+
+VOCABULARY = Vocabulary((*SPECIAL_PIECES, SPACE, "a", "b", SPACE + "a", "ab"))
+KERNELS = ["compiled", "tensor"]
+
+
+class Posteriors:
+    """A model whose encoder frames are the log-probabilities of CTC themselves."""
+
+    ctc_head = object()
+    decoder = None
+    training = False
+
+    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
+        return encoded.frames
+
+
+def search(log_probs: Tensor, lens: list[int], fusion: Fusion = NO_FUSION, **settings: object) -> list[list[Hypothesis]]:
+    if settings.get("kernel") == "compiled":
+        pytest.importorskip("numba")
+    searcher = CtcPrefixBeam(CtcPrefixBeamConfig.model_validate(settings), Posteriors(), fusion)  # type: ignore[arg-type]
+    return searcher.search(EncoderOutput(log_probs, torch.tensor(lens)))
+
+
+UNLIMITED = {"beam": 2000, "token_threshold": None, "beam_threshold": None}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("seed", range(3))
+def test_without_limits_every_text_gets_its_exact_probability(kernel: str, seed: int) -> None:
+    log_probs = random_log_probs(1, 5, 6, seed=seed)
+    (n_best,) = search(log_probs, [5], kernel=kernel, **UNLIMITED)
+    expected = ctc_text_scores(log_probs[0])
+    assert {hypothesis.tokens: hypothesis.score for hypothesis in n_best} == pytest.approx(expected, abs=1e-9)
+    assert math.fsum(math.exp(hypothesis.score) for hypothesis in n_best) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_hotwords_and_length_bonus_change_the_exact_scores_by_what_the_text_earns(kernel: str) -> None:
+    log_probs = random_log_probs(1, 5, 9, seed=4)
+    fusion = Fusion(hotwords=HotwordScorer([Hotword("ab", 3.0)], VOCABULARY))
+    (n_best,) = search(log_probs, [5], fusion, kernel=kernel, length_bonus=0.7, **UNLIMITED)
+    expected = ctc_text_scores(log_probs[0])
+    assert len(n_best) == min(len(expected), 2000)
+    for hypothesis in n_best[:200]:
+        text = "".join(VOCABULARY.piece(t) for t in hypothesis.tokens if t >= len(SPECIAL_PIECES)).replace(SPACE, " ")
+        words = text.split() if 1 not in hypothesis.tokens else []
+        assert hypothesis.parts["ctc"] == pytest.approx(expected[hypothesis.tokens], abs=1e-9)
+        assert hypothesis.parts["length"] == pytest.approx(0.7 * len(hypothesis.tokens))
+        if 1 not in hypothesis.tokens:
+            assert hypothesis.parts["hotwords"] == pytest.approx(3.0 * words.count("ab"), abs=1e-9)
+
+
+@pytest.mark.parametrize("limits", [{}, {"beam": 3}, {"beam": 30, "token_threshold": -3.0, "beam_threshold": -6.0}])
+@pytest.mark.parametrize("seed", range(4))
+def test_both_kernels_give_the_same_n_best_lists(limits: dict[str, object], seed: int) -> None:
+    log_probs = random_log_probs(3, 30, 9, seed=seed, sharpness=3.0)
+    fusion = Fusion(hotwords=HotwordScorer([Hotword("ab", 3.0), Hotword("a b", 1.0)], VOCABULARY))
+    answers = [
+        search(log_probs, [30, 17, 0], fusion, kernel=kernel, length_bonus=0.3, **limits) for kernel in KERNELS
+    ]
+    for compiled, tensor in zip(*answers, strict=True):
+        assert [hypothesis.tokens for hypothesis in compiled] == [hypothesis.tokens for hypothesis in tensor]
+        for one, other in zip(compiled, tensor, strict=True):
+            assert one.parts == pytest.approx(other.parts, abs=1e-9)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_double_letter_needs_a_blank_between(kernel: str) -> None:
+    log_probs = torch.full((1, 3, 6), -20.0, dtype=torch.float64)
+    for frame, token in enumerate((4, BLANK, 4)):
+        log_probs[0, frame, token] = -1e-6
+    (n_best,) = search(log_probs, [3], kernel=kernel)
+    assert n_best[0].tokens == (4, 4)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_most_probable_text_beats_the_most_probable_path(kernel: str) -> None:
+    """Two frames of 0.6 blank and 0.4 "a": the best path is empty (0.36), the best text is "a" (0.64)."""
+    frame = torch.tensor([0.6, 1e-30, 0.0, 0.0, 0.4 - 1e-30]).log()
+    (n_best,) = search(frame.expand(1, 2, 5).double(), [2], kernel=kernel, token_threshold=-5.0)
+    assert n_best[0].tokens == (4,)
+    assert math.exp(n_best[0].score) == pytest.approx(0.64)
+
+
+def test_the_compiled_kernel_is_refused_for_scorers_it_does_not_know() -> None:
+    class Other:
+        pass
+
+    with pytest.raises(ConfigError, match="no n-gram"):
+        CtcPrefixBeam(CtcPrefixBeamConfig(kernel="compiled"), Posteriors(), Fusion(lm=Other()))  # type: ignore[arg-type]

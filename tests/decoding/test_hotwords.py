@@ -1,0 +1,112 @@
+"""Hotwords: what a text earns is the boost of every phrase in it, whatever the tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.decoding.hotwords import (
+    DEFAULT_BOOST,
+    Hotword,
+    HotwordScorer,
+    normalized_hotwords,
+    parse_hotword,
+    read_hotwords,
+)
+from asr.errors import ConfigError
+from asr.text.tokenizer import TOKENIZERS, train_tokenizer
+from asr.text.tokenizer.base import SPACE
+from asr.text.vocabulary import EOS, SOS, SPECIAL_PIECES, Vocabulary
+
+CHARACTERS = Vocabulary((*SPECIAL_PIECES, SPACE, "a", "b", "c"))
+SUBWORDS = Vocabulary((*SPECIAL_PIECES, SPACE, "a", "b", "c", SPACE + "a", SPACE + "ab", "bc", SPACE + "c"))
+PHRASES = [Hotword("ab", 2.0), Hotword("ab c", 3.0), Hotword("b", 0.5), Hotword("cab", 1.0), Hotword("c ab", 7.0)]
+
+
+def earned(scorer: HotwordScorer, tokens: list[int]) -> float:
+    """The scores of the tokens and of the end, added up as a search would."""
+    state = scorer.init_state(1, torch.device("cpu"))
+    total, last = 0.0, SOS
+    for token in [*tokens, EOS]:
+        scores, state = scorer.step(torch.tensor([last]), state)
+        total += float(scores[0, token])
+        last = token
+    return total
+
+
+def deserved(text: str, phrases: list[Hotword]) -> float:
+    """Boosts of all occurrences, found by looking for them everywhere."""
+    words = text.split()
+    total = 0.0
+    for phrase in phrases:
+        wanted = phrase.text.split()
+        total += phrase.boost * sum(words[i : i + len(wanted)] == wanted for i in range(len(words)))
+    return total
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(4, len(SUBWORDS) - 1), max_size=12))
+def test_a_text_earns_the_boost_of_every_phrase_in_it_whatever_the_tokens(tokens: list[int]) -> None:
+    text = "".join(SUBWORDS.piece(token) for token in tokens).replace(SPACE, " ")
+    assert earned(HotwordScorer(PHRASES, SUBWORDS), tokens) == pytest.approx(deserved(text, PHRASES), abs=1e-9)
+
+
+def test_part_of_a_word_earns_in_proportion_and_gives_it_back_when_the_word_goes_on_differently() -> None:
+    scorer = HotwordScorer([Hotword("abc", 4.0)], CHARACTERS)
+    a, b, c = (CHARACTERS.id(letter) for letter in "abc")
+    state = scorer.init_state(1, torch.device("cpu"))
+    scores, state = scorer.step(torch.tensor([SOS]), state)
+    assert scores[0, a] == pytest.approx(1.0) and scores[0, b] == 0.0
+    scores, state = scorer.step(torch.tensor([a]), state)
+    assert scores[0, b] == pytest.approx(1.0) and scores[0, c] == pytest.approx(-1.0)
+    assert scores[0, EOS] == pytest.approx(-1.0)
+
+
+def test_a_word_inside_another_earns_nothing() -> None:
+    scorer = HotwordScorer([Hotword("ab", 4.0)], CHARACTERS)
+    a, b, c = (CHARACTERS.id(letter) for letter in "abc")
+    assert earned(scorer, [a, b, c]) == pytest.approx(0.0)
+    assert earned(scorer, [c, a, b]) == pytest.approx(0.0)
+    assert earned(scorer, [a, b]) == pytest.approx(4.0)
+
+
+def test_rows_do_not_disturb_each_other() -> None:
+    scorer = HotwordScorer(PHRASES, SUBWORDS)
+    state = scorer.init_state(3, torch.device("cpu"))
+    _, state = scorer.step(torch.full((3,), SOS), state)
+    together, after = scorer.step(torch.tensor([5, 8, 11]), state)
+    for row, token in enumerate([5, 8, 11]):
+        alone, _ = scorer.step(torch.tensor([token]), scorer.reorder(state, torch.tensor([row])))
+        torch.testing.assert_close(alone[0], together[row])
+    joined = scorer.concat(scorer.reorder(after, torch.tensor([2])), scorer.reorder(after, torch.tensor([0, 1])))
+    torch.testing.assert_close(joined, after[torch.tensor([2, 0, 1])])
+
+
+def test_boosts_are_read_from_text_and_files(tmp_path: Path) -> None:
+    assert parse_hotword("rubout") == Hotword("rubout", DEFAULT_BOOST)
+    assert parse_hotword("new  york:2.5") == Hotword("new york", 2.5)
+    file = tmp_path / "hot.txt"
+    file.write_text("# names\nanna:3\n\nnew york\n", encoding="utf-8")
+    assert read_hotwords(file) == [Hotword("anna", 3.0), Hotword("new york", DEFAULT_BOOST)]
+
+
+@pytest.mark.parametrize("text", ["word:loud", ":3", "", "word:nan"])
+def test_a_hotword_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "hot.txt"
+    file.write_text(f"fine\n{text}x" if text == "" else f"fine\n{text}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="hotword"):
+        parse_hotword(text)
+    if text:
+        with pytest.raises(ConfigError, match=r"hot\.txt:2"):
+            read_hotwords(file)
+
+
+def test_what_the_model_cannot_write_is_named() -> None:
+    tokenizer = train_tokenizer(TOKENIZERS.config("char")(), ["ABC BA"])
+    assert normalized_hotwords([Hotword("AB"), Hotword("AB", 1.0)], "none", tokenizer) == [Hotword("AB", 1.0)]
+    with pytest.raises(ConfigError, match="cannot write 'a b'"):
+        normalized_hotwords([Hotword("ab")], "none", tokenizer)
