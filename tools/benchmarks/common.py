@@ -151,8 +151,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def finish(failures: Sequence[str], check: bool) -> int:
-    """Name the targets that were missed; the exit status, which they change only if `check`."""
-    for failure in failures:
-        say(f"target missed: {failure}")
-    return 1 if failures and check else 0
+def finish(targets: Mapping[str, bool], check: bool) -> int:
+    """The exit status; if `check`, a line for every target that was missed, and 1 if there is one."""
+    missed = [line for line, met in targets.items() if not met]
+    if not check:
+        return 0
+    for line in missed:
+        say(f"target missed: {line}")
+    return 1 if missed else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from asr.decoding import SEARCHES
 from asr.decoding.base import Searcher, build_search
 from asr.decoding.fusion import NO_FUSION, Fusion
+from asr.text.tokenizer.base import SPACE
 from asr.types import EncoderOutput
 from tools.benchmarks.common import Stopwatch, serve, versions
 
@@ -36,7 +37,7 @@ class Ours:
         self._utterances: list[EncoderOutput] = []
         self._pieces: list[str] = []
         self._fusions: dict[bool, Fusion] = {False: NO_FUSION}  # by "with a language model"
-        self._settings: dict[str, float] = {}
+        self._weights: dict[str, float] = {}
 
     def load(self, inputs: str, arpa: str | None, lm_weight: float, unk_score: float) -> dict[str, str]:
         """Take posteriors and language model."""
@@ -45,21 +46,22 @@ class Ours:
         lens = torch.full((len(log_probs),), log_probs.shape[1])
         self._utterances = [EncoderOutput(log_probs[i : i + 1], lens[i : i + 1]) for i in range(len(log_probs))]
         self._pieces = data["pieces"].tolist()
-        self._settings = {"lm_weight": lm_weight, "unk_score": unk_score}
+        self._weights = {"lm_weight": lm_weight, "unk_score": unk_score, "length_bonus": 0.0}
         return versions(("numpy", "torch", "numba"))
 
-    def first_call(self, with_lm: bool, beam: int) -> float:
-        """Seconds that the first search of a fresh process takes: mostly compiling."""
+    def first_call(self) -> float:
+        """Seconds that the first search takes: mostly compiling."""
         began = time.perf_counter()
-        self._search(with_lm, beam, -5.0, -10.0).search(self._utterances[0])
+        self._search({"beam": 10}, with_lm=True).search(self._utterances[0])
         return time.perf_counter() - began
 
     def decode(
         self, with_lm: bool, beam: int, token_threshold: float, beam_threshold: float, threads: int
     ) -> dict[str, Any]:
-        """Best tokens of all utterances and the time that took: one after the other, or as one batch if `threads`."""
+        """Best texts of all utterances and the time that took: one after the other, or as one batch if `threads`."""
         torch.set_num_threads(threads or 1)
-        search = self._search(with_lm, beam, token_threshold, beam_threshold)
+        pruning = {"token_threshold": token_threshold, "beam_threshold": beam_threshold}
+        search = self._search({"beam": beam, **pruning}, with_lm)
         batches = self._utterances
         if threads:
             frames, lens = (torch.cat([getattr(one, name) for one in batches]) for name in ("frames", "lens"))
@@ -67,25 +69,15 @@ class Ours:
         watch = Stopwatch()
         with watch.running(), torch.inference_mode():
             best = [n_best[0] for batch in batches for n_best in search.search(batch)]
-            for hypothesis in best:  # the peer's time has this in it
-                "".join(self._pieces[token] for token in hypothesis.tokens)
-        return {
-            "tokens": [hypothesis.tokens for hypothesis in best],
-            "scores": [hypothesis.score for hypothesis in best],
-            "seconds": watch.to_json(),
-        }
+            texts = [self._text(hypothesis.tokens) for hypothesis in best]  # the peer's time has this in it
+        return {"texts": texts, "scores": [hypothesis.score for hypothesis in best], "seconds": watch.to_json()}
 
-    def _search(self, with_lm: bool, beam: int, token_threshold: float, beam_threshold: float) -> Searcher:
-        config = SEARCHES.config("ctc_prefix_beam").model_validate(
-            {
-                **self._settings,
-                "beam": beam,
-                "length_bonus": 0.0,
-                "token_threshold": token_threshold,
-                "beam_threshold": beam_threshold,
-            }
-        )
+    def _search(self, settings: Mapping[str, float], with_lm: bool) -> Searcher:
+        config = SEARCHES.config("ctc_prefix_beam").model_validate({**self._weights, **settings})
         return build_search(config, GivenPosteriors(), self._fusions[with_lm])
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return "".join(self._pieces[token] for token in tokens).replace(SPACE, " ").strip()
 
 
 if __name__ == "__main__":

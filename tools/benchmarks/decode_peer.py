@@ -37,24 +37,24 @@ class PyCtcDecode:
         self._decoders = {False: BeamSearchDecoderCTC(alphabet)}
         if arpa is not None:
             self._lm = kenlm.Model(arpa)
-            model = LanguageModel(
-                self._lm, words, alpha=lm_weight, beta=0.0, unk_score_offset=unk_score / math.log(10.0)
-            )
+            offset = unk_score / math.log(10.0)
+            model = LanguageModel(self._lm, words, alpha=lm_weight, beta=0.0, unk_score_offset=offset)
             self._decoders[True] = BeamSearchDecoderCTC(alphabet, model)
         self._pool = multiprocessing.get_context("fork").Pool(processes)  # inherits the decoders
         return versions(("pyctcdecode", "kenlm", "numpy"))
 
     def decode(
-        self, with_lm: bool, beam: int, token_threshold: float, beam_threshold: float, batched: bool
+        self, with_lm: bool, beam: int, token_threshold: float, beam_threshold: float, at_once: bool, n_best: bool
     ) -> dict[str, Any]:
         """Texts of all utterances and the time that took: one after the other, or at once in the pool."""
         decoder = self._decoders[with_lm]
         settings = {"beam_width": beam, "token_min_logp": token_threshold, "beam_prune_logp": beam_threshold}
         watch = Stopwatch()
         with watch.running():
-            if batched:
-                n_best = decoder.decode_beams_batch(self._pool, self._log_probs, **settings)
-                texts = [beams[0][0] for beams in n_best]
+            if at_once:
+                texts = decoder.decode_batch(self._pool, self._log_probs, **settings)
+            elif n_best:
+                texts = [decoder.decode_beams(log_probs, **settings)[0][0] for log_probs in self._log_probs]
             else:
                 texts = [decoder.decode(log_probs, **settings) for log_probs in self._log_probs]
         return {"texts": texts, "seconds": watch.to_json()}

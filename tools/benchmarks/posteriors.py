@@ -12,10 +12,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.text.tokenizer.base import SPACE
 from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
 
 NUM_SPECIAL = len(SPECIAL_PIECES)
-WORD_START = "▁"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 NUM_FOLLOWERS = 20  # words that like to follow a word
 FOLLOW = 0.7  # how often one of them does
@@ -40,7 +40,7 @@ class Language:
         num_pieces = vocabulary_size - NUM_SPECIAL
         pairs = rng.permutation([first + second for first in LETTERS for second in LETTERS])[:num_pieces]
         num_starts = num_pieces // 2
-        pieces = tuple(WORD_START + pair if i < num_starts else str(pair) for i, pair in enumerate(pairs))
+        pieces = tuple(SPACE + pair if i < num_starts else str(pair) for i, pair in enumerate(pairs))
         starts = np.arange(NUM_SPECIAL, NUM_SPECIAL + num_starts)
         inner = np.arange(NUM_SPECIAL + num_starts, vocabulary_size)
         return cls(
@@ -54,9 +54,13 @@ class Language:
         """The tokens of a sentence."""
         return tuple(token for word in words for token in self.words[word])
 
+    def write(self, tokens: Sequence[int]) -> str:
+        """The text that tokens write."""
+        return "".join(self.pieces[token] for token in tokens).replace(SPACE, " ").strip()
+
     def text(self, words: Sequence[int]) -> str:
         """A sentence with spaces between its words."""
-        return " ".join("".join(self.pieces[token] for token in self.words[word])[1:] for word in words)
+        return self.write(self.spell(words))
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """The one way to spell a text, also one with words that the language lacks; KeyError if there is none.
@@ -67,7 +71,7 @@ class Language:
         for word in text.split():
             for at in range(0, len(word), 2):
                 pair = word[at : at + 2]
-                piece = WORD_START + pair if at == 0 else pair
+                piece = SPACE + pair if at == 0 else pair
                 tokens.append(self._ids[pair] if not tokens and piece not in self._ids else self._ids[piece])
         return tuple(tokens)
 
