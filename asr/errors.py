@@ -20,6 +20,10 @@ class TextError(AsrError):
     """A text, normaliser or tokenizer that does not fit."""
 
 
+class LmError(AsrError):
+    """A language model that is missing, damaged or cannot be trained."""
+
+
 class ConfigError(AsrError):
     """A configuration with an unknown key or a value out of range."""
 
