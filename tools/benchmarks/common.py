@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,15 +35,21 @@ class Worker:
         """Start `python -m module` with one thread per numeric library; `env` is added to the environment."""
         if not Path(python).exists():
             raise BenchError(f"{python} is missing: start the benchmark with tools/bench, which sets it up")
-        limits = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environment = {**os.environ, **limits, "PYTHONPATH": str(ROOT), **(env or {})}
         self.module = module
+        self._errors = tempfile.TemporaryFile("w+")  # what libraries have to say matters only if the worker dies
         self._process = subprocess.Popen(
-            [str(python), "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+            [str(python), "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            text=True,
         )
 
     def ask(self, job: str, **arguments: Any) -> Any:
-        """Do a job and return its answer. BenchError if the worker died, which it has then explained on stderr."""
+        """Do a job and return its answer; BenchError if the worker died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -52,7 +59,10 @@ class Worker:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise BenchError(f"{self.module} stopped during '{job}' with status {self._process.wait()}")
+            status = self._process.wait()
+            self._errors.seek(0)
+            say(self._errors.read())
+            raise BenchError(f"{self.module} stopped during '{job}' with status {status}; see above")
         return json.loads(answer)
 
     def close(self) -> None:
@@ -60,6 +70,7 @@ class Worker:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+        self._errors.close()
 
     def __enter__(self) -> Worker:
         return self
@@ -124,7 +135,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -140,8 +151,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns, the first to the left and the others to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = []
-    for row in (header, *rows):
-        cells = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+    for first, *others in (header, *rows):
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

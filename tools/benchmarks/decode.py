@@ -198,7 +198,9 @@ def ratios(answers: Mapping[Case, Sequence[Any]]) -> dict[str, dict[str, float]]
         ours, wide, at_once = Case("asr", with_lm), Case("asr", with_lm, beam=100), Case("asr", with_lm, at_once=True)
         best, n_best = Case("pyctcdecode", with_lm), Case("pyctcdecode", with_lm, n_best=True)
         found[f"{lm}: as fast as pyctcdecode"] = {clock: ratio(best, ours, clock) for clock in ("wall", "cpu")}
-        found[f"{lm}: as fast as pyctcdecode's n-best"] = {clock: ratio(n_best, ours, clock) for clock in ("wall", "cpu")}
+        found[f"{lm}: as fast as pyctcdecode's n-best"] = {
+            clock: ratio(n_best, ours, clock) for clock in ("wall", "cpu")
+        }
         pool = Case("pyctcdecode", with_lm, at_once=True)  # its CPU time is that of other processes
         found[f"{lm}: as fast as pyctcdecode, at once"] = {"wall": ratio(pool, at_once, "wall")}
         found[f"{lm}: time of beam 100 over beam 10"] = {clock: ratio(wide, ours, clock) for clock in ("wall", "cpu")}
@@ -257,7 +259,11 @@ def describe(report: Mapping[str, Any]) -> str:
         ),
     ]
     for quality in report["quality"].values():
-        lines += ["", table(("texts", "token errors", "mean score", "ours is higher", "same", "lower"), texts(quality)), ""]
+        lines += [
+            "",
+            table(("texts", "token errors", "mean score", "ours is higher", "same", "lower"), texts(quality)),
+            "",
+        ]
     lines += [f"{'met ' if met else 'MISSED'}  {line}" for line, met in report["targets"].items()]
     return "\n".join(lines)
 

@@ -61,7 +61,9 @@ class PyCtcDecode:
 
     def lm_scores(self, texts: list[str]) -> list[float]:
         """Natural logarithms of the sentences' probabilities, their ends included."""
-        return [self._lm.score(text, bos=True, eos=True) * math.log(10.0) for text in texts]
+        # word by word, as KenLM adds up a sentence in float32
+        decadic = [math.fsum(score for score, _, _ in self._lm.full_scores(text, bos=True, eos=True)) for text in texts]
+        return [score * math.log(10.0) for score in decadic]
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def ctc_log_prob(log_probs_TV: torch.Tensor, tokens: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class ExactScorer:
-    """What beam searches approximate: log p(tokens | audio) + lm_weight * (log p(text) + unk_score for unknown words)."""
+    """What beam searches approximate: log p(tokens | audio) + lm_weight * (log p(text) + unk_score per unknown word)."""
 
     lm: NgramModel | None = None
     lm_weight: float = 0.0
@@ -59,8 +59,10 @@ def compare_texts(
     """
     greedy = [language.write(_collapse(one.log_probs.argmax(1).tolist())) for one in heard]
     found = {**texts, "greedy": greedy, "what was said": [one.text for one in heard]}
-    scores = {name: [scorer.score(one, language.tokens(text), text) for one, text in zip(heard, each, strict=True)]
-              for name, each in found.items()}
+    scores = {
+        name: [scorer.score(one, language.tokens(text), text) for one, text in zip(heard, each, strict=True)]
+        for name, each in found.items()
+    }
     first, *others = texts
     return {
         "beside": {name: _count(scores[first], scores[name]) for name in others},

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,7 +168,7 @@ def _background(rng: np.random.Generator, num_frames: int, vocabulary_size: int)
 def _places(rng: np.random.Generator, tokens: Sequence[int], num_frames: int) -> list[tuple[int, int, int]]:
     """Token, first frame and end of every spike; a blank is left between equal neighbours."""
     lens = rng.choice((1, 2, 3), len(tokens), p=(0.6, 0.3, 0.1))
-    forced = np.array([0, *(int(a == b) for a, b in zip(tokens, tokens[1:], strict=False)), 0])
+    forced = np.array([0, *(int(a == b) for a, b in pairwise(tokens)), 0])
     spare = num_frames - int(lens.sum() + forced.sum())
     assert spare >= 0, "the tokens do not fit into the frames"
     gaps = forced + rng.multinomial(spare, np.full(len(tokens) + 1, 1.0 / (len(tokens) + 1)))
