@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from asr.config import ExperimentConfig, dump_yaml, parse_config, read_yaml
+from asr.config import ExperimentConfig, LmConfig, dump_yaml, parse_config, parse_lm_config, read_yaml
 from asr.errors import BundleError
 from asr.features.frontend import Frontend
+from asr.lm.base import TokenScorer
+from asr.lm.neural import NeuralLm, build_language_model
+from asr.lm.neural.scorer import NeuralLmScorer
 from asr.models.asr_model import AsrModel, build_model
 from asr.runtime import atomic_path, derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer
@@ -55,11 +59,7 @@ class Bundle:
         Raises BundleError naming the folder or file that is missing or damaged.
         """
         folder = Path(folder)
-        if not folder.is_dir():
-            raise BundleError(f"{folder}: no such model folder; `asr train` makes one")
-        for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE):
-            if not (folder / name).is_file():
-                raise BundleError(f"{folder / name}: missing; a model folder needs it, copy the whole folder again")
+        _require_parts(folder, "asr train")
         config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
         frontend = Frontend(config.frontend)
         tokenizer = load_tokenizer(folder, config.tokenizer)
@@ -91,19 +91,106 @@ class Bundle:
 
     def load_weights(self, path: Path) -> None:
         """Fill model and front-end from a file; BundleError if a tensor is missing, unknown or of another shape."""
-        tensors = load_tensors(path)
-        own = self.weights()
-        for name in sorted(own.keys() | tensors.keys()):
-            if name not in tensors:
-                raise BundleError(f"{path}: tensor '{name}' is missing; the file belongs to another {CONFIG_FILE}")
-            if name not in own:
-                raise BundleError(f"{path}: tensor '{name}' is unknown; the file belongs to another {CONFIG_FILE}")
-            if own[name].shape != tensors[name].shape:
-                shapes = f"{tuple(tensors[name].shape)}, the configuration says {tuple(own[name].shape)}"
-                raise BundleError(f"{path}: tensor '{name}' has shape {shapes}")
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(tensors[name])
+        _fill(self.weights(), path)
+
+
+@dataclass(frozen=True)
+class LmBundle:
+    """A neural language model and the tokenizer it shares with an acoustic model.
+
+    The folder is that of a model, less what concerns audio.
+    """
+
+    config: LmConfig
+    tokenizer: Tokenizer
+    model: NeuralLm[Any]
+
+    @classmethod
+    def build(cls, config: LmConfig, tokenizer: Tokenizer) -> LmBundle:
+        """A bundle with fresh weights, drawn from the configured seed."""
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        return cls(config, tokenizer, build_language_model(config.language_model, tokenizer.vocab_size))
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> LmBundle:
+        """As `Bundle.load`."""
+        folder = Path(folder)
+        _require_parts(folder, "asr lm train --neural")
+        data = read_yaml(folder / CONFIG_FILE)
+        if "encoder" in data:
+            raise BundleError(f"{folder}: an acoustic model, no language model; `asr lm train --neural` makes one")
+        config = parse_lm_config(data, source=str(folder / CONFIG_FILE))
+        if config.text is None:
+            raise BundleError(f"{folder / CONFIG_FILE}: text is missing; copy the whole folder again")
+        tokenizer = load_tokenizer(folder, config.text.tokenizer)
+        model = build_language_model(config.language_model, tokenizer.vocab_size)
+        _fill(model.state_dict(), folder / WEIGHTS_FILE)
+        return cls(config, tokenizer, model.to(device).eval())
+
+    def save(self, folder: Path) -> None:
+        """Write config, tokenizer and weights; each file is replaced whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(folder / CONFIG_FILE, dump_yaml(self.config))
+        self.tokenizer.save(folder)
+        save_tensors(folder / WEIGHTS_FILE, self.model.state_dict())
+
+
+def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenScorer:
+    """What a search asks about texts: the neural language model of a folder, or the n-grams of an .arpa[.gz] file.
+
+    `tokenizer` is the acoustic model's. `unk_score` is added for a word that n-grams of words lack; a neural model has
+    the acoustic model's own tokens and needs none. BundleError if there is no such language model, or if it has other
+    tokens.
+    """
+    path = Path(path)
+    if path.is_dir():
+        bundle = LmBundle.load(path)
+        _require_same_tokens(path, bundle, tokenizer)
+        return NeuralLmScorer(bundle.model)
+    if not path.name.endswith((".arpa", ".arpa.gz")):
+        problem = "neither a folder nor an .arpa or .arpa.gz file" if path.exists() else "no such language model"
+        raise BundleError(f"{path}: {problem}; `asr lm train` makes one")
+    from asr.lm.ngram import ngram_scorer
+    from asr.lm.ngram.arpa import read_arpa
+
+    return ngram_scorer(read_arpa(path), tokenizer.vocabulary, unk_score)
+
+
+def _require_same_tokens(path: Path, bundle: LmBundle, tokenizer: Tokenizer) -> None:
+    own, other = bundle.tokenizer.vocabulary.pieces, tokenizer.vocabulary.pieces
+    if own == other:
+        return
+    differing = next((token for token, pair in enumerate(zip(own, other, strict=False)) if len(set(pair)) > 1), None)
+    detail = f", token {differing} is '{own[differing]}' and not '{other[differing]}'" if differing is not None else ""
+    raise BundleError(
+        f"{path}: made for the {len(own)} tokens of {bundle.config.model}, but this model has {len(other)}{detail}; "
+        "train a language model whose `model` is this one"
+    )
+
+
+def _require_parts(folder: Path, command: str) -> None:
+    """BundleError unless the folder has all files that a model needs; `command` makes such folders."""
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such model folder; `{command}` makes one")
+    for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE):
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder / name}: missing; a model folder needs it, copy the whole folder again")
+
+
+def _fill(own: Mapping[str, Tensor], path: Path) -> None:
+    """Copy the tensors of a file into a model's own; BundleError if the file's names or shapes are others."""
+    tensors = load_tensors(path)
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in tensors:
+            raise BundleError(f"{path}: tensor '{name}' is missing; the file belongs to another {CONFIG_FILE}")
+        if name not in own:
+            raise BundleError(f"{path}: tensor '{name}' is unknown; the file belongs to another {CONFIG_FILE}")
+        if own[name].shape != tensors[name].shape:
+            shapes = f"{tuple(tensors[name].shape)}, the configuration says {tuple(own[name].shape)}"
+            raise BundleError(f"{path}: tensor '{name}' has shape {shapes}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""One experiment as one strict YAML file.
+"""One experiment, or the training of one language model, as one strict YAML file.
 
 Each part owns its configuration next to its code; this file only puts them together. There are no includes, tags or
 expressions, unknown keys stop the run, and nothing that follows from something else (vocabulary size, input
@@ -21,6 +21,8 @@ from asr.decoding.ctc_greedy import CtcGreedyConfig
 from asr.errors import ConfigError
 from asr.features.frontend import FrontendConfig
 from asr.features.spec_augment import SpecAugmentConfig
+from asr.lm.neural import LanguageModelConfig
+from asr.lm.neural.lstm import LstmLmConfig
 from asr.losses.joint import LossConfig
 from asr.models.asr_model import ModelConfig
 from asr.models.ctc_head import IntermediateCtcConfig
@@ -61,14 +63,14 @@ class TrainingConfig(Config):
     average: Literal["best", "last"] = "best"  # which epochs make the final model
     average_num: int = Field(5, ge=1)  # how many of them; 1 takes the single best or last
     validate_every: int = Field(1, ge=1)  # epochs
-    patience: int | None = Field(None, ge=1)  # validations without a better dev WER before stopping early
+    patience: int | None = Field(None, ge=1)  # validations without a better dev score before stopping early
     checkpoint_every: int = Field(200, ge=1)  # optimiser steps; every epoch ends with one besides
     log_every: int = Field(20, ge=1)  # optimiser steps between lines of train.jsonl
     max_skipped_in_a_row: int = Field(20, ge=1)  # steps with a non-finite loss or gradient before the run stops
 
 
 class Provenance(Config):
-    """Where a trained model comes from; written by `asr train`, never by hand."""
+    """Where a trained model comes from; written by the command that trains, never by hand."""
 
     command: str
     data_hash: str
@@ -119,6 +121,41 @@ class ExperimentConfig(Config):
         return self
 
 
+class LmDataConfig(Config):
+    """Which texts a language model learns from, and how sentences become batches.
+
+    A file is a manifest if it ends in .jsonl, and holds one sentence a line otherwise.
+    """
+
+    train: list[str] = Field(min_length=1)  # relative to the working directory
+    dev: list[str] = Field(min_length=1)
+    max_batch_tokens: int = Field(2000, ge=1)  # longest sentence times batch size, padding included
+    num_buckets: int = Field(16, ge=1)
+    max_tokens: int = Field(1000, ge=1)  # of a sentence, its end included; longer ones are set aside
+
+
+class TextConfig(Config):
+    """How a text becomes tokens; written by `asr lm train`, which takes it from the acoustic model, never by hand."""
+
+    normalize: str
+    tokenizer: TokenizerConfig
+
+
+class LmConfig(Config):
+    """Everything that decides what a neural language model learns."""
+
+    format_version: int = FORMAT_VERSION
+    seed: int = Field(1, ge=0)
+    model: str  # folder of the acoustic model whose tokens and normaliser it shares
+    data: LmDataConfig
+    language_model: LanguageModelConfig = LstmLmConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = OneCycleConfig()
+    training: TrainingConfig = TrainingConfig()
+    text: TextConfig | None = None
+    provenance: Provenance | None = None
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read a YAML experiment, apply `key.path=value` overrides, validate.
 
@@ -128,16 +165,30 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     return parse_config(read_yaml(path), overrides, source=str(path))
 
 
+def load_lm_config(path: Path, overrides: Sequence[str] = ()) -> LmConfig:
+    """As `load_config`, for the training of a language model."""
+    return parse_lm_config(read_yaml(path), overrides, source=str(path))
+
+
 def parse_config(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> ExperimentConfig:
     """Validate an experiment given as nested dictionaries; `source` names it in errors."""
+    return _parse(ExperimentConfig, data, overrides, source)
+
+
+def parse_lm_config(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> LmConfig:
+    """As `parse_config`, for the training of a language model."""
+    return _parse(LmConfig, data, overrides, source)
+
+
+def _parse(config_class: type[AnyConfig], data: dict[str, Any], overrides: Sequence[str], source: str) -> AnyConfig:
+    for override in overrides:
+        apply_override(data, override)
     version = data.get("format_version", FORMAT_VERSION)
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ConfigError(
             f"{source}: format_version {version} is newer than the {FORMAT_VERSION} known here; upgrade asr-toolkit"
         )
-    for override in overrides:
-        apply_override(data, override)
-    return validate(ExperimentConfig, data, source)
+    return validate(config_class, data, source)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

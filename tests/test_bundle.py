@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from asr.bundle import Bundle, TrainingTexts, load_tensors, save_tensors
+from asr.bundle import Bundle, LmBundle, TrainingTexts, load_lm, load_tensors, save_tensors
+from asr.config import LmConfig, TextConfig
 from asr.errors import AsrError, BundleError
+from asr.lm.neural.lstm import LstmLmConfig
+from asr.text.tokenizer import CharConfig, Tokenizer, train_tokenizer
 
 
 def test_a_moved_folder_without_its_training_part_gives_the_same_output(workspace: Path, tmp_path: Path) -> None:
@@ -84,3 +87,52 @@ def test_seen_texts_and_speakers_are_told_from_unseen_ones_after_saving(tmp_path
     assert not texts.has_text("anna")
     assert not texts.has_speaker("three")
     assert np.all(np.diff(texts.hashes.astype(object)) > 0)
+
+
+def save_lm(folder: Path, tokenizer: Tokenizer, *, tied: bool = True) -> LmBundle:
+    """A language model with random weights in a folder."""
+    config = LmConfig.model_validate(
+        {
+            "model": "exp/model",
+            "data": {"train": ["a.txt"], "dev": ["b.txt"]},
+            "language_model": LstmLmConfig.tiny().model_copy(update={"tie_embeddings": tied}).model_dump(),
+            "text": TextConfig(normalize="none", tokenizer=CharConfig()).model_dump(),
+        }
+    )
+    bundle = LmBundle.build(config, tokenizer)
+    bundle.save(folder)
+    return bundle
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_comes_back_from_its_folder_and_scores_the_same(tied: bool, tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(CharConfig(), ["one two"])
+    bundle = save_lm(tmp_path, tokenizer, tied=tied)
+    scorer = load_lm(tmp_path, tokenizer, unk_score=-10.0)
+    tokens = torch.tensor([tokenizer.encode("two")])
+    with torch.inference_mode():
+        expected = bundle.model.eval()(tokens, torch.tensor([3]))
+    state = scorer.init_state(1, torch.device("cpu"))
+    for position, last in enumerate([2, *tokens[0].tolist()]):
+        scores, state = scorer.step(torch.tensor([last]), state)
+        torch.testing.assert_close(scores, expected[:, position])
+
+
+def test_a_language_model_with_other_tokens_is_refused_with_both_sizes(tmp_path: Path) -> None:
+    save_lm(tmp_path, train_tokenizer(CharConfig(), ["one two"]))
+    with pytest.raises(BundleError, match="made for the 10 tokens of exp/model, but this model has 8, token 4 is"):
+        load_lm(tmp_path, train_tokenizer(CharConfig(), ["three"]), unk_score=-10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("missing", "no such language model"), ("notes.txt", "neither a folder nor an .arpa")]
+)
+def test_what_is_no_language_model_is_refused(name: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(BundleError, match=complaint):
+        load_lm(tmp_path / name, train_tokenizer(CharConfig(), ["one"]), unk_score=-10.0)
+
+
+def test_an_acoustic_model_is_no_language_model(workspace: Path) -> None:
+    with pytest.raises(BundleError, match="model: an acoustic model, no language model"):
+        load_lm("model", Bundle.load("model").tokenizer, unk_score=-10.0)

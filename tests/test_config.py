@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from asr.config import ExperimentConfig, dump_yaml, load_config, parse_config, read_yaml
+from asr.config import (
+    ExperimentConfig,
+    dump_yaml,
+    load_config,
+    load_lm_config,
+    parse_config,
+    parse_lm_config,
+    read_yaml,
+)
 from asr.errors import ConfigError
 
 MINIMAL = "data: {train: train.jsonl, dev: dev.jsonl}\n"
@@ -71,3 +79,43 @@ def test_a_config_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
     path = tmp_path / "again.yaml"
     path.write_text(dump_yaml(config), encoding="utf-8")
     assert parse_config(read_yaml(path), source=str(path)) == config
+
+
+MINIMAL_LM = "model: exp/an4\ndata: {train: [a.txt], dev: [b.jsonl]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("language_model: {name: lstm, num_heads: 8}", "unknown key 'language_model.num_heads'"),
+        ("language_model: {name: gpt}", "unknown language_model name 'gpt'"),
+        ("language_model: {name: transformer, dim: 12, num_heads: 4}", "dim 12 must be an even multiple of num_heads"),
+        ("encoder: {name: conformer}", "unknown key 'encoder'"),
+        ("max_batch_tokens: 3", "did you mean 'data.max_batch_tokens'?"),
+        ("training: {epochs: 0}", "training.epochs: input should be greater than or equal to 1 (got 0)"),
+        ("format_version: 99", "format_version 99 is newer"),
+    ],
+)
+def test_a_mistake_in_a_language_model_is_named_in_one_line(text: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "lm.yaml"
+    path.write_text(MINIMAL_LM + text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_lm_config(path)
+    message = str(caught.value)
+    assert complaint in message
+    assert message.startswith(str(path))
+    assert "\n" not in message
+
+
+def test_the_configuration_of_a_language_model_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
+    path = tmp_path / "lm.yaml"
+    path.write_text(MINIMAL_LM + "language_model: {name: transformer, dim: 64}\n", encoding="utf-8")
+    config = load_lm_config(path, ["optimizer.lr=0.5"])
+    assert (config.language_model.name, config.optimizer.lr) == ("transformer", 0.5)
+    path.write_text(dump_yaml(config), encoding="utf-8")
+    assert parse_lm_config(read_yaml(path), source=str(path)) == config
+
+
+def test_an_override_of_the_version_is_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="format_version 99 is newer"):
+        load(tmp_path, "", "format_version=99")

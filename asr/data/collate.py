@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
 from torch.nn import functional as F
 
 from asr.lengths import pad_stack
@@ -19,6 +20,11 @@ def collate(examples: Sequence[Example]) -> Batch:
     """Examples (one at least) in the given order, padded with zeros to the longest, rounded up."""
     features, feature_lens = pad_stack([example.features for example in examples])
     features = F.pad(features, (0, 0, 0, -features.shape[1] % FRAME_MULTIPLE))
-    tokens, token_lens = pad_stack([example.tokens for example in examples])
-    tokens = F.pad(tokens, (0, -(tokens.shape[1] + 1) % TOKEN_MULTIPLE))
+    tokens, token_lens = pad_tokens([example.tokens for example in examples])
     return Batch(tuple(example.id for example in examples), features, feature_lens, tokens, token_lens)
+
+
+def pad_tokens(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Token sequences (U_i,) as tokens (B, U), padded with zeros to the longest, rounded up, and lengths (B,)."""
+    tokens, token_lens = pad_stack(sequences)
+    return F.pad(tokens, (0, -(tokens.shape[1] + 1) % TOKEN_MULTIPLE)), token_lens

@@ -20,7 +20,8 @@ class BucketSampler:
 
     Buckets are soft: utterances are ordered by the logarithm of their duration plus a fresh uniform draw as wide as
     one of `num_buckets` equal parts of the whole range, so neighbours differ from epoch to epoch while padding stays
-    below that ratio. Without `shuffle` the order is by duration alone, the same in every epoch.
+    below that ratio. Without `shuffle` the order is by duration alone, the same in every epoch. Any unit will do: for
+    a language model a token lasts a second.
     """
 
     def __init__(

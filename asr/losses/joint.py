@@ -44,10 +44,10 @@ class LossConfig(Config):
 
 @dataclass(frozen=True)
 class LossOutput:
-    """The loss of one batch. Sums, to be divided by the utterances of the whole optimiser step."""
+    """The loss of one batch. Sums, to be divided by the count of the whole optimiser step."""
 
-    total: Tensor  # () with gradient, summed over utterances
-    count: int  # utterances; two views of one count once
+    total: Tensor  # () with gradient
+    count: int  # utterances, two views of one counted once; of a language model, predicted tokens
     parts: dict[str, Tensor]  # detached () sums before weighting: "ctc", "intermediate", "attention", "consistency"
     per_utterance: Tensor  # (B,) detached share of each row in the total; not finite where a row went wrong
 

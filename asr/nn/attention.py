@@ -18,6 +18,7 @@ from asr.nn.dropout import Dropout
 from asr.nn.positions import RelativePositions, RotaryPositions, rotate
 
 PositionKind = Literal["rotary", "relative"]
+KeyValue = tuple[Tensor, Tensor]  # each (B, H, K, E)
 
 
 def attention_mask(lens: Tensor, max_len: int) -> Tensor:
@@ -70,17 +71,34 @@ class SelfAttention(nn.Module):
         branch: Tensor = self.dropout(self.out(context_BHSE.transpose(1, 2).flatten(2)))
         return branch
 
+    def step(
+        self, x_B1D: Tensor, past: KeyValue, mask: Tensor | None = None, table: Tensor | None = None
+    ) -> tuple[Tensor, KeyValue]:
+        """The branch for one frame after those of `past`, and their keys and values with its own at the end.
+
+        `table` holds the position of the one frame; the keys of `past` have had theirs.
+        """
+        query, key, value = self.project(x_B1D)
+        query, key = self._place(query, key, table)
+        key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        return self.finish(attend(query, key, value, mask, self.attention_dropout)), (key, value)
+
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
-        assert table is None, "plain attention has no positions"
+        query, key = self._place(query, key, table)
         return attend(query, key, value, mask, self.attention_dropout)
+
+    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys that know their positions."""
+        assert table is None, "plain attention has no positions"
+        return query, key
 
 
 class RotaryAttention(SelfAttention):
     """Self-attention that turns queries and keys by their position (Su et al. 2021)."""
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
+    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
         assert table is not None, "rotary attention needs a table"
-        return attend(rotate(query, table), rotate(key, table), value, mask, self.attention_dropout)
+        return rotate(query, table), rotate(key, table)
 
 
 class RelativeAttention(SelfAttention):
@@ -128,7 +146,7 @@ class CrossAttention(nn.Module):
         nn.init.xavier_uniform_(self.query.weight)
         nn.init.xavier_uniform_(self.key_value.weight)
 
-    def memory(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def memory(self, frames: Tensor) -> KeyValue:
         """Keys and values (B, H, S, E) of the encoder's frames; computed once, used for every token."""
         projected = self.key_value(frames).unflatten(-1, (2, self.num_heads, -1))
         key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)

@@ -33,7 +33,10 @@ class RotaryPositions(nn.Module):
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """The table for the frames of `x`; at least float32, since bfloat16 cannot tell far positions apart."""
-        positions = torch.arange(x_BSD.shape[1], device=x_BSD.device, dtype=_exact(x_BSD.dtype))
+        return self.at(torch.arange(x_BSD.shape[1], device=x_BSD.device, dtype=_exact(x_BSD.dtype)))
+
+    def at(self, positions: Tensor) -> Tensor:
+        """The table (2, N, E) for positions (N,) floating."""
         angle = angles(positions, self.head_dim)
         cos, sin = angle.cos(), angle.sin()
         return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)])

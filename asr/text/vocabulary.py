@@ -11,6 +11,7 @@ BLANK = 0  # CTC's "nothing here"; 0 because zero-filled padding is then harmles
 UNK = 1  # a piece of text the vocabulary cannot write
 SOS = 2  # start of sentence, for attention decoders
 EOS = 3  # end of sentence
+NEVER_PREDICTED = (BLANK, SOS)  # the log-probability of these as the next token is -inf
 SPECIAL_PIECES = ("<blank>", "<unk>", "<s>", "</s>")
 
 

@@ -14,6 +14,7 @@ from asr.decoding.corpus import decode_corpus
 from asr.losses.joint import JointLoss, LossOutput
 from asr.scoring.wer import score
 from asr.text.normalize import normalize
+from asr.training.metrics import AUDIO_SECONDS, WER
 from asr.training.prepare import Prepared
 from asr.types import Batch
 
@@ -21,7 +22,9 @@ from asr.types import Batch
 class AsrTask:
     """Trains the model of a bundle and keeps the bundle's folder up to date."""
 
-    metric = "wer"
+    metric = WER
+    unit = AUDIO_SECONDS
+    item = "utterance"
 
     def __init__(self, prepared: Prepared, folder: Path, device: torch.device) -> None:
         self.bundle: Bundle = prepared.bundle
@@ -48,9 +51,13 @@ class AsrTask:
         """Joint CTC/attention loss of a batch, summed over its utterances."""
         return self._criterion(self.model(batch), batch)
 
-    def audio_seconds(self, batch: Batch) -> float:
-        """Seconds of audio in a batch, each utterance counted once however many views of it there are."""
-        views = len(batch.ids) // len(set(batch.ids))
+    def count(self, batch: Batch) -> int:
+        """Utterances, each counted once however many views of it there are."""
+        return len(set(batch.ids))
+
+    def amount(self, batch: Batch) -> float:
+        """Seconds of audio in a batch, of one view of each utterance."""
+        views = len(batch.ids) // self.count(batch)
         return float(batch.feature_lens.sum()) * self._frame_shift / views
 
     def validate(self) -> dict[str, float]:

@@ -7,47 +7,72 @@ from pathlib import Path
 from typing import Any
 
 from asr.bundle import CONFIG_FILE
-from asr.config import parse_config, read_yaml
+from asr.config import Provenance, parse_config, parse_lm_config, read_yaml
 from asr.runtime import write_text_atomic
+from asr.training.metrics import read_log
 
 TEMPLATE = """# {title}
 
-Written by asr {version}. Encoder `{encoder}`, decoder `{decoder}`, tokens `{tokenizer}`, normaliser `{normalize}`.
+Written by asr {version}. {parts}, tokens `{tokenizer}`, normaliser `{normalize}`.
 
     {command}
 
 Data hash `{data_hash}`, commit `{commit}`, seed {seed}, torch {torch}, {threads} threads on {machine}.
 
-{table}
+{results}
 Use it:
 
-    asr transcribe FILE --model {title}
-    asr evaluate {title} MANIFEST
+{use}
 """
 
 
 def write_card(folder: Path) -> None:
     """(Re)write README.md from config.yaml and every results/<set>/wer.json of a model folder."""
     config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-    provenance = config.provenance
-    environment = provenance.environment if provenance else {}
+    decoder = config.decoder.name if config.decoder else "none"
     text = TEMPLATE.format(
         title=folder.name,
-        version=environment.get("asr", "?"),
-        encoder=config.encoder.name,
-        decoder=config.decoder.name if config.decoder else "none",
+        parts=f"Encoder `{config.encoder.name}`, decoder `{decoder}`",
         tokenizer=config.tokenizer.name,
         normalize=config.normalize,
-        command=provenance.command if provenance else "(unknown command)",
-        data_hash=provenance.data_hash if provenance else "?",
-        commit=environment.get("commit") or "unknown",
+        results=_results_table(folder / "results"),
+        use=f"    asr transcribe FILE --model {folder.name}\n    asr evaluate {folder.name} MANIFEST",
         seed=config.seed,
-        torch=environment.get("torch"),
-        threads=environment.get("threads"),
-        machine=environment.get("machine"),
-        table=_results_table(folder / "results"),
+        **_origin(config.provenance),
     )
     write_text_atomic(folder / "README.md", text)
+
+
+def write_lm_card(folder: Path) -> None:
+    """Write README.md of a language model whose training has just ended."""
+    config = parse_lm_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+    assert config.text is not None
+    perplexity = read_log(folder / "training" / "train.jsonl")[-1]["perplexity"]
+    text = TEMPLATE.format(
+        title=folder.name,
+        parts=f"Language model `{config.language_model.name}` for `{config.model}`",
+        tokenizer=config.text.tokenizer.name,
+        normalize=config.text.normalize,
+        results=f"Perplexity per token of the dev texts, sentence ends included: {perplexity:.3f}.\n",
+        use=f"    asr transcribe FILE --model {config.model} --lm {folder.name}",
+        seed=config.seed,
+        **_origin(config.provenance),
+    )
+    write_text_atomic(folder / "README.md", text)
+
+
+def _origin(provenance: Provenance | None) -> dict[str, Any]:
+    """What the template says of a model's making."""
+    environment = provenance.environment if provenance else {}
+    return {
+        "version": environment.get("asr", "?"),
+        "command": provenance.command if provenance else "(unknown command)",
+        "data_hash": provenance.data_hash if provenance else "?",
+        "commit": environment.get("commit") or "unknown",
+        "torch": environment.get("torch"),
+        "threads": environment.get("threads"),
+        "machine": environment.get("machine"),
+    }
 
 
 def _results_table(results: Path) -> str:

@@ -26,6 +26,7 @@ from asr.runtime import write_text_atomic
 
 STATE_FILE = "state.safetensors"
 PROGRESS_FILE = "progress.json"
+FORMER_NAMES = {"epoch_utterances": "epoch_count", "audio_seconds": "amount"}  # in progress.json of asr 0.1
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it be damaged
 
 
@@ -39,9 +40,9 @@ class Progress:
     skipped: int = 0  # steps skipped for a non-finite loss or gradient
     skipped_in_a_row: int = 0
     validations: list[dict[str, float]] = field(default_factory=list)  # {"epoch", metric} in time order
-    epoch_loss: float = 0.0  # sum over the utterances of the current epoch
-    epoch_utterances: int = 0
-    audio_seconds: float = 0.0  # trained on so far
+    epoch_loss: float = 0.0  # sum over the current epoch
+    epoch_count: int = 0  # utterances or tokens it is a sum of
+    amount: float = 0.0  # trained on so far, in the task's unit
     seconds: float = 0.0  # spent so far, validation included
     log_bytes: int = 0  # length of train.jsonl at the checkpoint
 
@@ -84,7 +85,8 @@ class CheckpointFolder:
         warnings: list[str] = []
         for folder in reversed(self._complete()):
             try:
-                progress = Progress(**json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
+                stored = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+                progress = Progress(**{FORMER_NAMES.get(name, name): value for name, value in stored.items()})
                 return progress, load_tensors(folder / STATE_FILE), warnings
             except (BundleError, OSError, ValueError, TypeError) as error:
                 warnings.append(f"{folder}: damaged ({error}); falling back to the checkpoint before it")

@@ -6,10 +6,41 @@ import json
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from asr.errors import AsrError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of the dev set that is better when lower, and how people read it."""
+
+    key: str  # in `Task.validate` and train.jsonl
+    name: str
+    scale: float = 1.0  # shown value / stored value
+    unit: str = ""
+
+    def show(self, value: float, width: int = 0) -> str:
+        """`dev WER 3.21 %`"""
+        return f"dev {self.name} {self.scale * value:{width}.2f}{self.unit}"
+
+
+WER = Metric("wer", "WER", 100.0, " %")
+PERPLEXITY = Metric("perplexity", "perplexity")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a task's throughput is counted in."""
+
+    key: str  # in train.jsonl, with `_per_second` behind it
+    symbol: str
+
+
+AUDIO_SECONDS = Unit("audio_seconds", "audio-s")
+TOKENS = Unit("tokens", "tokens")
 
 
 class TrainLog:
@@ -75,8 +106,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def draw_curves(log: Path, picture: Path, metric: str) -> bool:
-    """Draw loss, dev metric and learning rate over epochs; False where matplotlib is not installed."""
+def draw_curves(log: Path, picture: Path, metric: Metric, item: str) -> bool:
+    """Draw loss per `item`, dev metric and learning rate over epochs; False where matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -87,7 +118,7 @@ def draw_curves(log: Path, picture: Path, metric: str) -> bool:
         return True
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
-    columns = (("loss", "training loss per utterance"), (metric, f"dev {metric.upper()}"), ("lr", "learning rate"))
+    columns = (("loss", f"training loss per {item}"), (metric.key, f"dev {metric.name}"), ("lr", "learning rate"))
     for axes, (key, title) in zip(figure.subplots(1, len(columns)), columns, strict=True):
         points = [(record["epoch"], record[key]) for record in epochs if record.get(key) is not None]
         axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "")

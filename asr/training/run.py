@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +11,23 @@ from typing import Any
 import torch
 
 from asr.bundle import CONFIG_FILE, Bundle, TrainingTexts
-from asr.config import ExperimentConfig, Provenance, load_config, parse_config, read_yaml
-from asr.errors import ConfigError, TrainingError
+from asr.config import load_config, parse_config, read_yaml
+from asr.errors import TrainingError
 from asr.losses.joint import JointLoss
-from asr.optim.optimizer import build_optimizer
-from asr.optim.schedule import schedule
-from asr.runtime import environment, resolve_device
+from asr.runtime import resolve_device
 from asr.training.asr_task import AsrTask
 from asr.training.card import write_card
 from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.metrics import Display, clock
 from asr.training.prepare import Prepared, data_hash, prepare
-from asr.training.trainer import Trainer
+from asr.training.start import (
+    build_trainer,
+    num_parameters,
+    open_folder,
+    refuse_other_config,
+    steps_per_epoch,
+    with_provenance,
+)
 
 
 def train(
@@ -45,59 +49,30 @@ def train(
         torch.set_num_threads(threads)
     config = load_config(config_file, overrides)
     where = resolve_device(device)
-    if not resume and out.exists() and any(out.iterdir()):
-        raise TrainingError(f"{out}: the folder is not empty; add --resume to go on with it, or choose another --out")
-    checkpoints = CheckpointFolder(out / "training")
-    started = resume and checkpoints.exist()
+    checkpoints, started = open_folder(out, resume)
     if started:
-        _refuse_other_config(config, out, display)
-    command = shlex.join(
-        ["asr", "train", str(config_file), *(f"--set={override}" for override in overrides), "--out", str(out)]
-    )
-    provenance = Provenance(command=command, data_hash=data_hash(config), environment=environment())
-    config = config.model_copy(update={"provenance": provenance})
+        path = out / CONFIG_FILE
+        refuse_other_config(config, parse_config(read_yaml(path), source=str(path)), out, display)
+    config = with_provenance(config, ["asr", "train", str(config_file)], overrides, out, data_hash(config))
     prepared = prepare(config, display.say, Bundle.load(out) if started else None)
     if not started:
         prepared.bundle.save(out)
         prepared.training_texts.save(out)
     display.say(describe(prepared))
-    trainer = build_trainer(prepared, out, checkpoints, display, where)
-    progress = trainer.run()
+    task = AsrTask(prepared, out, where)
+    progress = build_trainer(task, prepared.bundle.config, checkpoints, display).run()
     write_card(out)
     display.say(f"done in {clock(progress.seconds)}: model in {out}")
     return progress
 
 
-def build_trainer(
-    prepared: Prepared, out: Path, checkpoints: CheckpointFolder, display: Display, device: torch.device
-) -> Trainer:
-    """The trainer for a prepared speech recognition run."""
-    config = prepared.bundle.config
-    task = AsrTask(prepared, out, device)
-    return Trainer(
-        task=task,
-        config=config.training,
-        seed=config.seed,
-        optimizer=build_optimizer(config.optimizer, task.model),
-        schedule=schedule(config.schedule, steps_per_epoch(prepared) * config.training.epochs),
-        checkpoints=checkpoints,
-        display=display,
-    )
-
-
-def steps_per_epoch(prepared: Prepared) -> int:
-    """Optimiser steps in the first epoch; later epochs may differ by a few, as batches are formed anew."""
-    return -(-prepared.train_loader.num_batches(0) // prepared.bundle.config.training.accumulation)
-
-
 def describe(prepared: Prepared) -> str:
     """Hours, vocabulary, parameters and steps in one line."""
     bundle = prepared.bundle
-    parameters = sum(parameter.numel() for parameter in bundle.model.parameters())
     return (
         f"{prepared.train_hours:.2f} h in {len(prepared.train)} utterances ({len(prepared.rejected)} set aside), "
         f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.config.tokenizer.name}); "
-        f"{parameters / 1e6:.2f} M parameters; {steps_per_epoch(prepared)} steps an epoch"
+        f"{num_parameters(bundle.model) / 1e6:.2f} M parameters; {_steps_per_epoch(prepared)} steps an epoch"
     )
 
 
@@ -113,7 +88,7 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     prepared = prepare(config, lambda _: None)
     bundle = prepared.bundle
     codes = [rejection.code for rejection in prepared.rejected]
-    parameters = sum(parameter.numel() for parameter in bundle.model.parameters())
+    parameters = num_parameters(bundle.model)
     rate = _audio_seconds_per_second(prepared)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + 8 * parameters / 2**30  # with AdamW's moments
     return {
@@ -123,12 +98,16 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
         "ctc_infeasible": codes.count("ctc_infeasible"),
         "vocabulary": bundle.tokenizer.vocab_size,
         "parameters": parameters,
-        "steps_per_epoch": steps_per_epoch(prepared),
+        "steps_per_epoch": _steps_per_epoch(prepared),
         "epochs": config.training.epochs,
         "audio_seconds_per_second": round(rate, 1),
         "estimated_seconds": round(prepared.train_hours * 3600 * config.training.epochs / rate),
         "estimated_peak_gb": round(peak, 2),
     }
+
+
+def _steps_per_epoch(prepared: Prepared) -> int:
+    return steps_per_epoch(prepared.train_loader.num_batches(0), prepared.bundle.config)
 
 
 def _audio_seconds_per_second(prepared: Prepared) -> float:
@@ -182,18 +161,3 @@ def average(
         texts.save(out)
     write_card(out)
     return epochs
-
-
-def _refuse_other_config(config: ExperimentConfig, out: Path, display: Display) -> None:
-    """Resuming with another configuration would be neither run; another environment only draws a warning."""
-    path = out / CONFIG_FILE
-    saved = parse_config(read_yaml(path), source=str(path))
-    if saved.provenance is not None:
-        now = environment()
-        changed = [f"{key} {was} -> {now.get(key)}" for key, was in saved.provenance.environment.items()
-                   if key in ("torch", "numpy", "threads", "machine") and now.get(key) != was]  # fmt: skip
-        if changed:
-            display.say(f"warning: the rest will not be bit-identical to an uninterrupted run: {', '.join(changed)}")
-    old, new = (one.model_dump(mode="json", exclude={"provenance"}) for one in (saved, config))
-    if differing := [key for key in new if new[key] != old.get(key)]:
-        raise ConfigError(f"{path}: differs from the given configuration in {', '.join(differing)}; use another --out")

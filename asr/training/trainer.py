@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,30 +34,45 @@ from asr.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from asr.training.metrics import Display, TrainLog, clock, draw_curves
-from asr.types import Batch
+from asr.training.metrics import Display, Metric, TrainLog, Unit, clock, draw_curves
 
 
-class Task(Protocol):
+class NamedRows(Protocol):
+    """What the trainer must know of a batch."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Who stands in each row."""
+
+
+AnyBatch = TypeVar("AnyBatch", bound=NamedRows)
+
+
+class Task(Protocol[AnyBatch]):
     """What the trainer must know of a task."""
 
-    metric: str  # the name of what `validate` returns and what is better when lower
+    metric: Metric  # what `validate` measures, and by which weights are chosen
+    unit: Unit  # of `amount`
+    item: str  # of `count`: "utterance"
 
     @property
     def model(self) -> nn.Module:
         """The network to train, on its device."""
 
-    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+    def batches(self, epoch: int, start: int) -> Iterable[AnyBatch]:
         """The batches of an epoch from position `start`, already on the right device."""
 
     def num_batches(self, epoch: int) -> int:
         """How many batches an epoch has."""
 
-    def loss(self, batch: Batch) -> LossOutput:
-        """Loss summed over the utterances of a batch."""
+    def loss(self, batch: AnyBatch) -> LossOutput:
+        """Loss summed over the items of a batch, whose number is `count`."""
 
-    def audio_seconds(self, batch: Batch) -> float:
-        """Seconds of audio in a batch, for the throughput shown."""
+    def count(self, batch: AnyBatch) -> int:
+        """What the summed loss of a step is divided by: utterances, or the tokens that a language model predicts."""
+
+    def amount(self, batch: AnyBatch) -> float:
+        """How much there is to learn from in a batch, for the throughput shown."""
 
     def validate(self) -> dict[str, float]:
         """Measures on the dev set, `metric` among them."""
@@ -71,10 +86,10 @@ class InterruptedRunError(TrainingError):
 
 
 @dataclass
-class Trainer:
+class Trainer(Generic[AnyBatch]):
     """Runs a task from its newest checkpoint, or from the start, to the end."""
 
-    task: Task
+    task: Task[AnyBatch]
     config: TrainingConfig
     seed: int
     optimizer: Optimizer
@@ -88,6 +103,7 @@ class Trainer:
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.ema = Ema(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.progress = Progress()
+        self._rate_key = f"{self.task.unit.key}_per_second"  # in train.jsonl
 
     def run(self) -> Progress:
         """Train to the last epoch or until patience runs out, then keep the averaged weights.
@@ -124,14 +140,14 @@ class Trainer:
                     f"stopped by {stop[0]} after step {progress.step}; state saved, go on with --resume"
                 )
 
-    def _step(self, micro_batches: Sequence[Batch]) -> None:
-        """One optimiser step: the summed loss of all micro-batches divided by all their utterances."""
+    def _step(self, micro_batches: Sequence[AnyBatch]) -> None:
+        """One optimiser step: the summed loss of all micro-batches divided by all their items."""
         progress = self.progress
         learning_rate_factor = self.schedule(progress.step)
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * learning_rate_factor
         self.optimizer.zero_grad(set_to_none=True)
-        num_utterances = sum(len(set(batch.ids)) for batch in micro_batches)
+        count = sum(map(self.task.count, micro_batches))
         total = 0.0
         culprits: list[str] = []
         for index, batch in enumerate(micro_batches):
@@ -142,7 +158,7 @@ class Trainer:
                 finite = torch.isfinite(output.per_utterance).tolist()
                 culprits += [id for id, is_finite in zip(batch.ids, finite, strict=True) if not is_finite]
                 continue
-            (output.total / num_utterances).backward()
+            (output.total / count).backward()
             total += float(output.total.detach())
         norm = clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         if culprits or not torch.isfinite(norm):
@@ -151,15 +167,15 @@ class Trainer:
             self.optimizer.step()
             progress.skipped_in_a_row = 0
             progress.epoch_loss += total
-            progress.epoch_utterances += num_utterances
+            progress.epoch_count += count
             if self.ema is not None:
                 self.ema.update(self.model)
         progress.step += 1
         progress.batch += len(micro_batches)
-        progress.audio_seconds += sum(map(self.task.audio_seconds, micro_batches))
+        progress.amount += sum(map(self.task.amount, micro_batches))
         if progress.step % self.config.log_every == 0:
             self.log.write({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1,
-                            "loss": total / num_utterances, "grad_norm": float(norm), "lr": self._lr()})  # fmt: skip
+                            "loss": total / count, "grad_norm": float(norm), "lr": self._lr()})  # fmt: skip
 
     def _skip(self, ids: list[str]) -> None:
         """Leave the weights alone, name the utterances, give up after too many skips in a row."""
@@ -182,24 +198,24 @@ class Trainer:
         progress.batch = 0
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
-            "loss": progress.epoch_loss / max(1, progress.epoch_utterances), "skipped": progress.skipped,
+            "loss": progress.epoch_loss / max(1, progress.epoch_count), "skipped": progress.skipped,
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
             with self._averaged_weights():
                 measures = self.task.validate()
                 self.checkpoints.save_epoch(progress.epoch, self.model.state_dict())
                 progress.validations.append({"epoch": progress.epoch, **measures})
-                if progress.validations_without_gain(self.task.metric) == 0:
+                if progress.validations_without_gain(self.task.metric.key) == 0:
                     self.task.keep(self.model.state_dict())
             record |= measures
-        progress.epoch_loss, progress.epoch_utterances = 0.0, 0
+        progress.epoch_loss, progress.epoch_count = 0.0, 0
         progress.seconds = time.monotonic() - self.started
-        record |= {"seconds": progress.seconds, "audio_seconds_per_second": progress.audio_seconds / progress.seconds}
+        record |= {"seconds": progress.seconds, self._rate_key: progress.amount / progress.seconds}
         self.log.write(record)
         self._show_epoch(record)
         self._save()
         self.checkpoints.prune_epochs(set(self._kept_epochs()))
-        draw_curves(self.log.path, self.log.path.with_name("curves.png"), self.task.metric)
+        draw_curves(self.log.path, self.log.path.with_name("curves.png"), self.task.metric, self.task.item)
 
     # What is kept
 
@@ -207,7 +223,7 @@ class Trainer:
         """The epochs that would make the final model if training ended now."""
         num = self.config.average_num
         rows = self.progress.validations
-        rows = self.progress.best(self.task.metric, num) if self.config.average == "best" else rows[-num:]
+        rows = self.progress.best(self.task.metric.key, num) if self.config.average == "best" else rows[-num:]
         return [int(row["epoch"]) for row in rows]
 
     def _keep_average(self) -> None:
@@ -217,13 +233,13 @@ class Trainer:
         self.task.keep(weights)
         measures = self.task.validate()
         self.log.write({"kind": "average", "epochs": epochs, **measures})
-        metric = self.task.metric
         listed = ", ".join(map(str, epochs))
-        self.display.say(f"averaged epochs {listed}: dev {metric.upper()} {100 * measures[metric]:.2f} %")
+        metric = self.task.metric
+        self.display.say(f"averaged epochs {listed}: {metric.show(measures[metric.key])}")
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
-        return patience is not None and self.progress.validations_without_gain(self.task.metric) >= patience
+        return patience is not None and self.progress.validations_without_gain(self.task.metric.key) >= patience
 
     def _save(self) -> None:
         """Checkpoint: all tensors and all counters, written together."""
@@ -263,22 +279,22 @@ class Trainer:
     def _show_step(self) -> None:
         progress = self.progress
         batches = self.task.num_batches(progress.epoch)
-        loss = progress.epoch_loss / max(1, progress.epoch_utterances)
+        loss = progress.epoch_loss / max(1, progress.epoch_count)
         done = (progress.epoch + progress.batch / batches) / self.config.epochs
         elapsed = time.monotonic() - self.started
         self.display.update(
             f"epoch {progress.epoch + 1}/{self.config.epochs}  batch {progress.batch}/{batches}  step {progress.step}  "
-            f"loss {loss:.3f}  {progress.audio_seconds / elapsed:.0f} audio-s/s  "
+            f"loss {loss:.3f}  {progress.amount / elapsed:.0f} {self.task.unit.symbol}/s  "
             f"ETA {clock(elapsed * (1 - done) / done)}"
         )
 
     def _show_epoch(self, record: dict[str, Any]) -> None:
         metric = self.task.metric
-        score = f"dev {metric.upper()} {100 * record[metric]:6.2f} %" if metric in record else ""
+        score = metric.show(record[metric.key], width=6) if metric.key in record else ""
         remaining = record["seconds"] * (self.config.epochs / record["epoch"] - 1)
         self.display.say(
             f"epoch {record['epoch']:3d}/{self.config.epochs}  step {record['step']:6d}  loss {record['loss']:8.3f}  "
-            f"{score}  lr {record['lr']:.1e}  {record['audio_seconds_per_second']:.0f} audio-s/s  "
+            f"{score}  lr {record['lr']:.1e}  {record[self._rate_key]:.0f} {self.task.unit.symbol}/s  "
             f"ETA {clock(remaining)}"
         )
 

@@ -6,17 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from asr.config import load_config
+from asr.config import load_config, load_lm_config
+from asr.data.sentences import SentenceBatch
 from asr.decoding.base import build_search
 from asr.features.frontend import Frontend
+from asr.lm.neural import build_language_model
 from asr.losses.joint import JointLoss
+from asr.losses.label_smoothing import label_smoothing_loss
 from asr.models.asr_model import build_model
-from asr.optim.optimizer import build_optimizer
+from asr.optim.optimizer import OptimizerConfig, build_optimizer
 from asr.types import Batch
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-CONFIGS = sorted(RECIPES.glob("*/conf/**/*.yaml"))
+LM_CONFIGS = sorted(RECIPES.glob("*/conf/**/lm_*.yaml"))
+CONFIGS = sorted(set(RECIPES.glob("*/conf/**/*.yaml")) - set(LM_CONFIGS))
 VOCAB_SIZE = 40
 
 
@@ -36,9 +41,27 @@ def test_a_configuration_makes_one_step(path: Path) -> None:
     tokens = torch.randint(4, VOCAB_SIZE, (2, 5)).repeat(2, 1)  # two views of two utterances, as CR-CTC needs them
     lens = torch.tensor([120, 97, 120, 97])
     batch = Batch(("a", "b", "a", "b"), features, lens, tokens, torch.tensor([5, 3, 5, 3]))
-    optimizer = build_optimizer(config.optimizer, model)
+    assert_step_changes_weights(config.optimizer, model, JointLoss(config.loss)(model(batch), batch).total)
+
+
+def test_there_are_configurations_of_language_models() -> None:
+    assert len(LM_CONFIGS) >= 2
+
+
+@pytest.mark.parametrize("path", LM_CONFIGS, ids=lambda path: str(path.relative_to(RECIPES)))
+def test_a_configuration_of_a_language_model_makes_one_step(path: Path) -> None:
+    config = load_lm_config(path)
+    assert (RECIPES.parent / config.model).is_dir()
+    model = build_language_model(config.language_model, VOCAB_SIZE)
+    batch = SentenceBatch(("a", "b"), torch.randint(4, VOCAB_SIZE, (2, 5)), torch.tensor([5, 3]))
+    log_probs = model(batch.tokens, batch.token_lens)
+    loss = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, 0.0).sum()
+    assert_step_changes_weights(config.optimizer, model, loss)
+
+
+def assert_step_changes_weights(config: OptimizerConfig, model: nn.Module, loss: Tensor) -> None:
+    optimizer = build_optimizer(config, model)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    loss = JointLoss(config.loss)(model(batch), batch).total
     loss.backward()
     optimizer.step()
     assert torch.isfinite(loss)

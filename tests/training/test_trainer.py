@@ -15,7 +15,7 @@ from asr.config import TrainingConfig
 from asr.errors import TrainingError
 from asr.losses.joint import LossOutput
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.metrics import Display
+from asr.training.metrics import AUDIO_SECONDS, WER, Display
 from asr.training.trainer import Trainer
 from asr.types import Batch
 
@@ -23,7 +23,9 @@ from asr.types import Batch
 class Line:
     """Fits a linear function to its batches in float64; dev scores are given in advance, one per epoch."""
 
-    metric = "wer"
+    metric = WER
+    unit = AUDIO_SECONDS
+    item = "utterance"
 
     def __init__(self, batches: list[Batch], dev_scores: Iterable[float] = ()) -> None:
         torch.manual_seed(0)
@@ -42,7 +44,10 @@ class Line:
         losses = self.model(batch.features).square().sum((1, 2))
         return LossOutput(losses.sum(), len(batch.ids), {}, losses.detach())
 
-    def audio_seconds(self, batch: Batch) -> float:
+    def count(self, batch: Batch) -> int:
+        return len(batch.ids)
+
+    def amount(self, batch: Batch) -> float:
         return 1.0
 
     def validate(self) -> dict[str, float]:

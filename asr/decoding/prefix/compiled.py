@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotwordScorer
 from asr.decoding.prefix.settings import PrefixBeamSettings
+from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
 from asr.text.vocabulary import BLANK, EOS
@@ -61,11 +62,10 @@ class CompiledPrefixBeam:
 
         tree, beam, ctc = prefix_beam_search(log_probs, self.settings, self.text)
         end_lm, end_hot = ends(self.text, tree, beam)
-        total = np.logaddexp(ctc[:, 0], ctc[:, 1])
         hypotheses = []
         for index, node in enumerate(beam):
             tokens = _spelled(tree, node)
-            parts = {"ctc": float(total[index])}
+            parts = {"ctc": float(ctc[index])}
             if "lm" in self.names:
                 parts["lm"] = float(tree.lm[node] + end_lm[index])
             if "hotwords" in self.names:
@@ -86,20 +86,79 @@ def _spelled(tree: Tree, node: int) -> tuple[int, ...]:
 
 def _text_scores(settings: PrefixBeamSettings, fusion: Fusion) -> TextScores:
     """The arrays of a fusion; a language model without weight is left out."""
-    from asr.decoding.prefix.text_scores import NONE, TOKENS, WORDS, TextScores
+    from asr.decoding.prefix.text_scores import TOKENS, WORDS
 
-    lm = fusion.lm if settings.lm_weight > 0.0 else None
-    hotwords = fusion.hotwords
+    text = _hotwords_alone(fusion.hotwords)._replace(weight=settings.lm_weight)
+    lm = fusion.lm
+    if settings.lm_weight == 0.0 or lm is None:
+        return text
+    assert isinstance(lm, WordNgramScorer | TokenNgramScorer)
+    text = text._replace(**_ngram_arrays(lm.model))
+    if isinstance(lm, TokenNgramScorer):
+        return text._replace(kind=TOKENS, token_words=lm.token_words)
+    lexicon = lm.lexicon
+    return text._replace(
+        kind=WORDS,
+        child_begins=lexicon.child_begins,
+        child_letters=lexicon.child_letters,
+        child_nodes=lexicon.child_nodes,
+        word_ids=lexicon.word_ids,
+        lookahead=lexicon.lookahead,
+        sink_lookahead=float(lm.model.log_probs[lm.model.unk_id]) + lm.unk_score,
+        unk_score=lm.unk_score,
+        letter_begins=lexicon.token_begins,
+        letters=lexicon.token_letters,
+        opens_word=lexicon.opens_word,
+    )
+
+
+def _ngram_arrays(model: NgramModel) -> dict[str, Any]:
+    return {
+        "begins": model.begins,
+        "labels": model.labels,
+        "log_probs": model.log_probs,
+        "targets": model.targets,
+        "backoffs": model.backoffs,
+        "shorter": model.shorter,
+        "start_state": model.start_state,
+        "unk": model.unk_id,
+        "eos": model.eos_id,
+    }
+
+
+def _hotwords_alone(hotwords: object) -> TextScores:
+    """Arrays without a language model: empty ones, but of the right types, for which the kernel was compiled."""
+    from asr.decoding.prefix.text_scores import NONE, TextScores
+
     assert isinstance(hotwords, HotwordScorer | None)
-    ints, longs, floats = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    table = np.zeros((0, 0))
-    text = TextScores(
-        kind=NONE, weight=settings.lm_weight, begins=longs, labels=ints, log_probs=floats, targets=ints,
-        backoffs=floats, shorter=ints, start_state=0, unk=0, eos=0, token_words=ints, child_begins=ints,
-        child_letters=ints, child_nodes=ints, word_ids=ints, lookahead=floats, sink_lookahead=0.0, unk_score=0.0,
-        letter_begins=ints, letters=ints, opens_word=np.zeros(0, bool), has_hotwords=hotwords is not None,
-        hot_start=hotwords.start if hotwords else 0, hot_next=hotwords.next if hotwords else table.astype(np.int64),
-        hot_scores=hotwords.scores if hotwords else table,
-        hot_ends=np.ascontiguousarray(hotwords.scores[:, EOS]) if hotwords else np.zeros(0),
-    )  # fmt: skip
-    return text
+    int32, int64, float32 = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    return TextScores(
+        kind=NONE,
+        weight=0.0,
+        begins=int64,
+        labels=int32,
+        log_probs=float32,
+        targets=int32,
+        backoffs=float32,
+        shorter=int32,
+        start_state=0,
+        unk=0,
+        eos=0,
+        token_words=int32,
+        child_begins=int64,
+        child_letters=int32,
+        child_nodes=int32,
+        word_ids=int32,
+        lookahead=float32,
+        sink_lookahead=0.0,
+        unk_score=0.0,
+        letter_begins=int64,
+        letters=int32,
+        opens_word=np.zeros(0, np.bool_),
+        has_hotwords=hotwords is not None,
+        hot_start=hotwords.start if hotwords is not None else 0,
+        hot_next=hotwords.next if hotwords is not None else np.zeros((0, 0), np.int64),
+        hot_scores=hotwords.scores if hotwords is not None else np.zeros((0, 0)),
+        hot_ends=hotwords.scores[:, EOS].copy() if hotwords is not None else np.zeros(0),
+        hot_best=hotwords.scores.max(axis=1).clip(min=0.0) if hotwords is not None else np.zeros(0),
+    )

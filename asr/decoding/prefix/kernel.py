@@ -8,15 +8,15 @@ import numpy as np
 from numba import njit
 
 from asr.decoding.prefix.text_scores import (
-    NONE,
     ROOT,
+    TOKENS,
     WORDS,
     TextScores,
     end_sentence,
     end_word,
-    lookahead,
     next_word,
     spell,
+    token_score,
 )
 from asr.text.vocabulary import BLANK, EOS, SOS
 
@@ -47,6 +47,7 @@ class Tree(NamedTuple):
     hot_state: np.ndarray
     lm: np.ndarray  # weighted, so far
     hot: np.ndarray  # so far
+    length: np.ndarray  # tokens
     text: np.ndarray  # lm + hot + length bonus
 
 
@@ -64,7 +65,9 @@ def log_add(a: float, b: float) -> float:
     """log(exp(a) + exp(b)) without overflow; -inf is a probability of 0."""
     if a < b:
         a, b = b, a
-    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
+    if b < a - 40.0 or b == -np.inf:  # too small to change a float64
+        return a
+    return a + np.log1p(np.exp(b - a))
 
 
 @njit(cache=True, nogil=True)
@@ -74,7 +77,7 @@ def new_tree(size: int, text: TextScores) -> Tree:
         np.full(size, NOWHERE, np.int32), np.full(size, BLANK, np.int32), np.full(size, NOWHERE, np.int32),
         np.full(size, NOWHERE, np.int32), np.full(size, NOWHERE, np.int32), np.zeros(size, np.int32),
         np.zeros(size, np.int32), np.zeros(size), np.zeros(size, np.int32), np.zeros(size, np.int32),
-        np.zeros(size), np.zeros(size), np.zeros(size),
+        np.zeros(size), np.zeros(size), np.zeros(size, np.int32), np.zeros(size),
     )  # fmt: skip
     tree.ngram_state[0] = tree.end_state[0] = text.start_state
     tree.hot_state[0] = text.hot_start
@@ -82,49 +85,36 @@ def new_tree(size: int, text: TextScores) -> Tree:
 
 
 @njit(cache=True, nogil=True)
-def token_score(text: TextScores, tree: Tree, node: int, token: int) -> tuple[float, float]:
-    """What a token after a prefix adds: language model (weighted) and hotwords."""
-    lm = 0.0
-    if text.kind == WORDS:
-        if text.opens_word[token]:
-            lm = tree.end_score[node] + lookahead(text, spell(text, ROOT, token))
-        else:
-            before = tree.trie_node[node]
-            lm = lookahead(text, spell(text, before, token)) - lookahead(text, before)
-    elif text.kind != NONE:
-        lm = next_word(text, tree.ngram_state[node], text.token_words[token])[0]
-    hot = text.hot_scores[tree.hot_state[node], token] if text.has_hotwords else 0.0
-    return text.weight * lm, hot
+def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, node: int, token: int) -> int:
+    """The node of a prefix and one more token if it was ever made, else NOWHERE."""
+    child = first_child[node]
+    while child != NOWHERE and tokens[child] != token:
+        child = sibling[child]
+    return child
 
 
 @njit(cache=True, nogil=True)
-def child_of(text: TextScores, tree: Tree, num_nodes: int, node: int, token: int, bonus: float) -> int:
-    """The node of a prefix and one more token: the one that was made before, or else node `num_nodes`, made now."""
-    child = tree.first_child[node]
-    while child != NOWHERE:
-        if tree.token[child] == token:
-            return child
-        child = tree.sibling[child]
-    child = num_nodes
+def add_child(text: TextScores, tree: Tree, child: int, node: int, token: int, bonus: float) -> None:
+    """Make `child` the node of a prefix and one more token."""
     tree.parent[child] = node
     tree.token[child] = token
     tree.sibling[child] = tree.first_child[node]
     tree.first_child[node] = child
-    lm, hot = token_score(text, tree, node, token)
-    tree.lm[child] = tree.lm[node] + lm
-    tree.hot[child] = tree.hot[node] + hot
-    tree.text[child] = tree.text[node] + lm + hot + bonus
+    state, before = tree.ngram_state[node], tree.trie_node[node]
+    tree.lm[child] = tree.lm[node] + token_score(text, state, before, tree.end_score[node], token)
     if text.kind == WORDS:
-        opens = text.opens_word[token]
-        state = tree.end_state[node] if opens else tree.ngram_state[node]
+        if text.opens_word[token]:
+            state, before = tree.end_state[node], ROOT
         tree.ngram_state[child] = state
-        tree.trie_node[child] = spell(text, ROOT if opens else tree.trie_node[node], token)
+        tree.trie_node[child] = spell(text, before, token)
         tree.end_score[child], tree.end_state[child] = end_word(text, state, tree.trie_node[child])
-    elif text.kind != NONE:
-        tree.ngram_state[child] = next_word(text, tree.ngram_state[node], text.token_words[token])[1]
+    elif text.kind == TOKENS:
+        tree.ngram_state[child] = next_word(text, state, text.token_words[token])[1]
     if text.has_hotwords:
+        tree.hot[child] = tree.hot[node] + text.hot_scores[tree.hot_state[node], token]
         tree.hot_state[child] = text.hot_next[tree.hot_state[node], token]
-    return child
+    tree.length[child] = tree.length[node] + 1
+    tree.text[child] = tree.lm[child] + tree.hot[child] + bonus * tree.length[child]
 
 
 @njit(cache=True, nogil=True)
@@ -149,11 +139,34 @@ def tokens_to_try(log_probs: np.ndarray, threshold: float, tokens: np.ndarray) -
 def stay(frame: np.ndarray, tree: Tree, beam: np.ndarray, ctc: np.ndarray, after: np.ndarray) -> None:
     """Prefixes (W,) that a frame leaves as they are: a blank, or their last token once more.
 
-    `ctc` and `after` (W, 2) are log-probabilities of all paths that end in a blank, and in the last token.
+    Columns of `ctc` and `after` (W, 3): log-probabilities of all paths, of those that end in a blank, and of those that
+    end in the last token.
     """
+    last = tree.token
     for index in range(len(beam)):
-        after[index, 0] = log_add(ctc[index, 0], ctc[index, 1]) + frame[BLANK]
-        after[index, 1] = ctc[index, 1] + frame[tree.token[beam[index]]] if beam[index] != 0 else -np.inf
+        after[index, 1] = ctc[index, 0] + frame[BLANK]
+        after[index, 2] = ctc[index, 2] + frame[last[beam[index]]] if beam[index] != 0 else -np.inf
+        after[index, 0] = log_add(after[index, 1], after[index, 2])
+
+
+@njit(cache=True, nogil=True)
+def parents_in(tree: Tree, beam: np.ndarray) -> np.ndarray:
+    """Which prefixes (W,) of the beam have a prefix one token longer beside them."""
+    is_parent = np.zeros(len(beam), np.bool_)
+    for node in beam:
+        if node != 0 and tree.position[tree.parent[node]] != NOWHERE:
+            is_parent[tree.position[tree.parent[node]]] = True
+    return is_parent
+
+
+@njit(cache=True, nogil=True)
+def best_gain(text: TextScores, tree: Tree, node: int) -> float:
+    """The most that any token after a prefix can add to the scores of language model and hotwords.
+
+    A look-ahead only ever falls; a word that ends can turn out better than its look-ahead.
+    """
+    gain = max(0.0, text.weight * tree.end_score[node])
+    return gain + text.hot_best[tree.hot_state[node]] if text.has_hotwords else gain
 
 
 @njit(cache=True, nogil=True)
@@ -166,38 +179,42 @@ def extend(
     ctc: np.ndarray,
     after: np.ndarray,
     bonus: float,
+    hopeless: float,
     extensions: Extensions,
 ) -> int:
     """Make every prefix of the beam longer by every token; what makes a prefix of the beam adds to that one.
 
-    Fills in `extensions`; returns how many there are.
+    Fills in `extensions`, but for those that must score less than `hopeless`; returns how many there are.
     """
-    is_parent = np.zeros(len(beam), np.bool_)
-    for node in beam:
-        if node != 0 and tree.position[tree.parent[node]] != NOWHERE:
-            is_parent[tree.position[tree.parent[node]]] = True
+    is_parent = parents_in(tree, beam)
+    has_text = text.kind != 0 or text.has_hotwords
+    ext_index, ext_token, ext_ctc, ext_score = extensions
+    first_child, sibling, last_tokens, position = tree.first_child, tree.sibling, tree.token, tree.position
     count = 0
     for index in range(len(beam)):
         node = beam[index]
-        total = log_add(ctc[index, 0], ctc[index, 1])
+        last, total, only_blank = last_tokens[node], ctc[index, 0], ctc[index, 1]
+        base = tree.text[node] + bonus
+        needed = hopeless - base - best_gain(text, tree, node)
         for token in tokens:
             # a token right after itself is a repetition unless a blank stands between
-            score = (ctc[index, 0] if token == tree.token[node] else total) + frame[token]
-            if score == -np.inf:
-                continue
+            score = (only_blank if token == last else total) + frame[token]
             if is_parent[index]:
-                child = tree.first_child[node]
-                while child != NOWHERE and tree.token[child] != token:
-                    child = tree.sibling[child]
-                if child != NOWHERE and tree.position[child] != NOWHERE:
-                    place = tree.position[child]
-                    after[place, 1] = log_add(after[place, 1], score)
+                child = child_in(first_child, sibling, last_tokens, node, token)
+                if child != NOWHERE and position[child] != NOWHERE:
+                    place = position[child]
+                    after[place, 2] = log_add(after[place, 2], score)
+                    after[place, 0] = log_add(after[place, 0], score)
                     continue
-            lm, hot = token_score(text, tree, node, token)
-            extensions.beam_index[count] = index
-            extensions.token[count] = token
-            extensions.ctc[count] = score
-            extensions.score[count] = score + tree.text[node] + lm + hot + bonus
+            if score < needed or score == -np.inf:
+                continue
+            worth = score + base
+            if has_text:
+                end_score = tree.end_score[node]
+                worth += token_score(text, tree.ngram_state[node], tree.trie_node[node], end_score, token)
+                if text.has_hotwords:
+                    worth += text.hot_scores[tree.hot_state[node], token]
+            ext_index[count], ext_token[count], ext_ctc[count], ext_score[count] = index, token, score, worth
             count += 1
     return count
 
@@ -217,56 +234,59 @@ def prefix_beam_search(
 ) -> tuple[Tree, np.ndarray, np.ndarray]:
     """Search (S, V) log-probabilities.
 
-    Returns the tree, the nodes of the prefixes kept at the end, and their log-probabilities of CTC (W, 2).
+    Returns the tree, the nodes of the prefixes kept at the end, and their log-probabilities of CTC (W,).
     """
     num_frames, vocab_size = log_probs.shape
-    width = settings.beam
+    width, bonus = settings.beam, settings.length_bonus
     tree = new_tree(num_frames * width + 1, text)
     num_nodes = 1
-    beam = np.zeros(1, np.int32)
+    beam, new_beam = np.zeros(width, np.int32), np.zeros(width, np.int32)
+    ctc, after, new_ctc = np.empty((width, 3)), np.empty((width, 3)), np.empty((width, 3))
+    size = 1
     tree.position[0] = 0
-    ctc = np.zeros((1, 2))
-    ctc[0, 1] = -np.inf
+    ctc[0] = 0.0, 0.0, -np.inf
     tokens = np.empty(vocab_size, np.int32)
     room = width * vocab_size
     extensions = Extensions(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room))
+    scores = np.empty(width + room)
     for t in range(num_frames):
         frame = log_probs[t]
         num_tokens = tokens_to_try(frame, settings.token_threshold, tokens)
-        after = np.empty((len(beam), 2))
-        stay(frame, tree, beam, ctc, after)
-        count = extend(
-            frame, tokens[:num_tokens], text, tree, beam, ctc, after, settings.length_bonus, extensions
-        )
-        scores = np.empty(len(beam) + count)
-        for index in range(len(beam)):
-            scores[index] = log_add(after[index, 0], after[index, 1]) + tree.text[beam[index]]
-        scores[len(beam) :] = extensions.score[:count]
-        lowest = keep_from(scores, width, settings.beam_threshold)
-        kept = np.empty(width, np.int32)
-        kept_ctc = np.empty((width, 2))
+        stay(frame, tree, beam[:size], ctc, after)
+        scores[:size] = after[:size, 0] + tree.text[beam[:size]]
+        # kept are `width` at most: with so many already, a newcomer must beat one of them
+        hopeless = scores[:size].max() + settings.beam_threshold
+        if size == width:
+            hopeless = max(hopeless, scores[:size].min())
+        count = extend(frame, tokens[:num_tokens], text, tree, beam[:size], ctc, after, bonus, hopeless, extensions)
+        scores[:size] = after[:size, 0] + tree.text[beam[:size]]
+        scores[size : size + count] = extensions.score[:count]
+        lowest = keep_from(scores[: size + count], width, settings.beam_threshold)
         num_kept = 0
-        for index in range(len(scores)):
+        for index in range(size):
+            tree.position[beam[index]] = NOWHERE
+        for index in range(size + count):
             if scores[index] < lowest or scores[index] == -np.inf or num_kept == width:
                 continue
-            if index < len(beam):
-                kept[num_kept] = beam[index]
-                kept_ctc[num_kept] = after[index]
+            if index < size:
+                node = beam[index]
+                new_ctc[num_kept] = after[index]
             else:
-                chosen = index - len(beam)
-                parent = beam[extensions.beam_index[chosen]]
-                node = child_of(text, tree, num_nodes, parent, extensions.token[chosen], settings.length_bonus)
-                num_nodes = max(num_nodes, node + 1)
-                kept[num_kept] = node
-                kept_ctc[num_kept, 0] = -np.inf
-                kept_ctc[num_kept, 1] = extensions.ctc[chosen]
+                chosen = index - size
+                parent, token = beam[extensions.beam_index[chosen]], extensions.token[chosen]
+                node = child_in(tree.first_child, tree.sibling, tree.token, parent, token)
+                if node == NOWHERE:
+                    node = num_nodes
+                    num_nodes += 1
+                    add_child(text, tree, node, parent, token, bonus)
+                new_ctc[num_kept] = extensions.ctc[chosen], -np.inf, extensions.ctc[chosen]
+            new_beam[num_kept] = node
+            tree.position[node] = num_kept
             num_kept += 1
-        tree.position[beam] = NOWHERE
-        beam = kept[:num_kept]
-        ctc = kept_ctc[:num_kept]
-        for index in range(num_kept):
-            tree.position[beam[index]] = index
-    return tree, beam, ctc
+        size = num_kept
+        beam, new_beam = new_beam, beam
+        ctc, new_ctc = new_ctc, ctc
+    return tree, beam[:size], ctc[:size, 0]
 
 
 @njit(cache=True, nogil=True)

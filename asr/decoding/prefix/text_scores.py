@@ -48,6 +48,7 @@ class TextScores(NamedTuple):
     hot_next: np.ndarray  # (S, V)
     hot_scores: np.ndarray  # (S, V)
     hot_ends: np.ndarray  # (S,)
+    hot_best: np.ndarray  # (S,) the largest score of any token, 0 at least
 
 
 @njit(cache=True, nogil=True)
@@ -67,8 +68,9 @@ def find(labels: np.ndarray, label: int, low: int, high: int) -> int:
 def next_word(lm: TextScores, state: int, word: int) -> tuple[float, int]:
     """Log-probability of a word after an n-gram state, and the state after it; backs off as far as it must."""
     score = 0.0
+    labels, begins = lm.labels, lm.begins
     while state != 0:
-        arc = find(lm.labels, word, lm.begins[state], lm.begins[state + 1])
+        arc = find(labels, word, begins[state], begins[state + 1])
         if arc >= 0:
             return score + lm.log_probs[arc], lm.targets[arc]
         score += lm.backoffs[state]
@@ -99,12 +101,28 @@ def end_word(lm: TextScores, state: int, node: int) -> tuple[float, int]:
 @njit(cache=True, nogil=True)
 def spell(lm: TextScores, node: int, token: int) -> int:
     """The trie node after the letters of a token."""
+    child_begins, child_letters, letters = lm.child_begins, lm.child_letters, lm.letters
     for index in range(lm.letter_begins[token], lm.letter_begins[token + 1]):
         if node == SINK:
             return SINK
-        child = find(lm.child_letters, lm.letters[index], lm.child_begins[node], lm.child_begins[node + 1])
+        child = find(child_letters, letters[index], child_begins[node], child_begins[node + 1])
         node = lm.child_nodes[child] if child >= 0 else SINK
     return node
+
+
+@njit(cache=True, nogil=True)
+def token_score(text: TextScores, state: int, node: int, end_score: float, token: int) -> float:
+    """What a token adds to the language model's weighted score after an n-gram state and a trie node.
+
+    `end_score` is what ending the word there adds, before the weight.
+    """
+    if text.kind == NONE:
+        return 0.0
+    if text.kind == TOKENS:
+        return text.weight * next_word(text, state, text.token_words[token])[0]
+    if text.opens_word[token]:
+        return text.weight * (end_score + lookahead(text, spell(text, ROOT, token)))
+    return text.weight * (lookahead(text, spell(text, node, token)) - lookahead(text, node))
 
 
 @njit(cache=True, nogil=True)

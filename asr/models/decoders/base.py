@@ -6,14 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from asr.lengths import padding_mask
 from asr.registry import Registry
-from asr.text.vocabulary import BLANK, EOS, SOS
 from asr.types import EncoderOutput
-
-FORBIDDEN = (BLANK, SOS)  # no decoder writes these: their log-probability is -inf
 
 State = TypeVar("State")
 
@@ -43,18 +38,6 @@ class Decoder(nn.Module, ABC, Generic[State]):
     @abstractmethod
     def reorder(self, state: State, index: Tensor) -> State:
         """The state whose rows are the given ones (M,) int64; rows may repeat, and need not all be taken."""
-
-
-def with_sos(tokens: Tensor, token_lens: Tensor) -> Tensor:
-    """Tokens (B, U) -> decoder input (B, U + 1): SOS in front, and legal ids where padding stood."""
-    return F.pad(tokens.masked_fill(padding_mask(token_lens, tokens.shape[1]), EOS), (1, 0), value=SOS)
-
-
-def token_embedding(vocab_size: int, dim: int) -> nn.Embedding:
-    """An embedding whose vectors have length 1 or so."""
-    embedding = nn.Embedding(vocab_size, dim)
-    nn.init.normal_(embedding.weight, std=dim**-0.5)
-    return embedding
 
 
 DECODERS: Registry[type[Decoder[Any]]] = Registry("decoder")

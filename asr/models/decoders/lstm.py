@@ -9,11 +9,14 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from asr.models.decoders.base import DECODERS, FORBIDDEN, Decoder, token_embedding, with_sos
+from asr.models.decoders.base import DECODERS, Decoder
 from asr.nn.dropout import Dropout
 from asr.nn.location_attention import LocationAttention, uniform_weights
+from asr.nn.token_embedding import token_embedding
 from asr.nn.token_output import TokenOutput
 from asr.registry import NamedConfig
+from asr.text.sentences import with_sos
+from asr.text.vocabulary import NEVER_PREDICTED
 from asr.types import EncoderOutput
 
 
@@ -68,7 +71,7 @@ class LstmDecoder(Decoder[LstmState]):
         )
         self.join = nn.Linear(dim + encoder_dim, dim)
         self.dropout = Dropout(config.dropout)
-        self.output = TokenOutput(dim, vocab_size, FORBIDDEN)
+        self.output = TokenOutput(dim, vocab_size, NEVER_PREDICTED)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         state = self.init_state(encoded)

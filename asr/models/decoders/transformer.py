@@ -10,16 +10,17 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from asr.models.decoders.base import DECODERS, FORBIDDEN, Decoder, token_embedding, with_sos
-from asr.nn.attention import CrossAttention, SelfAttention, attend
+from asr.models.decoders.base import DECODERS, Decoder
+from asr.nn.attention import CrossAttention, KeyValue, SelfAttention
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
 from asr.nn.positions import sinusoids
+from asr.nn.token_embedding import token_embedding
 from asr.nn.token_output import TokenOutput
 from asr.registry import NamedConfig
+from asr.text.sentences import with_sos
+from asr.text.vocabulary import NEVER_PREDICTED
 from asr.types import EncoderOutput
-
-KeyValue = tuple[Tensor, Tensor]  # each (N, H, length, E)
 
 
 class TransformerDecoderConfig(NamedConfig):
@@ -70,10 +71,8 @@ class TransformerDecoderLayer(nn.Module):
 
     def step(self, x: Tensor, past: KeyValue, frames: KeyValue, frame_lens: Tensor) -> tuple[Tensor, KeyValue]:
         """One token (N, 1, D) after the past ones; also the keys and values with this token's added."""
-        query, key, value = self.attention.project(x)
-        key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        context = attend(query, key, value, None, self.attention.attention_dropout)
-        return self._after_self_attention(x + self.attention.finish(context), frames, frame_lens), (key, value)
+        branch, seen = self.attention.step(x, past)
+        return self._after_self_attention(x + branch, frames, frame_lens), seen
 
     def _after_self_attention(self, x: Tensor, frames: KeyValue, frame_lens: Tensor) -> Tensor:
         x = x + self.cross_attention(x, *frames, frame_lens)
@@ -91,7 +90,7 @@ class TransformerDecoder(Decoder[TransformerState]):
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(TransformerDecoderLayer(config, encoder_dim) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.output = TokenOutput(config.dim, vocab_size, FORBIDDEN)
+        self.output = TokenOutput(config.dim, vocab_size, NEVER_PREDICTED)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         x = self._embed(with_sos(tokens, token_lens), position=0)

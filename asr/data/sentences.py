@@ -1,0 +1,91 @@
+"""Texts without audio, as a language model learns from them: files of sentences, and batches of tokens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr.data.collate import pad_tokens
+from asr.data.manifest import read_manifest
+from asr.errors import TextError
+from asr.text.normalize import normalize
+from asr.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence ready for a batch."""
+
+    id: str  # the utterance's, or file:line
+    tokens: Tensor  # (U,) int64, without SOS and EOS
+
+
+@dataclass(frozen=True)
+class SentenceBatch:
+    """Sentences padded to the longest; what lies beyond a length is arbitrary and must not matter."""
+
+    ids: tuple[str, ...]
+    tokens: Tensor  # (B, U) int64, without SOS and EOS
+    token_lens: Tensor  # (B,) int64
+
+    @property
+    def num_predictions(self) -> int:
+        """The tokens and the ends of all sentences: what a language model has to predict."""
+        return int(self.token_lens.sum()) + len(self.ids)
+
+    def to(self, device: torch.device | str) -> SentenceBatch:
+        """The same batch on another device."""
+        return replace(self, tokens=self.tokens.to(device), token_lens=self.token_lens.to(device))
+
+
+def read_texts(path: Path) -> Iterator[tuple[str, str]]:
+    """(id, text) of every text that is not blank: of a manifest if the name ends in .jsonl, else of each line.
+
+    TextError if the file cannot be read or is not UTF-8, ManifestError for a manifest that is wrong.
+    """
+    if path.suffix == ".jsonl":
+        texts = [(row.id, row.text) for row in read_manifest(path)]
+    else:
+        texts = [(f"{path}:{number}", line) for number, line in enumerate(_lines(path), start=1)]
+    return ((id, text) for id, text in texts if text.strip())
+
+
+def read_sentences(paths: Sequence[Path], tokenizer: Tokenizer, normalizer: str) -> list[Sentence]:
+    """The sentences of all files, in order. TextError if there is none at all."""
+    sentences = [
+        Sentence(id, torch.tensor(tokenizer.encode(normalize(text, normalizer)), dtype=torch.int64))
+        for path in paths
+        for id, text in read_texts(path)
+    ]
+    if not sentences:
+        raise TextError(f"{', '.join(map(str, paths))}: there is no text; give files with a sentence a line")
+    return sentences
+
+
+def texts_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 over the texts of files, in order, in hex: the same wherever the files lie."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for _, text in read_texts(path):
+            digest.update(text.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def collate_sentences(sentences: Sequence[Sentence]) -> SentenceBatch:
+    """Sentences (one at least) in the given order, padded with zeros."""
+    tokens, token_lens = pad_tokens([sentence.tokens for sentence in sentences])
+    return SentenceBatch(tuple(sentence.id for sentence in sentences), tokens, token_lens)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise TextError(f"{path}: cannot read the text ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise TextError(f"{path}: not UTF-8 text; convert the file") from error
