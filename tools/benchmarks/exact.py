@@ -34,7 +34,7 @@ def ctc_log_prob(log_probs_TV: torch.Tensor, tokens: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class ExactScorer:
-    """log p(tokens | audio) + lm_weight * (log p(text) + unk_score for each unknown word): what searches approximate."""
+    """What searches approximate: log p(tokens | audio) + lm_weight * (log p(text) + unk_score * unknown words)."""
 
     lm: NgramModel | None = None
     lm_weight: float = 0.0
