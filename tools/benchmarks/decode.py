@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.lm.ngram.arpa import read_arpa
+from asr.lm.ngram.arpa import read_arpa, write_arpa
+from asr.lm.ngram.counts import IdCorpus
+from asr.lm.ngram.kneser_ney import estimate
 from tools.benchmarks.common import PEER_PYTHON, BenchError, Worker, alternate, finish, machine, say, table
 from tools.benchmarks.exact import ExactScorer, compare_texts
 from tools.benchmarks.posteriors import Language, hear
@@ -153,15 +154,11 @@ def compare(settings: Settings, folder: Path) -> dict[str, Any]:
 
 
 def train_lm(rng: np.random.Generator, language: Language, settings: Settings, arpa: Path) -> None:
-    """Train the n-gram by our command, on text of the same kind as the utterances."""
+    """Train the n-gram on text of the same kind as the utterances."""
     sentences = language.sentences(rng, rng.integers(5, 41, settings.lm_sentences))
-    text = arpa.with_suffix(".txt")
-    text.write_text("".join(language.text(words) + "\n" for words in sentences), encoding="utf-8")
     say(f"training a {settings.lm_order}-gram on {settings.lm_sentences} sentences")
-    command = [sys.executable, "-m", "asr.cli.main", "lm", "train", str(text), "--order", str(settings.lm_order)]
-    done = subprocess.run([*command, "--out", str(arpa)], capture_output=True, text=True)
-    if done.returncode:
-        raise BenchError(f"the language model could not be trained: {done.stderr.strip()}")
+    with IdCorpus(language.text(words).split() for words in sentences) as corpus:
+        write_arpa(arpa, estimate(corpus.count(settings.lm_order)).model)
 
 
 def time_cases(chosen: Sequence[Case], workers: Mapping[str, Worker], settings: Settings) -> dict[Case, list[Any]]:

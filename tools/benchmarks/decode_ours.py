@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from asr.lm.ngram.word_scorer import WordNgramScorer
 from torch import Tensor
 
 from asr.decoding import SEARCHES
 from asr.decoding.base import Searcher, build_search
 from asr.decoding.fusion import NO_FUSION, Fusion
+from asr.lm.ngram.arpa import read_arpa
 from asr.text.tokenizer.base import SPACE
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 from tools.benchmarks.common import Stopwatch, serve, versions
 
@@ -46,6 +49,9 @@ class Ours:
         lens = torch.full((len(log_probs),), log_probs.shape[1])
         self._utterances = [EncoderOutput(log_probs[i : i + 1], lens[i : i + 1]) for i in range(len(log_probs))]
         self._pieces = data["pieces"].tolist()
+        if arpa is not None:
+            scorer = WordNgramScorer(read_arpa(arpa), Vocabulary(tuple(self._pieces)), unk_score)
+            self._fusions[True] = Fusion(lm=scorer)
         self._weights = {"lm_weight": lm_weight, "unk_score": unk_score, "length_bonus": 0.0}
         return versions(("numpy", "torch", "numba"))
 
