@@ -60,6 +60,8 @@ class Bundle:
         """
         folder = Path(folder)
         _require_parts(folder, "asr train")
+        if is_language_model(folder):
+            raise BundleError(f"{folder}: a language model, no acoustic model; `asr train` makes one")
         config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
         frontend = Frontend(config.frontend)
         tokenizer = load_tokenizer(folder, config.tokenizer)
@@ -116,10 +118,9 @@ class LmBundle:
         """As `Bundle.load`."""
         folder = Path(folder)
         _require_parts(folder, "asr lm train --neural")
-        data = read_yaml(folder / CONFIG_FILE)
-        if "encoder" in data:
+        if not is_language_model(folder):
             raise BundleError(f"{folder}: an acoustic model, no language model; `asr lm train --neural` makes one")
-        config = parse_lm_config(data, source=str(folder / CONFIG_FILE))
+        config = parse_lm_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
         if config.text is None:
             raise BundleError(f"{folder / CONFIG_FILE}: text is missing; copy the whole folder again")
         tokenizer = load_tokenizer(folder, config.text.tokenizer)
@@ -133,6 +134,11 @@ class LmBundle:
         write_text_atomic(folder / CONFIG_FILE, dump_yaml(self.config))
         self.tokenizer.save(folder)
         save_tensors(folder / WEIGHTS_FILE, self.model.state_dict())
+
+
+def is_language_model(folder: Path) -> bool:
+    """Whether a model folder is that of a language model."""
+    return (folder / CONFIG_FILE).is_file() and "language_model" in read_yaml(folder / CONFIG_FILE)
 
 
 def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenScorer:

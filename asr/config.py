@@ -36,6 +36,7 @@ from asr.text.normalize import NORMALIZERS
 from asr.text.tokenizer import CharConfig, TokenizerConfig
 
 FORMAT_VERSION = 1
+DECODE_FILE = "decode.yaml"
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -58,7 +59,8 @@ class TrainingConfig(Config):
     epochs: int = Field(50, ge=1)
     accumulation: int = Field(1, ge=1)  # batches per optimiser step
     max_grad_norm: float = Field(5.0, gt=0)
-    dtype: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast, weights and losses stay float32
+    # bfloat16: autocast, weights and losses stay float32; auto: bfloat16 where hardware has it. The choice is saved.
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     ema_decay: float | None = Field(None, gt=0, lt=1)
     average: Literal["best", "last"] = "best"  # which epochs make the final model
     average_num: int = Field(5, ge=1)  # how many of them; 1 takes the single best or last
@@ -119,6 +121,27 @@ class ExperimentConfig(Config):
         if self.intermediate_ctc is not None and self.loss.ctc_weight == 0:
             raise ValueError("intermediate_ctc needs a CTC loss; set loss.ctc_weight above 0")
         return self
+
+
+class TuneRecord(Config):
+    """What the settings of a `DecodeConfig` were chosen by; written by `asr tune`."""
+
+    command: str
+    manifest: str
+    data_hash: str
+    utterances: int
+    wer: float | None
+    environment: dict[str, Any]
+
+
+class DecodeConfig(Config):
+    """How a model folder decodes unless told otherwise: its `decode.yaml`."""
+
+    format_version: int = FORMAT_VERSION
+    search: SearchConfig
+    lm: str | None = None  # relative to the model folder, which holds it
+    lm_mode: Literal["fusion", "rescore"] = "fusion"
+    tuned_on: TuneRecord | None = None
 
 
 class LmDataConfig(Config):

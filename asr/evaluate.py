@@ -1,4 +1,4 @@
-"""Transcribes a manifest and scores the result: `hypotheses.jsonl` and `wer.json`."""
+"""Transcribes a manifest and scores the result: `hypotheses.jsonl`, `wer.json` and `reliability.png`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,36 @@ import torch
 
 from asr.bundle import Bundle, TrainingTexts
 from asr.data.manifest import read_manifest
-from asr.decoding.base import build_search
-from asr.decoding.corpus import decode_corpus
-from asr.registry import NamedConfig
+from asr.decoding.base import Searcher
+from asr.decoding.confidence import Measure, confidence_measure, text_confidence, word_confidences
+from asr.decoding.corpus import Decoded, decode_aligned
 from asr.runtime import write_text_atomic
-from asr.scoring.wer import Score, score
+from asr.scoring.calibration import Calibration, calibrate, draw_reliability
+from asr.scoring.wer import Score, score, word_hits
 from asr.text.normalize import normalize
 from asr.training.prepare import evaluation_loader
-from asr.types import Utterance
+from asr.transcribe.search import Decoding
+from asr.types import EncoderOutput, Hypothesis, Utterance
+
+
+@dataclass(frozen=True)
+class HotwordEffect:
+    """Scores with and without hotwords, of the utterances whose reference contains one and of the others."""
+
+    containing: tuple[Score, Score] | None  # without, with; None where there are no such utterances
+    others: tuple[Score, Score] | None
+    recall: tuple[int, int, int]  # hotwords found without and with boosting, and how many there are
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores under "without" and "with" for each group, and the recall of the hotwords themselves."""
+        groups = {"containing": self.containing, "others": self.others}
+        return {
+            **{
+                name: {"without": pair[0].to_json(), "with": pair[1].to_json()} if pair else None
+                for name, pair in groups.items()
+            },
+            "recall": dict(zip(("without", "with", "of"), self.recall, strict=True)),
+        }
 
 
 @dataclass(frozen=True)
@@ -29,9 +51,13 @@ class Evaluation:
 
     utterances: Sequence[Utterance]  # in the order of the manifest
     hypotheses: dict[str, str]  # by utterance id, in the same order
+    n_best: dict[str, list[dict[str, Any]]]  # text, score and parts of the best ones, by utterance id
     score: Score
     strata: dict[str, Score | None]  # "seen" and "unseen"; None for a stratum without utterances
-    search: NamedConfig
+    confidences: dict[str, float | None]  # by utterance id; None without words or without a CTC head
+    calibration: Calibration | None  # of the words' confidences; None without a CTC head
+    hotwords: HotwordEffect | None  # None without hotwords
+    decoding: Decoding
     num_batches: int
     seconds: float  # loading, features, model and search
 
@@ -42,38 +68,56 @@ class Evaluation:
         return self.seconds / audio_seconds if audio_seconds else None
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of a score, those of each stratum, and the search with its settings."""
-        strata = {name: score.to_json() if score else None for name, score in self.strata.items()}
-        return {**self.score.to_json(), "strata": strata, "search": self.search.model_dump(mode="json")}
+        """The keys of a score, those of each stratum, the calibration, and the search with its settings."""
+        return {
+            **self.score.to_json(),
+            "strata": {name: score.to_json() if score else None for name, score in self.strata.items()},
+            "confidence": self.calibration.to_json() if self.calibration else None,
+            "hotword_effect": self.hotwords.to_json() if self.hotwords else None,
+            **self.decoding.to_json(),
+        }
 
     def save(self, folder: Path) -> None:
-        """Write `hypotheses.jsonl` and `wer.json`, each whole or not at all."""
+        """Write `hypotheses.jsonl`, `wer.json` and, with matplotlib, `reliability.png`, each whole or not at all."""
         rows = (
-            {"id": utterance.id, "text": self.hypotheses[utterance.id], "reference": utterance.text}
+            {
+                "id": utterance.id,
+                "text": self.hypotheses[utterance.id],
+                "reference": utterance.text,
+                "confidence": self.confidences[utterance.id],
+                **({"nbest": self.n_best[utterance.id]} if utterance.id in self.n_best else {}),
+            }
             for utterance in self.utterances
         )
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_text_atomic(folder / "hypotheses.jsonl", lines)
         write_text_atomic(folder / "wer.json", json.dumps(self.to_json(), indent=2) + "\n")
+        if self.calibration is not None:
+            draw_reliability(self.calibration, folder / "reliability.png")
 
 
 def evaluate(
     bundle: Bundle,
     manifest: Path,
-    search: NamedConfig,
+    decoding: Decoding,
     *,
+    num_best: int = 1,
     training_texts: TrainingTexts | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     max_batch_seconds: float | None = None,
+    confidence: str = "posterior",
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Evaluation:
     """Transcribe every utterance of a manifest with a model on the CPU or moved to `device`, and score all of them.
 
     Both sides are normalised as the training texts were. An utterance too short for the model counts with an empty
-    hypothesis. With `training_texts`, utterances whose normalised text occurred in training are scored apart. Raises
-    ManifestError, and AudioError naming an utterance that cannot be read: a score that leaves some out would be none.
+    hypothesis. With hotwords, everything is decoded without them, too, by the same encoder output. `num_best` above 1
+    keeps so many hypotheses of each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
+    `confidence` names the measure of `asr.decoding.confidence` whose calibration is judged. Raises ManifestError, and
+    AudioError naming an utterance that cannot be read: a score that leaves some out would be none.
     """
+    measure = confidence_measure(confidence)
     utterances = read_manifest(manifest)
     config = bundle.config
     began = time.perf_counter()
@@ -81,21 +125,94 @@ def evaluate(
     model = bundle.model.to(device)
     audible = [utterance for utterance in utterances if _is_audible(bundle, utterance)]
     loader = evaluation_loader(config, audible, bundle, num_workers=0, max_batch_seconds=max_batch_seconds)
-    decoded = decode_corpus(model, build_search(search, model), loader.epoch(0), device, dtype)
+    lm = decoding.load_lm(bundle)
+    searcher = decoding.build(bundle, lm)
+    plain = _Beside(searcher, decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
+    results = decode_aligned(model, plain or searcher, loader.epoch(0), device, dtype)
     texts: dict[str, str] = {}
-    for utterance_id, hypotheses in decoded:
-        texts[utterance_id] = bundle.tokenizer.decode(hypotheses[0].tokens)
+    n_best: dict[str, list[dict[str, Any]]] = {}
+    sure: dict[str, list[tuple[str, float]]] = {}
+    for decoded in results:
+        texts[decoded.id] = bundle.tokenizer.decode(decoded.n_best[0].tokens)
+        if num_best > 1:
+            n_best[decoded.id] = [_scored_text(bundle, hypothesis) for hypothesis in decoded.n_best[:num_best]]
+        sure[decoded.id] = _sure_words(bundle, decoded, measure)
         on_progress(len(texts), len(audible))
     seconds = time.perf_counter() - began
+    effect = None
+    if plain is not None:
+        best = (bundle.tokenizer.decode(hypothesis.tokens) for hypothesis in plain.best)
+        effect = _hotword_effect(bundle, decoding, utterances, dict(zip(texts, best, strict=True)), texts)
     return Evaluation(
         utterances=utterances,
         hypotheses={utterance.id: texts.get(utterance.id, "") for utterance in utterances},
+        n_best=n_best,
         score=_score(utterances, texts, config.normalize),
         strata=_strata(utterances, texts, config.normalize, training_texts),
-        search=search,
+        confidences={
+            utterance.id: text_confidence([value for _, value in sure.get(utterance.id, ())])
+            for utterance in utterances
+        },
+        calibration=_calibration(utterances, sure, config.normalize) if model.ctc_head is not None else None,
+        hotwords=effect,
+        decoding=decoding,
         num_batches=loader.num_batches(0),
         seconds=seconds,
     )
+
+
+class _Beside:
+    """A search, with another one over the same encoder output whose best hypotheses are kept, in order."""
+
+    def __init__(self, searcher: Searcher, other: Searcher) -> None:
+        self.searcher = searcher
+        self.other = other
+        self.best: list[Hypothesis] = []
+
+    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
+        self.best += [n_best[0] for n_best in self.other.search(encoded)]
+        return self.searcher.search(encoded)
+
+
+def _scored_text(bundle: Bundle, hypothesis: Hypothesis) -> dict[str, Any]:
+    return {
+        "text": bundle.tokenizer.decode(hypothesis.tokens),
+        "score": hypothesis.score,
+        "parts": hypothesis.parts,
+    }
+
+
+def _hotword_effect(
+    bundle: Bundle,
+    decoding: Decoding,
+    utterances: Sequence[Utterance],
+    plain: dict[str, str],
+    boosted: dict[str, str],
+) -> HotwordEffect:
+    """Compare hypotheses by utterance id without and with hotwords."""
+    normalizer = bundle.config.normalize
+    phrases = [normalize(hotword.text, normalizer).split() for hotword in decoding.hotwords]
+
+    def occurrences(text: str) -> list[int]:
+        words = normalize(text, normalizer).split()
+        return [
+            sum(words[at : at + len(phrase)] == phrase for at in range(len(words) - len(phrase) + 1))
+            for phrase in phrases
+        ]
+
+    containing = [utterance for utterance in utterances if any(occurrences(utterance.text))]
+    ids = {utterance.id for utterance in containing}
+    others = [utterance for utterance in utterances if utterance.id not in ids]
+
+    def both(rows: Sequence[Utterance]) -> tuple[Score, Score] | None:
+        return (_score(rows, plain, normalizer), _score(rows, boosted, normalizer)) if rows else None
+
+    def found(texts: dict[str, str]) -> int:
+        pairs = ((occurrences(row.text), occurrences(texts.get(row.id, ""))) for row in containing)
+        return sum(min(said, heard) for pair in pairs for said, heard in zip(*pair, strict=True))
+
+    total = sum(sum(occurrences(row.text)) for row in containing)
+    return HotwordEffect(both(containing), both(others), (found(plain), found(boosted), total))
 
 
 def _is_audible(bundle: Bundle, utterance: Utterance) -> bool:
@@ -107,6 +224,31 @@ def _is_audible(bundle: Bundle, utterance: Utterance) -> bool:
 def _score(utterances: Iterable[Utterance], texts: dict[str, str], normalizer: str) -> Score:
     references = {utterance.id: utterance.text for utterance in utterances}
     return score(references, {id: texts.get(id, "") for id in references}, normalize=normalizer)
+
+
+def _sure_words(bundle: Bundle, decoded: Decoded, measure: Measure) -> list[tuple[str, float]]:
+    """The words of the best hypothesis with their confidences; [] without a CTC head."""
+    if decoded.ctc_log_probs is None:
+        return []
+    tokens = decoded.n_best[0].tokens
+    words = bundle.tokenizer.words(tokens)
+    values = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, measure)
+    return [(word.text, value) for word, value in zip(words, values, strict=True)]
+
+
+def _calibration(
+    utterances: Iterable[Utterance], sure: dict[str, list[tuple[str, float]]], normalizer: str
+) -> Calibration:
+    """Confidences of all hypothesis words against whether they are right; a normaliser may split or drop a word."""
+    values: list[float] = []
+    right: list[bool] = []
+    for utterance in utterances:
+        parts = [
+            (part, value) for word, value in sure.get(utterance.id, ()) for part in normalize(word, normalizer).split()
+        ]
+        values += [value for _, value in parts]
+        right += word_hits(normalize(utterance.text, normalizer), " ".join(part for part, _ in parts))
+    return calibrate(values, right)
 
 
 def _strata(
@@ -123,7 +265,7 @@ def _strata(
 
 
 def table(evaluation: Evaluation) -> str:
-    """The result as lines for people; rates in percent."""
+    """The result as lines for people; rates in percent. The last tells how far confidences are from the truth."""
     rows = [("all", evaluation.score), *((name, part) for name, part in evaluation.strata.items() if part)]
     lines = [f"{'':8}{'WER %':>8}{'95 % interval':>18}{'S':>6}{'D':>6}{'I':>6}{'words':>8}{'utts':>7}{'CER %':>8}"]
     for name, result in rows:
@@ -133,7 +275,24 @@ def table(evaluation: Evaluation) -> str:
             f"{name:8}{_percent(words.rate):>8}{interval:>18}{words.substitutions:>6}{words.deletions:>6}"
             f"{words.insertions:>6}{words.reference_length:>8}{len(result.ids):>7}{_percent(result.characters.rate):>8}"
         )
+    lines += _hotword_lines(evaluation.hotwords) if evaluation.hotwords else []
+    if (calibration := evaluation.calibration) is not None:
+        lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {calibration.words} words")
     return "\n".join(lines)
+
+
+def _hotword_lines(effect: HotwordEffect) -> list[str]:
+    """Gain and harm of the hotwords."""
+    without, boosted, total = effect.recall
+    lines = [f"hotwords: {without} of {total} found without boosting, {boosted} with"]
+    for name, pair in (("with a hotword", effect.containing), ("without one", effect.others)):
+        if pair is not None:
+            plain, helped = (score.words for score in pair)
+            lines.append(
+                f"  {len(pair[0].ids)} utterances {name}: WER {_percent(plain.rate)} -> {_percent(helped.rate)} % "
+                f"({plain.errors} -> {helped.errors} errors)"
+            )
+    return lines
 
 
 def _percent(rate: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jiwer
@@ -51,13 +52,15 @@ def test_results_do_not_depend_on_the_batch_size(workspace: Path, bundle: Bundle
     ]
     assert [result.num_batches for result in results] == [6, 3, 1]
     assert results[0].hypotheses == results[1].hypotheses == results[2].hypotheses
-    assert results[0].to_json() == results[2].to_json()
+    first, last = results[0].to_json(), results[2].to_json()
+    assert first.pop("confidence")["ece"] == pytest.approx(last.pop("confidence")["ece"], abs=1e-5)
+    assert first == last
 
 
 def test_saved_files_say_the_same_as_jiwer(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
     evaluate(bundle, workspace / "train.jsonl", search).save(workspace / "out")
     rows = [json.loads(line) for line in (workspace / "out/hypotheses.jsonl").read_text().splitlines()]
-    assert [list(row) for row in rows] == [["id", "text", "reference"]] * 4
+    assert [list(row) for row in rows] == [["id", "text", "reference", "confidence"]] * 4
     result = json.loads((workspace / "out/wer.json").read_text())
     expected = jiwer.process_words([row["reference"] for row in rows], [row["text"] for row in rows])
     assert result["wer"] == expected.wer
@@ -122,9 +125,10 @@ def test_a_stratum_without_utterances_is_null(workspace: Path, bundle: Bundle, s
 
 
 def test_the_table_has_a_row_for_all_and_for_each_stratum(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
-    lines = table(strata(workspace, bundle, search)).splitlines()
+    *lines, confidence = table(strata(workspace, bundle, search)).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["all", "seen", "unseen"]
     assert len({len(line) for line in lines}) == 1
+    assert re.fullmatch(r"confidence: ECE \d+\.\d\d % over \d+ words", confidence)
 
 
 def test_audio_that_cannot_be_read_stops_the_evaluation(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
@@ -143,3 +147,31 @@ def test_progress_counts_up_to_all(workspace: Path, bundle: Bundle, search: Name
     seen: list[tuple[int, int]] = []
     evaluate(bundle, workspace / "train.jsonl", search, on_progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("name", ["ctc_greedy", "attention_greedy"])
+def test_every_word_has_a_confidence_and_is_right_or_wrong(workspace: Path, bundle: Bundle, name: str) -> None:
+    result = evaluate(bundle, workspace / "train.jsonl", search_config(bundle.config, name))
+    assert result.calibration is not None
+    assert result.calibration.words == sum(len(text.split()) for text in result.hypotheses.values())
+    right = sum((bin.accuracy or 0) * bin.words for bin in result.calibration.bins)
+    assert right == pytest.approx(result.score.words.hits)
+    assert all(0 <= (confidence or 0) <= 1 for confidence in result.confidences.values())
+    result.save(workspace / "out")
+    rows = [json.loads(line) for line in (workspace / "out/hypotheses.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["confidence"] for row in rows} == result.confidences
+    assert json.loads((workspace / "out/wer.json").read_text())["confidence"]["words"] == result.calibration.words
+
+
+def test_an_utterance_without_words_has_no_confidence(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    first, second = read_manifest(workspace / "dev.jsonl")
+    write_manifest(workspace / "short.jsonl", [Utterance("short", first.audio, 0.01, "two words"), second])
+    result = evaluate(bundle, workspace / "short.jsonl", search)
+    assert result.confidences["short"] is None
+    assert result.confidences[second.id] is not None
+
+
+def test_the_reliability_of_confidences_is_drawn(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+    pytest.importorskip("matplotlib")
+    evaluate(bundle, workspace / "dev.jsonl", search).save(workspace / "out")
+    assert (workspace / "out/reliability.png").read_bytes().startswith(b"\x89PNG")

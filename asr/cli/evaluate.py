@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import Device, Dtype, Overrides, Search, Threads, use_threads
+from asr.cli.options import (
+    Confidence,
+    Device,
+    Dtype,
+    HotwordList,
+    Hotwords,
+    Lm,
+    LmMode,
+    Overrides,
+    Search,
+    Threads,
+    search_request,
+    use_threads,
+)
 
 
 def evaluate(
@@ -15,22 +28,28 @@ def evaluate(
     manifest: Annotated[Path, typer.Argument(help="What to transcribe, with reference texts.", metavar="MANIFEST")],
     out: Annotated[Path | None, typer.Option(help="Results folder; EXP/results/<manifest name> otherwise.")] = None,
     search: Search = None,
+    lm: Lm = None,
+    lm_mode: LmMode = None,
+    hotwords: Hotwords = None,
+    hotword: HotwordList = None,
+    nbest: Annotated[int, typer.Option(min=1, help="Hypotheses of each utterance in hypotheses.jsonl.")] = 1,
     overrides: Overrides = None,
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "float32",
+    confidence: Confidence = "posterior",
     batch_seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Longest utterance times batch size; as in training otherwise.")
     ] = None,
 ) -> None:
-    """Measure the word error rate of a model; writes hypotheses.jsonl and wer.json."""
+    """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json and reliability.png."""
     from asr.bundle import Bundle, TrainingTexts
     from asr.evaluate import evaluate as run
     from asr.evaluate import table
     from asr.runtime import resolve_device, resolve_dtype
     from asr.training.card import write_card
     from asr.training.metrics import Display
-    from asr.transcribe.search import search_config
+    from asr.transcribe.search import choose_decoding
 
     use_threads(threads)
     display = Display()
@@ -38,11 +57,13 @@ def evaluate(
     result = run(
         bundle,
         manifest,
-        search_config(bundle.config, search, overrides or ()),
+        choose_decoding(bundle, experiment, search_request(search, overrides, lm, lm_mode, hotwords, hotword)),
+        num_best=nbest,
         training_texts=TrainingTexts.load(experiment),
         device=resolve_device(device),
         dtype=resolve_dtype(dtype),
         max_batch_seconds=batch_seconds,
+        confidence=confidence,
         on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
     )
     folder = out or experiment / "results" / manifest.stem

@@ -22,6 +22,7 @@ from asr.cli.info import info
 from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
+from asr.cli.tune import tune
 from asr.errors import AsrError
 
 DEBUG = "--debug"  # understood anywhere on the line, before or after the command
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, transcribe, score, average, info):
+for command in (train, evaluate, transcribe, score, tune, average, info):
     app.command()(command)
 app.add_typer(data.app, name="data")
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from asr.transcribe.search import SearchRequest
 
 Device = Annotated[str, typer.Option(help="Where the model runs: auto (CUDA if there is one), cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default as many as there are cores.")]
@@ -12,9 +17,35 @@ Dtype = Annotated[
     str,
     typer.Option(help="float32, or bfloat16: faster, but the text may then depend a little on batch and machine."),
 ]
-Search = Annotated[str | None, typer.Option(help="Another search than the model's own: ctc_greedy, attention_greedy.")]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        help="Another search than the model's own: ctc_greedy, ctc_prefix_beam, attention_greedy, attention_beam, "
+        "joint_beam, attention_rescoring."
+    ),
+]
+Lm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LM",
+        help="Language model: an .arpa[.gz] file or the folder of a neural one; 'none' does without the tuned one.",
+    ),
+]
+LmMode = Annotated[
+    str | None, typer.Option(help="How it is used: fusion (in the search) or rescore (of the n-best list).")
+]
+Hotwords = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Words and phrases to expect, one a line: WORD or WORD:boost.")
+]
+HotwordList = Annotated[
+    list[str] | None,
+    typer.Option("--hotword", metavar="WORD[:BOOST]", help="One such word or phrase; may be given several times."),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given several times.")
+]
+Confidence = Annotated[
+    str, typer.Option(help="Measure of confidence: posterior (of each token) or entropy (of all tokens).")
 ]
 
 
@@ -24,3 +55,19 @@ def use_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def search_request(
+    search: str | None,
+    overrides: Sequence[str] | None,
+    lm: str | None,
+    lm_mode: str | None,
+    hotwords: Path | None,
+    hotword: Sequence[str] | None,
+) -> SearchRequest:
+    """What the options above ask for."""
+    from asr.decoding.hotwords import parse_hotword, read_hotwords
+    from asr.transcribe.search import SearchRequest
+
+    words = [*(read_hotwords(hotwords) if hotwords is not None else []), *map(parse_hotword, hotword or ())]
+    return SearchRequest(search, tuple(overrides or ()), lm, lm_mode, tuple(words))

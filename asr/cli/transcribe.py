@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr.cli.options import Device, Dtype, Overrides, Search, Threads, use_threads
+from asr.cli.options import (
+    Confidence,
+    Device,
+    Dtype,
+    HotwordList,
+    Hotwords,
+    Lm,
+    LmMode,
+    Overrides,
+    Search,
+    Threads,
+    search_request,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from asr.transcribe.files import Done
@@ -18,16 +31,23 @@ if TYPE_CHECKING:
 def transcribe(
     audio: Annotated[list[str], typer.Argument(metavar="FILE_OR_DIR", help="Audio files, folders and globs.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
-    formats: Annotated[str, typer.Option("--format", help="txt, json, or both: txt,json.")] = "txt",
+    formats: Annotated[
+        str, typer.Option("--format", help="txt, json, ctm, srt, textgrid; several with commas: txt,json.")
+    ] = "txt",
     output_dir: Annotated[
         Path | None, typer.Option(help="Write files here, as the inputs are arranged; standard output otherwise.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do files again whose output exists.")] = False,
     search: Search = None,
+    lm: Lm = None,
+    lm_mode: LmMode = None,
+    hotwords: Hotwords = None,
+    hotword: HotwordList = None,
     overrides: Overrides = None,
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "float32",
+    confidence: Confidence = "posterior",
     max_span: Annotated[
         float, typer.Option(min=1.0, help="Seconds the model hears at once; longer audio is cut at quiet points.")
     ] = 20.0,
@@ -54,7 +74,10 @@ def transcribe(
     audio_seconds = seconds = 0.0
     if jobs:
         use_threads(threads)
-        recognizer = Recognizer.load(model, device, dtype, search, overrides=overrides or (), max_span_seconds=max_span)
+        request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
+        recognizer = Recognizer.load(
+            model, device, dtype, request, max_span_seconds=max_span, confidence=confidence
+        )
 
         def show_position(path: Path, segment: Segment) -> None:
             display.update(f"{path}  {segment.end:.0f} s  {segment.text}")

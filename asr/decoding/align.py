@@ -1,16 +1,22 @@
 """Forced alignment: where in the audio a known text was spoken, by the best CTC path that collapses to it.
 
 Viterbi search over the states blank, token 1, blank, token 2, ..., blank (Graves et al. 2006, "Connectionist temporal
-classification", section 4.1, with the maximum in place of the sum), for a whole batch at once.
+classification", section 4.1, with the maximum in place of the sum). On the CPU a compiled loop does it where numba is
+installed; the same in torch, for a whole batch at once, does it everywhere else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from asr.lengths import padding_mask
-from asr.text.vocabulary import BLANK
+from asr.lengths import pad_stack, padding_mask
+from asr.text.vocabulary import BLANK, EOS, SOS, UNK
 
 
 def forced_align(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,8 +24,99 @@ def forced_align(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Te
 
     Returns spans (B, U, 2) int64, the first frame of a token and the one after its last, and scores (B,) float64.
     Where no path exists (fewer frames than CTC needs, a token that is impossible) the score is -inf; such spans, and
-    those of padding, are 0.
+    those of padding, are 0. UNK stands for any token: in every frame it is as likely as the best of those that write.
     """
+    if (tokens == UNK).any():
+        log_probs = with_wildcard(log_probs)
+    spans = torch.zeros(*tokens.shape, 2, dtype=torch.int64, device=tokens.device)
+    scores = torch.full((len(tokens),), -torch.inf, dtype=torch.float64, device=tokens.device)
+    if log_probs.shape[1] == 0:
+        return spans, scores
+    kernel = _compiled() if log_probs.device.type == "cpu" else None
+    if kernel is None:
+        return align_batch(log_probs, lens, tokens, token_lens)
+    emissions, ids, found = log_probs.detach().numpy(), tokens.numpy(), spans.numpy()
+    for row, (num_frames, num_tokens) in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
+        scores[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], found[row])
+    return spans, scores
+
+
+def align_texts(log_probs: Tensor, lens: Tensor, texts: Sequence[Sequence[int]]) -> list[np.ndarray | None]:
+    """Frames (U, 2) of the tokens of one text for each row of log-probabilities (B, S, V); None where it cannot fit."""
+    tokens, token_lens = pad_stack([torch.tensor(text, dtype=torch.int64) for text in texts])
+    spans, scores = forced_align(log_probs, lens, tokens, token_lens)
+    return [spans[row, : len(text)].numpy() if scores[row].isfinite() else None for row, text in enumerate(texts)]
+
+
+def with_wildcard(log_probs: Tensor) -> Tensor:
+    """Log-probabilities (..., V) whose UNK is as likely as the best token of that frame, BLANK, SOS and EOS aside."""
+    silent = torch.zeros(log_probs.shape[-1], dtype=torch.bool, device=log_probs.device)
+    silent[[BLANK, SOS, EOS]] = True
+    best = log_probs.masked_fill(silent, -torch.inf).amax(-1)
+    return log_probs.index_copy(-1, torch.tensor([UNK], device=log_probs.device), best[..., None])
+
+
+@cache
+def _compiled() -> Callable[..., float] | None:
+    """`_align_one` as machine code; None without numba."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    kernel: Callable[..., float]
+    try:
+        kernel = numba.njit(cache=True, nogil=True)(_align_one)
+    except RuntimeError:  # no folder can be written to
+        kernel = numba.njit(nogil=True)(_align_one)
+    return kernel
+
+
+def _align_one(log_probs: Any, tokens: Any, spans: Any) -> Any:
+    """Fill spans (U, 2) of one utterance from (S, V) and (U,), and return the score; written for numba.
+
+    Only states that the first frame reaches and that reach the end are visited; the others stay at -inf.
+    """
+    num_frames, num_tokens = len(log_probs), len(tokens)
+    num_states = 2 * num_tokens + 1
+    if num_frames == 0:
+        return -np.inf
+    best = np.full(num_states + 2, -np.inf)  # two states more in front, so that looking back needs no bounds
+    best[2] = log_probs[0, BLANK]
+    if num_tokens:
+        best[3] = log_probs[0, tokens[0]]
+    steps = np.zeros((num_frames, num_states), np.int8)  # how many states back
+    for frame in range(1, num_frames):
+        blank = np.float64(log_probs[frame, BLANK])
+        first = max(0, num_states - 2 * (num_frames - frame))
+        for state in range(min(num_states, 2 * frame + 2) - 1, first - 1, -1):
+            here, step = best[state + 2], 0
+            if best[state + 1] > here:
+                here, step = best[state + 1], 1
+            if state % 2 == 0:
+                best[state + 2] = here + blank
+            else:
+                token = tokens[state // 2]
+                if state > 1 and token != tokens[state // 2 - 1] and best[state] > here:
+                    here, step = best[state], 2
+                best[state + 2] = here + log_probs[frame, token]
+            steps[frame, state] = step
+    state = num_states - 1
+    if num_tokens and best[state + 1] > best[state + 2]:
+        state -= 1
+    score = best[state + 2]
+    if score == -np.inf:
+        return score
+    for frame in range(num_frames - 1, -1, -1):
+        if state % 2 == 1:
+            spans[state // 2, 0] = frame
+            if spans[state // 2, 1] == 0:
+                spans[state // 2, 1] = frame + 1
+        state -= steps[frame, state]
+    return score
+
+
+def align_batch(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor) -> tuple[Tensor, Tensor]:
+    """`forced_align` in torch, on any device; UNK is a token like others."""
     emissions, may_skip = _lattice(log_probs.double(), tokens)
     num_states = emissions.shape[2]
     no_way = torch.full_like(emissions[:, 0], float("-inf"))

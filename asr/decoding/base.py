@@ -15,6 +15,10 @@ from asr.types import EncoderOutput, Hypothesis
 class StepDecoder(Protocol):
     """A decoder that predicts one token at a time; the state is its own affair."""
 
+    def __call__(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
+        """Teacher forcing: tokens (B, U) without SOS -> log-probabilities (B, U + 1, V); row u predicts token u."""
+        ...
+
     def init_state(self, encoded: EncoderOutput) -> Any:
         """State before the first token, one row per utterance."""
         ...
@@ -80,11 +84,15 @@ def default_search(model: SearchModel) -> str:
 def require_ctc(search: str, model: SearchModel) -> None:
     """ConfigError unless the model has a CTC head."""
     if model.ctc_head is None:
-        raise ConfigError(f"search '{search}' needs a CTC head, but the model has none; use attention_greedy")
+        raise ConfigError(
+            f"search '{search}' needs a CTC head, but the model has none; use attention_greedy or attention_beam"
+        )
 
 
 def require_decoder(search: str, model: SearchModel) -> StepDecoder:
     """The model's decoder; ConfigError if it has none."""
     if model.decoder is None:
-        raise ConfigError(f"search '{search}' needs a decoder, but the model has none; use ctc_greedy")
+        raise ConfigError(
+            f"search '{search}' needs a decoder, but the model has none; use ctc_greedy or ctc_prefix_beam"
+        )
     return model.decoder

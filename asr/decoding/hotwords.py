@@ -55,7 +55,9 @@ def read_hotwords(path: Path) -> list[Hotword]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read the hotwords ({error}); give a text file, one hotword a line") from error
+        raise ConfigError(
+            f"{path}: cannot read the hotwords ({error}); give a text file, one hotword a line"
+        ) from error
     hotwords = []
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.startswith("#"):

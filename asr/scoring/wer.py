@@ -142,6 +142,12 @@ def align_words(reference: str, hypothesis: str) -> list[AlignedPair]:
     return pairs
 
 
+def word_hits(reference: str, hypothesis: str) -> list[bool]:
+    """For every word of the hypothesis whether it is right: neither a substitution nor an insertion."""
+    pairs = align_words(reference, hypothesis)
+    return [pair.reference == pair.hypothesis for pair in pairs if pair.hypothesis is not None]
+
+
 def name_ids(ids: Iterable[str]) -> str:
     """The first few ids for an error message, and that there are more."""
     ids = iter(ids)

@@ -22,6 +22,7 @@ from asr.training.start import (
     num_parameters,
     open_folder,
     refuse_other_config,
+    settle_dtype,
     steps_per_epoch,
     with_provenance,
 )
@@ -49,8 +50,10 @@ def train_lm(
     checkpoints, started = open_folder(out, resume)
     if started:
         bundle = LmBundle.load(out)
+        config = settle_dtype(config, where, bundle.config, display.say)
         refuse_other_config(config, bundle.config, out, display)
     else:
+        config = settle_dtype(config, where, None, display.say)
         bundle = _new_bundle(config, config_file, overrides, out)
     train, dev = _read(bundle, display.say)
     if not started:

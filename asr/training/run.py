@@ -25,6 +25,7 @@ from asr.training.start import (
     num_parameters,
     open_folder,
     refuse_other_config,
+    settle_dtype,
     steps_per_epoch,
     with_provenance,
 )
@@ -50,9 +51,11 @@ def train(
     config = load_config(config_file, overrides)
     where = resolve_device(device)
     checkpoints, started = open_folder(out, resume)
-    if started:
-        path = out / CONFIG_FILE
-        refuse_other_config(config, parse_config(read_yaml(path), source=str(path)), out, display)
+    path = out / CONFIG_FILE
+    saved = parse_config(read_yaml(path), source=str(path)) if started else None
+    config = settle_dtype(config, where, saved, display.say)
+    if saved is not None:
+        refuse_other_config(config, saved, out, display)
     config = with_provenance(config, ["asr", "train", str(config_file)], overrides, out, data_hash(config))
     prepared = prepare(config, display.say, Bundle.load(out) if started else None)
     if not started:
@@ -84,7 +87,7 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    config = load_config(config_file, overrides)
+    config = settle_dtype(load_config(config_file, overrides), torch.device("cpu"), None, lambda _: None)
     prepared = prepare(config, lambda _: None)
     bundle = prepared.bundle
     codes = [rejection.code for rejection in prepared.rejected]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from asr.config import ExperimentConfig, LmConfig, Provenance
 from asr.errors import ConfigError, TrainingError
 from asr.optim.optimizer import build_optimizer
 from asr.optim.schedule import schedule
-from asr.runtime import environment
+from asr.runtime import computes_bfloat16, environment
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import Display
 from asr.training.trainer import AnyBatch, Task, Trainer
@@ -31,6 +31,22 @@ def open_folder(out: Path, resume: bool) -> tuple[CheckpointFolder, bool]:
         raise TrainingError(f"{out}: the folder is not empty; add --resume to go on with it, or choose another --out")
     checkpoints = CheckpointFolder(out / "training")
     return checkpoints, resume and checkpoints.exist()
+
+
+def settle_dtype(
+    config: RunConfig, device: torch.device, saved: RunConfig | None, say: Callable[[str], None]
+) -> RunConfig:
+    """The configuration with `training.dtype: auto` decided: as in the run to be resumed, else by the device.
+
+    Warns where bfloat16 was asked for but would crawl.
+    """
+    dtype = config.training.dtype
+    if dtype == "bfloat16" and not computes_bfloat16(device):
+        say("warning: this processor emulates bfloat16, very slowly; use --set training.dtype=float32, or auto")
+    if dtype != "auto":
+        return config
+    found = saved.training.dtype if saved is not None else "bfloat16" if computes_bfloat16(device) else "float32"
+    return config.model_copy(update={"training": config.training.model_copy(update={"dtype": found})})
 
 
 def refuse_other_config(config: RunConfig, saved: RunConfig, out: Path, display: Display) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from asr.bundle import Bundle, TrainingTexts
-from asr.config import ExperimentConfig
+import torch
+
+from asr.bundle import Bundle, LmBundle, TrainingTexts, is_language_model
+from asr.config import Provenance
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.metrics import clock
+from asr.training.metrics import PERPLEXITY, WER, Metric, clock
+from asr.training.start import num_parameters
 
 
 def summarize(folder: Path) -> Iterator[tuple[str, str]]:
@@ -18,23 +21,46 @@ def summarize(folder: Path) -> Iterator[tuple[str, str]]:
 
     The training part may be missing, and so may results and training texts.
     """
+    yield from _language_model(folder) if is_language_model(folder) else _acoustic_model(folder)
+
+
+def _acoustic_model(folder: Path) -> Iterator[tuple[str, str]]:
     bundle = Bundle.load(folder)
     config = bundle.config
-    parameters = sum(parameter.numel() for parameter in bundle.model.parameters())
     yield "model", str(folder)
     yield "encoder", _settings(config.encoder.model_dump())
     yield "decoder", _settings(config.decoder.model_dump()) if config.decoder else "none"
-    yield "parameters", f"{parameters:,} ({parameters / 1e6:.2f} M)"
+    yield "parameters", _size(bundle.model)
     yield "vocabulary", f"{bundle.tokenizer.vocab_size} tokens ({config.tokenizer.name})"
     yield "front-end", f"{bundle.frontend.num_features} features at {bundle.frontend.sample_rate} Hz"
     yield "search", _settings(config.search.model_dump())
     yield "texts", f"normalised with '{config.normalize}'"
-    yield from _origin(config)
+    yield "data", f"train {config.data.train}, dev {config.data.dev}"
+    yield from _origin(config.provenance)
     texts = TrainingTexts.load(folder)
     yield "seen", f"{len(texts.hashes)} training texts and speakers" if texts else "not on record"
-    yield "training", _training_state(folder, config)
+    yield "training", _training_state(folder, config.training.epochs, WER)
     for path in sorted(folder.glob("results/*/wer.json")):
         yield f"WER {path.parent.name}", _score(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _language_model(folder: Path) -> Iterator[tuple[str, str]]:
+    bundle = LmBundle.load(folder)
+    config = bundle.config
+    assert config.text is not None
+    yield "model", str(folder)
+    yield "language model", _settings(config.language_model.model_dump())
+    yield "parameters", _size(bundle.model)
+    yield "vocabulary", f"{bundle.tokenizer.vocab_size} tokens ({config.text.tokenizer.name}) of {config.model}"
+    yield "texts", f"normalised with '{config.text.normalize}'"
+    yield "data", f"train {', '.join(config.data.train)}, dev {', '.join(config.data.dev)}"
+    yield from _origin(config.provenance)
+    yield "training", _training_state(folder, config.training.epochs, PERPLEXITY)
+
+
+def _size(model: torch.nn.Module) -> str:
+    parameters = num_parameters(model)
+    return f"{parameters:,} ({parameters / 1e6:.2f} M)"
 
 
 def _settings(values: dict[str, Any]) -> str:
@@ -42,9 +68,7 @@ def _settings(values: dict[str, Any]) -> str:
     return f"{name} ({', '.join(f'{key} {value}' for key, value in values.items())})" if values else str(name)
 
 
-def _origin(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
-    yield "data", f"train {config.data.train}, dev {config.data.dev}"
-    provenance = config.provenance
+def _origin(provenance: Provenance | None) -> Iterator[tuple[str, str]]:
     if provenance is None:
         return
     yield "data hash", provenance.data_hash
@@ -52,16 +76,16 @@ def _origin(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
     yield "made by", ", ".join(f"{key} {value}" for key, value in provenance.environment.items())
 
 
-def _training_state(folder: Path, config: ExperimentConfig) -> str:
+def _training_state(folder: Path, epochs: int, metric: Metric) -> str:
     checkpoints = CheckpointFolder(folder / "training")
     loaded = checkpoints.load_newest() if checkpoints.exist() else None
     if loaded is None:
         return "no training state (the model works without)"
     progress = loaded[0]
-    state = f"epoch {progress.epoch} of {config.training.epochs}, step {progress.step}, {clock(progress.seconds)}"
+    state = f"epoch {progress.epoch} of {epochs}, step {progress.step}, {clock(progress.seconds)}"
     if progress.validations:
-        best = progress.best("wer", 1)[0]
-        state += f", best dev WER {100 * best['wer']:.2f} % (epoch {best['epoch']:.0f})"
+        best = progress.best(metric.key, 1)[0]
+        state += f", best {metric.show(best[metric.key])} (epoch {best['epoch']:.0f})"
     return state + (f", {progress.skipped} steps skipped" if progress.skipped else "")
 
 

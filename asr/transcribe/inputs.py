@@ -8,6 +8,7 @@ from pathlib import Path
 
 from asr.audio.io import AUDIO_SUFFIXES
 from asr.errors import AsrError, AudioError
+from asr.transcribe.writers import SUFFIXES
 
 
 class OutputClashError(AsrError):
@@ -80,7 +81,7 @@ def plan_outputs(recordings: Iterable[Recording], formats: Sequence[str], folder
         stem = folder / recording.relative.with_suffix("")
         known = jobs.get(stem)
         if known is None:
-            jobs[stem] = Job(recording.audio, {name: Path(f"{stem}.{name}") for name in formats})
+            jobs[stem] = Job(recording.audio, {name: Path(f"{stem}.{SUFFIXES.get(name, name)}") for name in formats})
         elif known.audio.resolve() != recording.audio.resolve():
             raise OutputClashError(
                 f"{known.audio} and {recording.audio} would both become {stem}.{formats[0]}; "

@@ -15,15 +15,15 @@ import torch
 from asr.audio.io import read_blocks
 from asr.audio.resample import resample
 from asr.bundle import Bundle
-from asr.decoding.base import build_search
-from asr.decoding.corpus import decode_corpus
+from asr.decoding.confidence import confidence_measure, text_confidence, word_confidences
+from asr.decoding.corpus import Decoded, decode_aligned
 from asr.errors import AudioError
 from asr.lengths import pad_stack
-from asr.registry import NamedConfig
 from asr.runtime import resolve_device, resolve_dtype
 from asr.transcribe.long_form import Span, batch_spans, split_spans
-from asr.transcribe.search import search_config
-from asr.types import Batch, Hypothesis, Segment, Transcript, Word
+from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
+from asr.transcribe.timed_words import hear, timed_words
+from asr.types import Batch, Segment, Transcript
 
 BLOCK_SECONDS = 10.0  # read at once
 
@@ -32,25 +32,28 @@ class Recognizer:
     """Transcribes files and arrays of any length, any rate, in bounded memory.
 
     Audio longer than `max_span_seconds` is cut at quiet points into spans; spans are decoded in batches whose longest
-    span times size is at most `max_batch_seconds`. In float32 the text is the same whatever the batch size.
+    span times size is at most `max_batch_seconds`. In float32 the text is the same whatever the batch size. Words have
+    times and, by the measure `confidence` of `asr.decoding.confidence`, confidences; not so with a model without CTC.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        search: NamedConfig,
+        decoding: Decoding,
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         max_span_seconds: float = 20.0,
         max_batch_seconds: float = 60.0,
+        confidence: str = "posterior",
     ) -> None:
         self.bundle = bundle
         self.device = device
         self.dtype = dtype
         self.max_span_seconds = max_span_seconds
         self.max_batch_seconds = max_batch_seconds
-        self._searcher = build_search(search, bundle.model)
+        self._measure = confidence_measure(confidence)
+        self._searcher = decoding.build(bundle, decoding.load_lm(bundle))
 
     @classmethod
     def load(
@@ -58,26 +61,29 @@ class Recognizer:
         folder: str | Path,
         device: str = "auto",
         dtype: str = "float32",
-        search: str | None = None,
+        search: str | SearchRequest | None = None,
         *,
-        overrides: Sequence[str] = (),
         max_span_seconds: float = 20.0,
         max_batch_seconds: float = 60.0,
+        confidence: str = "posterior",
     ) -> Self:
         """A recognizer from a model folder.
 
-        `search` names another search than the model's own, `overrides` are settings of it (`search.key=value`).
-        Raises BundleError for a folder that is no model, ConfigError for an unknown device, dtype, search or setting.
+        `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
+        and hotwords. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown
+        device, dtype, search, setting or measure of confidence.
         """
+        request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
         bundle = Bundle.load(folder, where)
         return cls(
             bundle,
-            search_config(bundle.config, search, overrides),
+            choose_decoding(bundle, folder, request),
             device=where,
             dtype=resolve_dtype(dtype),
             max_span_seconds=max_span_seconds,
             max_batch_seconds=max_batch_seconds,
+            confidence=confidence,
         )
 
     def transcribe(self, audio: str | Path | np.ndarray, sample_rate: int = 16000) -> Transcript:
@@ -100,9 +106,9 @@ class Recognizer:
         spans = split_spans(blocks, model_rate, self.max_span_seconds)
         audible = (span for span in spans if self._num_encoder_frames(span) > 0)
         for batch in batch_spans(audible, model_rate, self.max_batch_seconds):
-            decoded = decode_corpus(self.bundle.model, self._searcher, [self._batch(batch)], self.device, self.dtype)
-            for span, (_, hypotheses) in zip(batch, decoded, strict=True):
-                segment = self._segment(span, hypotheses[0])
+            results = decode_aligned(self.bundle.model, self._searcher, [self._batch(batch)], self.device, self.dtype)
+            for span, decoded in zip(batch, results, strict=True):
+                segment = self._segment(span, decoded)
                 if segment.text:
                     yield segment
 
@@ -119,24 +125,15 @@ class Recognizer:
             tuple(f"{span.start:.3f}" for span in spans), features, feature_lens, tokens, torch.zeros_like(lens)
         )
 
-    def _segment(self, span: Span, hypothesis: Hypothesis) -> Segment:
-        text = self.bundle.tokenizer.decode(hypothesis.tokens)
-        return Segment(span.start, span.end, text, self._words(hypothesis, span.start, span.end))
-
-    def _words(self, hypothesis: Hypothesis, start: float, end: float) -> tuple[Word, ...]:
-        """Words from the frames where their tokens start; none where the search cannot tell.
-
-        A word ends where the next token starts, the last one where its segment does.
-        """
-        if not hypothesis.start_frames:
-            return ()
-        frame_seconds = self.bundle.model.subsampling_factor * self.bundle.frontend.frame_shift
-        starts = [min(start + frame * frame_seconds, end) for frame in hypothesis.start_frames]
-        boundaries = [*starts, end]
-        return tuple(
-            Word(boundaries[word.start], boundaries[word.stop], word.text)
-            for word in self.bundle.tokenizer.words(hypothesis.tokens)
-        )
+    def _segment(self, span: Span, decoded: Decoded) -> Segment:
+        tokens = decoded.n_best[0].tokens
+        text = self.bundle.tokenizer.decode(tokens)
+        if decoded.ctc_log_probs is None:
+            return Segment(span.start, span.end, text)
+        words = self.bundle.tokenizer.words(tokens)
+        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
+        timed = timed_words(words, sure, decoded.token_frames, hear(self.bundle, span.waveform), span.start, span.end)
+        return Segment(span.start, span.end, text, timed, text_confidence(sure))
 
 
 def _checked(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -7,10 +7,11 @@ sentence to the next, so one process speaks one voice in a fixed order: that way
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from asr.audio.resample import resample
 from asr.data.recipe import exit_status
 from asr.errors import AsrError
 from asr.runtime import derive_rng
+from asr.types import Word
 
 SAMPLE_RATE = 16000
 DIGITS = ("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -65,9 +67,35 @@ COMMANDS = (
     "yes",
 )
 # From espeak-ng's speak_lib.h.
-AUDIO_OUTPUT_SYNCHRONOUS, INITIALIZE_DONT_EXIT, POS_CHARACTER, CHARS_UTF8 = 2, 0x8000, 1, 1
+AUDIO_OUTPUT_SYNCHRONOUS, PHONEME_EVENTS, INITIALIZE_DONT_EXIT, POS_CHARACTER, CHARS_UTF8 = 2, 1, 0x8000, 1, 1
 RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4
-SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+LIST_TERMINATED, WORD, PHONEME = 0, 1, 7
+PAUSE = b"_"  # names of pauses begin so
+
+
+class Event(ctypes.Structure):
+    """espeak_EVENT: something that begins at a sample of the audio."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # of a word: its first character, counted from 1
+        ("length", ctypes.c_int),  # of a word: characters
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),  # of a phoneme
+    )
+
+
+SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
+
+
+class Speech(NamedTuple):
+    """What espeak-ng said, and when."""
+
+    waveform: np.ndarray  # (num_samples,) float32 at 16 kHz
+    words: list[Word]  # without the pauses after them; some words, such as "on the", are spoken as one
 
 
 class Espeak:
@@ -81,17 +109,19 @@ class Espeak:
         data = str(espeakng_loader.get_data_path())
         self._library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
         self._native_rate = self._library.espeak_Initialize(
-            AUDIO_OUTPUT_SYNCHRONOUS, 0, data.encode(), INITIALIZE_DONT_EXIT
+            AUDIO_OUTPUT_SYNCHRONOUS, 0, data.encode(), INITIALIZE_DONT_EXIT | PHONEME_EVENTS
         )
         if self._native_rate <= 0 or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise AsrError(f"espeak-ng cannot speak as '{voice}' with the data in {data}; reinstall espeakng-loader")
         self._blocks: list[np.ndarray] = []
+        self._events: list[tuple[float, int]] = []  # seconds, and where in the text the word is that begins; 0: a pause
         self._callback = SYNTH_CALLBACK(self._receive)  # kept here, or Python would free it under the library
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def speak(self, text: str, rate: int, pitch: int, pitch_range: int) -> np.ndarray:
-        """(num_samples,) at 16 kHz; rate in words per minute, pitch and its range 0..100 (50 is the voice's own)."""
+    def speak(self, text: str, rate: int, pitch: int, pitch_range: int) -> Speech:
+        """Say a text; rate in words per minute, pitch and its range 0..100 (50 is the voice's own)."""
         self._blocks.clear()
+        self._events.clear()
         # Half of the usual volume: some voices saturate otherwise.
         for parameter, value in ((RATE, rate), (VOLUME, 50), (PITCH, pitch), (PITCH_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
@@ -101,9 +131,22 @@ class Espeak:
         if not self._blocks:
             raise AsrError(f"espeak-ng made no sound for '{text}'; reinstall espeakng-loader")
         waveform = np.concatenate(self._blocks).astype(np.float32) / 32768
-        return resample(waveform, self._native_rate, SAMPLE_RATE)
+        return Speech(resample(waveform, self._native_rate, SAMPLE_RATE), self._words(text, len(waveform)))
 
-    def _receive(self, samples: Any, num_samples: int, _events: Any) -> int:
+    def _words(self, text: str, num_samples: int) -> list[Word]:
+        """A word ends where the next word or a pause begins, the last one no later than the audio."""
+        times = [seconds for seconds, _ in self._events] + [num_samples / self._native_rate]
+        begun = [(place, position - 1) for place, (_, position) in enumerate(self._events) if position]
+        stops = [position for _, position in begun[1:]] + [len(text)]
+        return [
+            Word(times[place], times[place + 1], text[first:stop].strip())
+            for (place, first), stop in zip(begun, stops, strict=True)
+        ]
+
+    def _receive(self, samples: Any, num_samples: int, events: Any) -> int:
+        for event in itertools.takewhile(lambda event: event.type != LIST_TERMINATED, events):
+            if event.type == WORD or (event.type == PHONEME and event.name.startswith(PAUSE)):
+                self._events.append((event.sample / self._native_rate, event.text_position * (event.type == WORD)))
         if samples and num_samples > 0:
             self._blocks.append(np.ctypeslib.as_array(samples, shape=(num_samples,)).copy())
         return 0
@@ -136,7 +179,7 @@ def synthesise(voice: str, count: int, seed: int, folder: Path) -> None:
         rng = derive_rng(seed, 0, id, "synthesis")
         text = draw_text(rng)
         rate, pitch, pitch_range = (int(rng.integers(low, high)) for low, high in ((130, 221), (25, 76), (30, 71)))
-        write_wav(folder / f"{id}.wav", record(espeak.speak(text, rate, pitch, pitch_range), rng), SAMPLE_RATE)
+        write_wav(folder / f"{id}.wav", record(espeak.speak(text, rate, pitch, pitch_range).waveform, rng), SAMPLE_RATE)
         print(json.dumps({"id": id, "text": text}))
 
 

@@ -127,6 +127,7 @@ CASES = {
     "evaluate --device": Case(EVALUATE, f"{EVALUATE} --device nowhere", works),
     "evaluate --threads": Case(EVALUATE, f"{EVALUATE} --threads 2", threads),
     "evaluate --dtype": Case(EVALUATE, f"{EVALUATE} --dtype bfloat16", dtypes),
+    "evaluate --confidence": Case(EVALUATE, f"{EVALUATE} --confidence entropy", HYPOTHESES),
     "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
     "transcribe FILE_OR_DIR": Case(TRANSCRIBE, "asr transcribe audio/0.wav --model model", out),
     "transcribe --model": Case(TRANSCRIBE, f"{TRANSCRIBE} --model elsewhere", works),
@@ -145,6 +146,9 @@ CASES = {
     "transcribe --device": Case(TRANSCRIBE, f"{TRANSCRIBE} --device nowhere", works),
     "transcribe --threads": Case(TRANSCRIBE, f"{TRANSCRIBE} --threads 2", threads),
     "transcribe --dtype": Case(TRANSCRIBE, f"{TRANSCRIBE} --dtype bfloat16", dtypes),
+    "transcribe --confidence": Case(
+        f"{TRANSCRIBE} --format json", f"{TRANSCRIBE} --format json --confidence entropy", out
+    ),
     "transcribe --max-span": Case(TRANSCRIBE, f"{TRANSCRIBE} --max-span 1", out),
     "score REF": Case("asr score train.jsonl train.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.decoding.align import forced_align
+from asr.decoding import align
+from asr.decoding.align import align_batch, forced_align, with_wildcard
+from asr.text.vocabulary import UNK
 
 
 def best_by_all_paths(log_probs: Tensor, tokens: tuple[int, ...]) -> tuple[float, list[list[int]]]:
@@ -35,6 +37,15 @@ def align_one(log_probs: Tensor, tokens: tuple[int, ...]) -> tuple[list[list[int
     ids = torch.tensor([tokens], dtype=torch.int64)
     spans, scores = forced_align(log_probs[None], torch.tensor([len(log_probs)]), ids, torch.tensor([len(tokens)]))
     return spans[0].tolist(), scores[0].item()
+
+
+@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs with the compiled loop, where numba is installed, and without."""
+    if request.param == "torch":
+        monkeypatch.setattr(align, "_compiled", lambda: None)
+    else:
+        pytest.importorskip("numba")
 
 
 @pytest.mark.parametrize("tokens", [(), (1,), (2, 1), (1, 1), (3, 1, 3), (2, 2, 2), (1, 2, 3, 1)])
@@ -70,3 +81,33 @@ def test_a_token_that_cannot_be_is_not_aligned() -> None:
     log_probs = random_log_probs(1, 5, 4)[0]
     log_probs[:, 2] = float("-inf")
     assert align_one(log_probs, (1, 2))[1] == float("-inf")
+
+
+@pytest.mark.parametrize("tokens", [(UNK,), (UNK, 4), (5, UNK, 4), (UNK, UNK)])
+def test_the_unknown_token_is_as_likely_as_the_best_that_writes(tokens: tuple[int, ...]) -> None:
+    log_probs = random_log_probs(1, 5, 6)[0]
+    wild = log_probs.clone()
+    for frame in wild:
+        frame[UNK] = max(frame[token].item() for token in (UNK, 4, 5))
+    score, spans = best_by_all_paths(wild, tokens)
+    assert align_one(log_probs, tokens) == (spans, pytest.approx(score, rel=1e-12))
+
+
+def test_a_vocabulary_of_special_tokens_has_a_wildcard_of_its_own() -> None:
+    log_probs = random_log_probs(1, 5, 4)
+    torch.testing.assert_close(with_wildcard(log_probs), log_probs, rtol=0, atol=0)
+
+
+def test_both_ways_to_compute_agree_on_long_utterances() -> None:
+    log_probs = random_log_probs(5, 120, 30)
+    lens, token_lens = torch.tensor([120, 100, 41, 40, 7]), torch.tensor([40, 30, 40, 40, 0])
+    tokens = torch.randint(2, 30, (5, 40), generator=torch.Generator().manual_seed(1))
+    spans, scores = forced_align(log_probs.float(), lens, tokens, token_lens)
+    expected_spans, expected_scores = align_batch(log_probs.float(), lens, tokens, token_lens)
+    assert torch.equal(spans, expected_spans)
+    assert torch.equal(scores, expected_scores)
+
+
+def test_an_utterance_without_frames_has_no_path() -> None:
+    assert align_one(random_log_probs(1, 0, 4)[0], ()) == ([], float("-inf"))
+    assert align_one(random_log_probs(1, 0, 4)[0], (3,)) == ([[0, 0]], float("-inf"))

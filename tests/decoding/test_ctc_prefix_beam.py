@@ -32,7 +32,9 @@ class Posteriors:
         return encoded.frames
 
 
-def search(log_probs: Tensor, lens: list[int], fusion: Fusion = NO_FUSION, **settings: object) -> list[list[Hypothesis]]:
+def search(
+    log_probs: Tensor, lens: list[int], fusion: Fusion = NO_FUSION, **settings: object
+) -> list[list[Hypothesis]]:
     if settings.get("kernel") == "compiled":
         pytest.importorskip("numba")
     searcher = CtcPrefixBeam(CtcPrefixBeamConfig.model_validate(settings), Posteriors(), fusion)  # type: ignore[arg-type]
@@ -73,9 +75,7 @@ def test_hotwords_and_length_bonus_change_the_exact_scores_by_what_the_text_earn
 def test_both_kernels_give_the_same_n_best_lists(limits: dict[str, object], seed: int) -> None:
     log_probs = random_log_probs(3, 30, 9, seed=seed, sharpness=3.0)
     fusion = Fusion(hotwords=HotwordScorer([Hotword("ab", 3.0), Hotword("a b", 1.0)], VOCABULARY))
-    answers = [
-        search(log_probs, [30, 17, 0], fusion, kernel=kernel, length_bonus=0.3, **limits) for kernel in KERNELS
-    ]
+    answers = [search(log_probs, [30, 17, 0], fusion, kernel=kernel, length_bonus=0.3, **limits) for kernel in KERNELS]
     for compiled, tensor in zip(*answers, strict=True):
         assert [hypothesis.tokens for hypothesis in compiled] == [hypothesis.tokens for hypothesis in tensor]
         for one, other in zip(compiled, tensor, strict=True):

@@ -60,9 +60,11 @@ def test_part_of_a_word_earns_in_proportion_and_gives_it_back_when_the_word_goes
     a, b, c = (CHARACTERS.id(letter) for letter in "abc")
     state = scorer.init_state(1, torch.device("cpu"))
     scores, state = scorer.step(torch.tensor([SOS]), state)
-    assert scores[0, a] == pytest.approx(1.0) and scores[0, b] == 0.0
+    assert scores[0, a] == pytest.approx(1.0)
+    assert scores[0, b] == 0.0
     scores, state = scorer.step(torch.tensor([a]), state)
-    assert scores[0, b] == pytest.approx(1.0) and scores[0, c] == pytest.approx(-1.0)
+    assert scores[0, b] == pytest.approx(1.0)
+    assert scores[0, c] == pytest.approx(-1.0)
     assert scores[0, EOS] == pytest.approx(-1.0)
 
 

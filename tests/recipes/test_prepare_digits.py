@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,20 @@ def test_a_failing_voice_ends_the_recipe_with_its_line(tmp_path: Path, load_reci
 
     assert exit_status(lambda: recipe.prepare(tmp_path, {"train": cast})) == 1
     assert capsys.readouterr().err.startswith("error: espeak-ng cannot speak as 'xx-nowhere+m1'")
+
+
+def test_the_synthesiser_tells_when_it_says_which_word():
+    pytest.importorskip("espeakng_loader", reason="the extra [demo] is not installed")
+    program = (
+        "import json, sys; sys.path.insert(0, sys.argv[1]); from synthesis import Espeak\n"
+        "speech = Espeak('en-us+f4').speak('turn on the lights, four', 160, 50, 50)\n"
+        "print(json.dumps([len(speech.waveform) / 16000, [[w.start, w.end, w.text] for w in speech.words]]))"
+    )
+    result = subprocess.run([sys.executable, "-c", program, str(RECIPE)], capture_output=True, text=True, check=True)
+    duration, words = json.loads(result.stdout)
+    assert [text for _, _, text in words] == ["turn", "on the", "lights,", "four"]
+    moments = [moment for start, end, _ in words for moment in (start, end)]
+    assert moments == sorted(moments)
+    assert moments[-1] <= duration
+    assert words[3][0] - words[2][1] > 0.1  # the pause at the comma is in no word
+    assert words[1][0] == words[0][1]

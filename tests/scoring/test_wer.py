@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asr.errors import ScoringError, TextError
 from asr.scoring.report import alignment_rows, score_table
-from asr.scoring.wer import AlignedPair, ErrorCounts, align_words, count_errors, score
+from asr.scoring.wer import AlignedPair, ErrorCounts, align_words, count_errors, score, word_hits
 
 words = st.lists(st.sampled_from(["a", "b", "c", "ab", "ba", "日本", "x'y"]), max_size=10)
 texts = words.map(" ".join)
@@ -138,3 +138,9 @@ def test_missing_hypotheses_count_as_deletions_when_allowed_and_extra_ones_stay_
 
 def test_counts_add_up():
     assert sum([ErrorCounts(1, 2, 3, 4), ErrorCounts(10, 20, 30, 40)], ErrorCounts()) == ErrorCounts(11, 22, 33, 44)
+
+
+def test_a_hypothesis_word_is_right_unless_substituted_or_inserted() -> None:
+    assert word_hits("a b c d", "a x c e d") == [True, False, True, False, True]
+    assert word_hits("a b", "") == []
+    assert word_hits("", "a") == [False]

@@ -12,6 +12,7 @@ import pytest
 from asr.bundle import Bundle, LmBundle
 from asr.errors import AsrError, BundleError, ConfigError, TextError, TrainingError
 from asr.training import lm_run
+from asr.training.summary import summarize
 from asr.training.trainer import Trainer
 
 CONFIG = """
@@ -148,5 +149,15 @@ def test_folders_of_one_kind_are_not_taken_for_the_other(folder: Path) -> None:
     train("lm", "training.epochs=1")
     with pytest.raises(BundleError, match="no language model"):
         LmBundle.load("model")
-    with pytest.raises(AsrError, match="lm"):
+    with pytest.raises(BundleError, match="lm: a language model, no acoustic model"):
         Bundle.load("lm")
+
+
+def test_a_summary_tells_sizes_tokens_data_and_perplexity(folder: Path) -> None:
+    train("lm")
+    facts = dict(summarize(Path("lm")))
+    assert facts["language model"].startswith("lstm (dim 12")
+    assert facts["vocabulary"] == "19 tokens (char) of model"
+    assert facts["data"] == "train train.jsonl, more.txt, dev dev.jsonl"
+    best = min(record["perplexity"] for record in records("lm") if record["kind"] == "epoch")
+    assert f"best dev perplexity {best:.2f} (epoch" in facts["training"]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from asr import Recognizer
 from asr.audio.io import load_audio
+from asr.decoding import SEARCHES
 from asr.errors import AudioError, ConfigError
+from asr.models.asr_model import ModelConfig, build_model
+from asr.models.decoders import DECODERS
 from asr.runtime import derive_rng
+from asr.text.vocabulary import BLANK
 from asr.types import EncoderOutput, Hypothesis, Transcript
 
 
@@ -63,7 +69,18 @@ def test_the_text_does_not_depend_on_the_batch(tiny_workspace: Path, search: str
         for budget in (0.1, 9.0, 60.0)
     ]
     assert len(transcripts[0].segments) > 6
-    assert transcripts[0] == transcripts[1] == transcripts[2]
+    first, *others = map(without_confidence, transcripts)
+    assert all(other == first for other in others)
+
+
+def without_confidence(transcript: Transcript) -> Transcript:
+    """The rest of it: a confidence may differ in its last digits by the size of the batch."""
+    return Transcript(
+        tuple(
+            replace(segment, confidence=None, words=tuple(replace(word, confidence=None) for word in segment.words))
+            for segment in transcript.segments
+        )
+    )
 
 
 def test_a_long_recording_gives_the_texts_of_its_spans(tiny_workspace: Path) -> None:
@@ -91,29 +108,71 @@ def test_times_are_in_order_and_inside_the_audio(tiny_workspace: Path) -> None:
     assert [*moments, 40.0] == sorted([*moments, 40.0])
 
 
-def test_words_stand_where_their_tokens_start(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("search", ["ctc_greedy", "attention_greedy"])
+def test_words_of_any_search_are_timed_inside_their_segment(tiny_workspace: Path, search: str) -> None:
+    recognizer = Recognizer.load(tiny_workspace / "model", "cpu", search=search, max_span_seconds=5.0)
+    for segment in recognizer.transcribe(sound(20)).segments:
+        assert " ".join(word.text for word in segment.words) == segment.text
+        moments = [segment.start, *(moment for word in segment.words for moment in (word.start, word.end)), segment.end]
+        assert moments == sorted(moments)
+        assert all(word.start < word.end for word in segment.words)
+        assert segment.confidence == pytest.approx(np.mean([word.confidence for word in segment.words]))
+        assert 0 <= segment.confidence <= 1
+
+
+def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = recognizer.bundle.tokenizer.encode("one two")
-    frames = (2, 3, 4, 10, 11, 12, 13)
-    assert len(tokens) == len(frames)
+    frame = 0.010 * recognizer.bundle.model.subsampling_factor
+    places = (2, 3, 4, 9, 15, 16, 17)
+    assert len(tokens) == len(places)
+    posteriors = torch.full((24, recognizer.bundle.tokenizer.vocab_size), 1e-4)
+    posteriors[:, BLANK] = 1.0
+    for place, token in zip(places, tokens, strict=True):
+        posteriors[place, [BLANK, token]] = torch.tensor([0.2, 0.8])
 
     class Fixed:
         def search(self, _encoded: EncoderOutput) -> list[list[Hypothesis]]:
-            return [[Hypothesis(tuple(tokens), 0.0, {}, frames)]]
+            return [[Hypothesis(tuple(tokens), 0.0)]]
+
+    monkeypatch.setattr(recognizer, "_searcher", Fixed())
+    monkeypatch.setattr(recognizer.bundle.model, "ctc_log_probs", lambda _encoded: posteriors.log()[None])
+    waveform = np.zeros(16000, dtype=np.float32)
+    for first, last in ((0.07, 0.25), (0.55, 0.8)):
+        waveform[round(first * 16000) : round(last * 16000)] = sound(1)[: round(last * 16000) - round(first * 16000)]
+    (segment,) = recognizer.transcribe(waveform).segments
+    one, two = segment.words
+    assert (one.text, two.text) == ("one", "two")
+    assert (one.start, one.end, two.start, two.end) == pytest.approx((0.07, 0.25, 0.55, 0.8), abs=0.02)
+    assert one.start <= places[0] * frame
+    assert one.end >= (places[2] + 1) * frame
+    assert segment.confidence == pytest.approx(0.8)
+
+
+def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = tuple(recognizer.bundle.tokenizer.encode("one two three four five six seven eight nine"))
+
+    class Fixed:
+        def search(self, _encoded: EncoderOutput) -> list[list[Hypothesis]]:
+            return [[Hypothesis(tokens, 0.0)]]
 
     monkeypatch.setattr(recognizer, "_searcher", Fixed())
     (segment,) = recognizer.transcribe(sound(1)).segments
-    one, two = segment.words
-    frame = 0.010 * recognizer.bundle.model.subsampling_factor
-    assert (one.text, two.text) == ("one", "two")
-    assert (one.start, one.end) == pytest.approx((2 * frame, 10 * frame))  # the space starts at frame 10
-    assert (two.start, two.end) == pytest.approx((11 * frame, 1.0))
+    assert len(segment.words) == 9
+    assert (segment.words[0].start, segment.words[-1].end) == (0.0, 1.0)
+    assert {word.confidence for word in segment.words} == {0.0}
 
 
-def test_a_search_that_cannot_tell_times_gives_text_without_words(tiny_workspace: Path, file: Path) -> None:
-    recognizer = Recognizer.load(tiny_workspace / "model", "cpu", search="attention_greedy")
-    (segment,) = recognizer.transcribe(file).segments
+def test_a_model_without_ctc_gives_text_without_words(recognizer: Recognizer, file: Path) -> None:
+    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20)
+    bundle = replace(recognizer.bundle, model=model.eval())
+    attention = Recognizer(bundle, SEARCHES.config("attention_greedy")(), device=torch.device("cpu"))
+    (segment,) = attention.transcribe(file).segments
     assert segment.text
-    assert segment.words == ()
+    assert (segment.words, segment.confidence) == ((), None)
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 399])

@@ -1,9 +1,18 @@
-"""Transcripts as text and JSON."""
+"""Transcripts as files of every format."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.scoring.texts import read_pair
+from asr.transcribe.inputs import Recording, plan_outputs
 from asr.transcribe.writers import WRITERS, Source
 from asr.types import Segment, Transcript, Word
 
@@ -51,3 +60,84 @@ def test_nothing_said_is_an_empty_file_and_a_json_without_segments() -> None:
     assert WRITERS["txt"](Transcript(()), SOURCE) == ""
     value = json.loads(WRITERS["json"](Transcript(()), SOURCE))
     assert (value["text"], value["segments"]) == ("", [])
+
+
+TIMED = Transcript(
+    (
+        Segment(0.5, 2.0, 'say "hi"', (Word(0.5, 1.0, "say", 0.75), Word(1.25, 2.0, '"hi"', 1.0)), 0.875),
+        Segment(2.0, 3661.0, "later", (Word(3660.0, 3661.0, "later"),)),
+    )
+)
+LONG = Source("talks/my talk.wav", 3662.5, "exp/m", "0.1.0")
+
+
+def test_ctm_has_a_line_for_every_word(tmp_path: Path) -> None:
+    text = WRITERS["ctm"](TIMED, LONG)
+    assert text == (
+        'my_talk 1 0.500 0.500 say 0.7500\nmy_talk 1 1.250 0.750 "hi" 1.0000\nmy_talk 1 3660.000 1.000 later\n'
+    )
+    (tmp_path / "a.ctm").write_text(text, encoding="utf-8")
+    assert read_pair(tmp_path / "a.ctm", tmp_path / "a.ctm").references == {"my_talk": 'say "hi" later'}
+
+
+def test_srt_has_a_cue_for_every_segment() -> None:
+    assert WRITERS["srt"](TIMED, LONG) == (
+        '1\n00:00:00,500 --> 00:00:02,000\nsay "hi"\n\n2\n00:00:02,000 --> 01:01:01,000\nlater\n\n'
+    )
+
+
+def read_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
+    """The tiers of a TextGrid in the long format; the sizes it states must be right."""
+    header, *tiers = re.split(r"\n {4}item \[\d+\]:\n", text)
+    assert f"size = {len(tiers)}\n" in header
+    assert header.startswith('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = ')
+    found = {}
+    for tier in tiers:
+        name = re.search(r'name = "(.*)"', tier)
+        size = re.search(r"intervals: size = (\d+)", tier)
+        assert name is not None
+        assert size is not None
+        rows = re.findall(r'xmin = (\S+)\n +xmax = (\S+)\n +text = "((?:[^"]|"")*)"', tier)
+        assert len(rows) == int(size[1])
+        found[name[1]] = [(float(start), float(end), label.replace('""', '"')) for start, end, label in rows]
+    return found
+
+
+def test_a_textgrid_has_segments_and_words_and_the_gaps_between() -> None:
+    assert read_textgrid(WRITERS["textgrid"](TIMED, LONG)) == {
+        "segments": [(0, 0.5, ""), (0.5, 2, 'say "hi"'), (2, 3661, "later"), (3661, 3662.5, "")],
+        "words": [
+            (0, 0.5, ""),
+            (0.5, 1, "say"),
+            (1, 1.25, ""),
+            (1.25, 2, '"hi"'),
+            (2, 3660, ""),
+            (3660, 3661, "later"),
+            (3661, 3662.5, ""),
+        ],
+    }
+
+
+def test_nothing_said_is_a_textgrid_of_silence_and_no_lines_elsewhere() -> None:
+    assert read_textgrid(WRITERS["textgrid"](Transcript(()), SOURCE)) == {
+        "segments": [(0, 3.25, "")],
+        "words": [(0, 3.25, "")],
+    }
+    assert WRITERS["ctm"](Transcript(()), SOURCE) == WRITERS["srt"](Transcript(()), SOURCE) == ""
+
+
+@given(st.lists(st.floats(0, 100), max_size=20).map(sorted), st.floats(0.01, 120))
+def test_the_intervals_of_a_textgrid_follow_each_other_without_gaps(moments: list[float], duration: float) -> None:
+    words = tuple(Word(start, end, "a") for start, end in zip(moments[::2], moments[1::2], strict=False))
+    transcript = Transcript((Segment(words[0].start, words[-1].end, "a", words),) if words else ())
+    end = max([duration, *(word.end for word in words)])
+    for intervals in read_textgrid(WRITERS["textgrid"](transcript, Source("a", duration, "m", "1"))).values():
+        assert intervals[0][0] == 0
+        assert intervals[-1][1] == pytest.approx(end, abs=1e-6)
+        assert all(start < stop for start, stop, _ in intervals)
+        assert all(one[1] == other[0] for one, other in itertools.pairwise(intervals))
+
+
+def test_a_textgrid_file_has_the_suffix_praat_knows(tmp_path: Path) -> None:
+    (job,) = plan_outputs([Recording(Path("a.wav"), Path("a.wav"))], ["textgrid", "srt"], tmp_path)
+    assert job.outputs == {"textgrid": tmp_path / "a.TextGrid", "srt": tmp_path / "a.srt"}

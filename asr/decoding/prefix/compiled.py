@@ -16,7 +16,7 @@ from asr.decoding.prefix.settings import PrefixBeamSettings
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.text.vocabulary import BLANK, EOS
+from asr.text.vocabulary import EOS
 from asr.types import Hypothesis
 
 if TYPE_CHECKING:

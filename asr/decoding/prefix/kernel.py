@@ -122,7 +122,7 @@ def tokens_to_try(log_probs: np.ndarray, threshold: float, tokens: np.ndarray) -
     """Fill in the tokens likely enough in a frame (V,), the best one in any case; returns how many there are."""
     count, best = 0, 1
     for token in range(1, len(log_probs)):
-        if token == SOS or token == EOS:
+        if token in (SOS, EOS):
             continue
         if log_probs[token] > log_probs[best]:
             best = token

@@ -131,9 +131,7 @@ class TensorPrefixBeam:
         """What the text alone is worth (B, W): language model, hotwords, length."""
         return beams.parts.sum(0) + self.settings.length_bonus * beams.lengths.double()
 
-    def _pick(
-        self, stayed: Beams, longer: Tensor, parent: Tensor, token: Tensor, grown: Tensor, dead: Tensor
-    ) -> Beams:
+    def _pick(self, stayed: Beams, longer: Tensor, parent: Tensor, token: Tensor, grown: Tensor, dead: Tensor) -> Beams:
         """The chosen hypotheses (B, W): `parent` as it stayed or, where `grown`, longer by `token`."""
 
         def taken(values: Tensor) -> Tensor:
@@ -173,7 +171,9 @@ class TensorPrefixBeam:
             heard = torch.where(flat_grown, flat_token, EOS)[asked]  # EOS: any legal token, its answer is not used
             scores, after = scorer.step(heard, scorer.reorder(state, asked))
             answer = torch.arange(len(rows), device=rows.device)
-            answer[asked] = torch.where(flat_grown[asked], torch.arange(len(asked), device=rows.device) + len(rows), asked)
+            answer[asked] = torch.where(
+                flat_grown[asked], torch.arange(len(asked), device=rows.device) + len(rows), asked
+            )
             state = scorer.reorder(scorer.concat(state, after), answer)
             stacked = torch.stack([score.to(next_parts.dtype) for score in scores])
             next_parts = torch.cat([next_parts, stacked], dim=1)[:, answer]

@@ -33,7 +33,7 @@ import numpy as np
 
 from asr.errors import LmError
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, UNK_WORD, NgramModel
-from asr.lm.ngram.trie import NgramTrie, edge_keys
+from asr.lm.ngram.trie import NgramTrie, distinct, edge_keys, find
 from asr.runtime import atomic_path
 
 LN10 = math.log(10.0)
@@ -270,16 +270,16 @@ class _Reader:
         for order, level in enumerate(levels[1:], 2):
             reaching = range(order - 1, len(levels))  # the levels whose n-grams are at least so long
             keys = [edge_keys(nodes[index], levels[index].words[:, order - 1], len(words)) for index in reaching]
-            distinct = np.unique(np.concatenate([keys[0], *map(np.unique, keys[1:])]))
+            edges = distinct(np.concatenate([distinct(key) for key in keys]))
             for index, key in zip(reaching, keys, strict=True):
-                nodes[index] = level_begins[-1] + np.searchsorted(distinct, key)
+                nodes[index] = level_begins[-1] + find(edges, key)[0]
             own = nodes[order - 1] - level_begins[-1]
-            self._refuse_repetition(own, level)
-            parents.append(distinct // len(words))
-            labels.append(distinct % len(words))
-            log_probs.append(_scattered(own, level.log_probs, len(distinct), fill=np.nan))
-            backoffs.append(_scattered(own, level.backoffs, len(distinct), fill=0.0))
-            level_begins.append(level_begins[-1] + len(distinct))
+            self._refuse_repetition(own, level, len(edges))
+            parents.append(edges // len(words))
+            labels.append(edges % len(words))
+            log_probs.append(_scattered(own, level.log_probs, len(edges), fill=np.nan))
+            backoffs.append(_scattered(own, level.backoffs, len(edges), fill=0.0))
+            level_begins.append(level_begins[-1] + len(edges))
         return NgramTrie(
             words,
             np.array(level_begins),
@@ -289,12 +289,11 @@ class _Reader:
             np.concatenate(backoffs) * LN10,
         )
 
-    def _refuse_repetition(self, nodes: np.ndarray, level: _Ngrams) -> None:
-        distinct, first = np.unique(nodes, return_index=True)
-        if len(distinct) < len(nodes):
-            again = np.setdiff1d(np.arange(len(nodes)), first)[0]
-            earlier = level.lines[first[np.searchsorted(distinct, nodes[again])]]
-            raise self._error(level.lines[again], f"the n-gram already stands in line {earlier}")
+    def _refuse_repetition(self, nodes: np.ndarray, level: _Ngrams, num_nodes: int) -> None:
+        repeated = np.flatnonzero(np.bincount(nodes, minlength=num_nodes) > 1)
+        if repeated.size:
+            first, again = level.lines[nodes == repeated[0]][:2]
+            raise self._error(again, f"the n-gram already stands in line {first}")
 
     def _error(self, line: int, what: str) -> LmError:
         return LmError(f"{self.path}:{line}: {what}")
@@ -328,9 +327,8 @@ def _fields_per_line(text: bytes) -> np.ndarray:
     is_space = _IS_SPACE[codes]
     begins_field = ~is_space
     begins_field[1:] &= is_space[:-1]
-    line_begins = np.append(0, np.flatnonzero(codes == _NEWLINE) + 1)
-    line_begins = line_begins[line_begins < len(codes)]
-    return np.add.reduceat(begins_field, line_begins, dtype=np.int64)
+    line_ends = np.append(np.flatnonzero(codes == _NEWLINE), len(codes))
+    return np.diff(np.searchsorted(np.flatnonzero(begins_field), line_ends), prepend=0)
 
 
 def _joined(parts: list[_Ngrams], order: int) -> _Ngrams:

@@ -1,0 +1,65 @@
+"""asr tune"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli.options import Device, Lm, LmMode, Overrides, Search, Threads, use_threads
+
+
+def tune(
+    experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")],
+    manifest: Annotated[
+        Path, typer.Argument(help="Dev utterances; never those you report results on.", metavar="DEV_MANIFEST")
+    ],
+    search: Search = None,
+    lm: Lm = None,
+    lm_mode: LmMode = None,
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(min=1, help="Settings tried at most.")] = 60,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the table, write nothing.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Choose the settings of a beam search on dev data and write them into the model folder as decode.yaml.
+
+    Later commands decode with these settings and this language model, unless told otherwise.
+    """
+    import shlex
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from asr.bundle import Bundle
+    from asr.runtime import resolve_device
+    from asr.training.metrics import Display
+    from asr.transcribe.search import SearchRequest, choose_beam_search
+    from asr.tune import Trial, Tuner, trial_row, write_decode_config
+    from asr.tune import tune as run
+
+    use_threads(threads)
+    display = Display()
+    bundle = Bundle.load(experiment, resolve_device(device))
+    request = SearchRequest(search, tuple(overrides or ()), lm, lm_mode)
+    decoding = choose_beam_search(bundle, experiment, request)
+    tuner = Tuner(bundle, manifest, resolve_device(device))
+
+    def show(trial: Trial) -> None:
+        display.update("  ".join(f"{name} {cell}" for name, cell in trial_row(trial).items()))
+
+    tuned = run(tuner, decoding, max_trials=trials, on_trial=show)
+    rows = [trial_row(trial) for trial in tuned.trials]
+    table = Table(*rows[0])
+    for trial, row in zip(tuned.trials, rows, strict=True):
+        table.add_row(*row.values(), style="bold" if trial is tuned.best else None)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    best = "  ".join(f"{name} {cell}" for name, cell in trial_row(tuned.best).items())
+    console.print(f"best of {len(rows)}: {best}", highlight=False)
+    if not dry_run:
+        write_decode_config(experiment, tuned, manifest, shlex.join(["asr", *sys.argv[1:]]))
+        display.say(f"written: {experiment / 'decode.yaml'}")

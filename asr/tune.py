@@ -1,0 +1,201 @@
+"""Searches the settings of a search on dev data: weights of language model, length and CTC, and the beam.
+
+The encoder runs once over the dev data; every trial then only searches. One setting after another takes the best value
+of its grid, those that matter most first, until a round changes nothing. A few dozen trials suffice, and the same data
+give the same settings.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr.bundle import Bundle
+from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
+from asr.data.manifest import manifest_hash, read_manifest
+from asr.decoding.corpus import encode_corpus
+from asr.decoding.fusion import BeamConfig
+from asr.errors import ConfigError
+from asr.lm.base import TokenScorer
+from asr.runtime import atomic_path, environment, write_text_atomic
+from asr.scoring.wer import Score, score
+from asr.training.prepare import evaluation_loader
+from asr.transcribe.search import Decoding
+from asr.types import EncoderOutput, Utterance
+
+Value = float | int
+
+GRIDS: Mapping[str, Sequence[Value]] = {  # in the order they are searched; of equals the earlier value wins
+    "lm_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3),
+    "length_bonus": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, -0.5, -1.0),
+    "ctc_weight": (0.3, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "length_normalisation": (0.0, 0.3, 0.6, 1.0, 1.5),
+    "beam": (10, 5, 20, 40),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of settings, and how good it is."""
+
+    settings: Mapping[str, Value]
+    score: Score
+    rtf: float  # seconds of search, without the encoder, per second of audio
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Smaller is better: words count, and characters where the words are as good."""
+        return self.score.words.errors, self.score.characters.errors
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best settings, and all that were tried in order."""
+
+    decoding: Decoding
+    best: Trial
+    trials: tuple[Trial, ...]
+    utterances: Sequence[Utterance]
+
+
+class Tuner:
+    """Dev data that the encoder has heard, ready to be searched again and again."""
+
+    def __init__(self, bundle: Bundle, manifest: Path, device: torch.device) -> None:
+        self.bundle = bundle
+        self.utterances = read_manifest(manifest)
+        loader = evaluation_loader(bundle.config, self.utterances, bundle, num_workers=0)
+        corpus = encode_corpus(bundle.model.to(device), loader.epoch(0), device)
+        # what intermediate CTC said is large, and no search asks for it
+        self._encoded = [(batch.ids, EncoderOutput(encoded.frames, encoded.lens)) for batch, encoded in corpus]
+        self._references = {utterance.id: utterance.text for utterance in self.utterances}
+        self._seconds = sum(utterance.duration for utterance in self.utterances)
+
+    @torch.inference_mode()
+    def measure(self, decoding: Decoding, lm: TokenScorer | None, settings: Mapping[str, Value]) -> Trial:
+        """Search all dev data."""
+        searcher = decoding.build(self.bundle, lm)
+        began = time.perf_counter()
+        texts: dict[str, str] = {}
+        for ids, encoded in self._encoded:
+            best = (n_best[0].tokens for n_best in searcher.search(encoded))
+            texts |= {id: self.bundle.tokenizer.decode(tokens) for id, tokens in zip(ids, best, strict=True)}
+        seconds = time.perf_counter() - began
+        hypotheses = {id: texts.get(id, "") for id in self._references}
+        result = score(self._references, hypotheses, normalize=self.bundle.config.normalize)
+        return Trial(settings, result, seconds / max(self._seconds, 1e-9))
+
+
+def tune(
+    tuner: Tuner,
+    decoding: Decoding,
+    *,
+    max_trials: int = 60,
+    on_trial: Callable[[Trial], None] = lambda _: None,
+) -> Tuned:
+    """The best settings of a beam search, starting from those of `decoding`.
+
+    Raises ConfigError for a search without settings to tune. Stops early after `max_trials`.
+    """
+    names = tunable(decoding)
+    settings: dict[str, Value] = {name: getattr(decoding.search, name) for name in names}
+    lm = decoding.load_lm(tuner.bundle)
+    trials: dict[tuple[Value, ...], Trial] = {}
+
+    def trial(candidate: Mapping[str, Value]) -> Trial | None:
+        key = tuple(candidate.values())
+        if key not in trials:
+            if len(trials) >= max_trials:
+                return None
+            changed = replace(decoding, search=decoding.search.model_copy(update=dict(candidate)))
+            trials[key] = tuner.measure(changed, lm, dict(candidate))
+            on_trial(trials[key])
+        return trials[key]
+
+    best = trial(settings)
+    assert best is not None
+    before = None
+    while best.settings != before:
+        before = best.settings
+        for name in names:
+            for value in GRIDS[name]:
+                result = trial({**best.settings, name: value})
+                if result is not None and result.rank < best.rank:
+                    best = result
+    chosen = replace(decoding, search=decoding.search.model_copy(update=dict(best.settings)))
+    if best.settings.get("lm_weight") == 0.0:
+        chosen = replace(chosen, lm=None)
+    return Tuned(chosen, best, tuple(trials.values()), tuner.utterances)
+
+
+def tunable(decoding: Decoding) -> list[str]:
+    """The settings of a search that are worth tuning."""
+    if not isinstance(decoding.search, BeamConfig):
+        raise ConfigError(f"search '{decoding.search.name}' has nothing to tune; use --search with a beam search")
+    known = [name for name in GRIDS if name in type(decoding.search).model_fields]
+    return [name for name in known if name != "lm_weight" or decoding.lm is not None]
+
+
+def write_decode_config(folder: Path, tuned: Tuned, manifest: Path, command: str) -> DecodeConfig:
+    """Write `decode.yaml` into a model folder, and the language model beside it, so that the folder stays whole."""
+    lm = None
+    source = tuned.decoding.lm
+    if source is not None:
+        lm = _name_in_folder(source)
+        _copy_into(source, folder / lm)
+    config = DecodeConfig(
+        search=tuned.decoding.search,
+        lm=lm,
+        lm_mode=tuned.decoding.lm_mode,  # type: ignore[arg-type]
+        tuned_on=TuneRecord(
+            command=command,
+            manifest=manifest.name,
+            data_hash=manifest_hash(manifest)[:16],
+            utterances=len(tuned.utterances),
+            wer=tuned.best.score.words.rate,
+            environment=environment(),
+        ),
+    )
+    write_text_atomic(folder / DECODE_FILE, dump_yaml(config))
+    return config
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A trial as cells of a table."""
+    words = trial.score.words
+    rate = "-" if words.rate is None else f"{100 * words.rate:.2f}"
+    characters = trial.score.characters.rate
+    return {
+        **{name: f"{value:g}" for name, value in trial.settings.items()},
+        "WER %": rate,
+        "S": str(words.substitutions),
+        "D": str(words.deletions),
+        "I": str(words.insertions),
+        "CER %": "-" if characters is None else f"{100 * characters:.2f}",
+        "search RTF": f"{trial.rtf:.4f}",
+    }
+
+
+def _name_in_folder(lm: Path) -> str:
+    return "lm" if lm.is_dir() else "lm.arpa.gz" if lm.name.endswith(".gz") else "lm.arpa"
+
+
+def _copy_into(source: Path, target: Path) -> None:
+    """Copy a language model; its training state, if it has any, stays behind."""
+    if target.exists() and target.resolve() == source.resolve():
+        return
+    if source.is_file():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+        return
+    partial = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("training"))
+    shutil.rmtree(target, ignore_errors=True)
+    partial.replace(target)

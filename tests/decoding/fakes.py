@@ -1,0 +1,121 @@
+"""Models and scorers whose opinion of a token is any function of the text before it, for tests of searches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asr.models.decoders.base import FORBIDDEN
+from asr.runtime import derive_seed
+from asr.text.vocabulary import EOS, SOS
+from asr.types import EncoderOutput
+
+Text = tuple[int, ...]
+
+
+def random_opinion(vocab_size: int, *context: object, sharpness: float = 1.0) -> Tensor:
+    """Log-probabilities (V,) float64 of the next token, always the same in the same context."""
+    generator = torch.Generator().manual_seed(derive_seed(*context))
+    logits = sharpness * torch.randn(vocab_size, dtype=torch.float64, generator=generator)
+    logits[list(FORBIDDEN)] = -math.inf
+    return logits.log_softmax(-1)
+
+
+class FakeDecoder:
+    """A decoder that thinks at random of the text and the frames it is given."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+        self.num_steps = 0
+
+    def opinion(self, frames: Tensor, text: Text) -> Tensor:
+        """Log-probabilities (V,) of the token after a text, for the valid frames (S, V) of its utterance."""
+        return random_opinion(self.vocab_size, frames.tolist(), text)
+
+    def score(self, frames: Tensor, text: Text) -> float:
+        """Log-probability of a text and EOS."""
+        return sum(self.opinion(frames, text[:n])[token].item() for n, token in enumerate((*text, EOS)))
+
+    def __call__(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
+        state, last, log_probs = self.init_state(encoded), torch.full_like(token_lens, SOS), []
+        for column in (*tokens.unbind(1), last):
+            step, state = self.step(last, state)
+            log_probs.append(step)
+            last = column
+        return torch.stack(log_probs, dim=1)
+
+    def init_state(self, encoded: EncoderOutput) -> Any:
+        assert encoded.lens.all(), "an utterance without frames has nothing to attend to"
+        pairs = zip(encoded.frames, encoded.lens.tolist(), strict=True)
+        return [(frames[:length], None) for frames, length in pairs]
+
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        self.num_steps += 1
+        after = [(frames, heard(text, token)) for (frames, text), token in zip(state, tokens.tolist(), strict=True)]
+        return torch.stack([self.opinion(frames, text) for frames, text in after]), after
+
+    def reorder(self, state: Any, index: Tensor) -> Any:
+        return [state[row] for row in index.tolist()]
+
+
+class FakeLm:
+    """A language model that thinks at random of texts; the columns that mean nothing are tempting."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def score(self, text: Text) -> float:
+        """Log-probability of a text and EOS."""
+        opinions = (random_opinion(self.vocab_size, "lm", text[:n]) for n in range(len(text) + 1))
+        return sum(opinion[token].item() for opinion, token in zip(opinions, (*text, EOS), strict=True))
+
+    def init_state(self, num_rows: int, device: torch.device) -> Any:
+        return [None] * num_rows
+
+    def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        after = [heard(text, token) for text, token in zip(state, tokens.tolist(), strict=True)]
+        scores = torch.stack([random_opinion(self.vocab_size, "lm", text) for text in after])
+        scores[:, list(FORBIDDEN)] = 1e6
+        return scores, after
+
+    def reorder(self, state: Any, index: Tensor) -> Any:
+        return [state[row] for row in index.tolist()]
+
+    def concat(self, first: Any, second: Any) -> Any:
+        return [*first, *second]
+
+
+class FakeModel:
+    """A model whose encoder frames are the log-probabilities of CTC, beside any decoder."""
+
+    def __init__(self, decoder: Any, ctc_head: object | None = True) -> None:
+        self.decoder = decoder
+        self.ctc_head = ctc_head
+        self.training = False
+
+    def train(self, mode: bool = True) -> object:
+        raise AssertionError("searches leave modes alone")
+
+    def encode(self, features: Tensor, feature_lens: Tensor) -> EncoderOutput:
+        return EncoderOutput(features, feature_lens)
+
+    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
+        return encoded.frames
+
+
+def heard(text: Text | None, token: int) -> Text:
+    """A text with one more token; None is before SOS."""
+    return () if text is None else (*text, token)
+
+
+def all_texts(tokens: Sequence[int], max_tokens: int) -> list[Text]:
+    """Every text of up to so many tokens."""
+    texts: list[Text] = [()]
+    for text in texts:
+        if len(text) < max_tokens:
+            texts.extend((*text, token) for token in tokens)
+    return texts
