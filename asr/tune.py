@@ -170,7 +170,7 @@ def write_decode_config(folder: Path, tuned: Tuned, manifest: Path, command: str
     config = DecodeConfig(
         search=tuned.decoding.search,
         lm=lm,
-        lm_mode=tuned.decoding.lm_mode,  # type: ignore[arg-type]
+        lm_mode=tuned.decoding.lm_mode,
         tuned_on=TuneRecord(
             command=command,
             manifest=manifest.name,

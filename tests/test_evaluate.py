@@ -14,8 +14,7 @@ from asr.bundle import Bundle, TrainingTexts
 from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, ManifestError
 from asr.evaluate import Evaluation, evaluate, table
-from asr.registry import NamedConfig
-from asr.transcribe.search import search_config
+from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
 from asr.types import Utterance
 
 
@@ -25,17 +24,15 @@ def bundle(workspace: Path) -> Bundle:
 
 
 @pytest.fixture
-def search(bundle: Bundle) -> NamedConfig:
-    return search_config(bundle.config)
+def search(bundle: Bundle) -> Decoding:
+    return Decoding(bundle.config.search)
 
 
 def everything(workspace: Path) -> list[Utterance]:
     return read_manifest(workspace / "train.jsonl") + read_manifest(workspace / "dev.jsonl")
 
 
-def test_texts_are_those_of_the_recognizer_in_manifest_order(
-    workspace: Path, bundle: Bundle, search: NamedConfig
-) -> None:
+def test_texts_are_those_of_the_recognizer_in_manifest_order(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     write_manifest(workspace / "all.jsonl", reversed(everything(workspace)))
     result = evaluate(bundle, workspace / "all.jsonl", search)
     recognizer = Recognizer.load(workspace / "model", "cpu")
@@ -47,7 +44,12 @@ def test_texts_are_those_of_the_recognizer_in_manifest_order(
 def test_results_do_not_depend_on_the_batch_size(workspace: Path, bundle: Bundle, name: str) -> None:
     write_manifest(workspace / "all.jsonl", everything(workspace))
     results = [
-        evaluate(bundle, workspace / "all.jsonl", search_config(bundle.config, name), max_batch_seconds=seconds)
+        evaluate(
+            bundle,
+            workspace / "all.jsonl",
+            choose_decoding(bundle, workspace / "model", SearchRequest(name)),
+            max_batch_seconds=seconds,
+        )
         for seconds in (0.1, 5.0, 100.0)
     ]
     assert [result.num_batches for result in results] == [6, 3, 1]
@@ -57,7 +59,7 @@ def test_results_do_not_depend_on_the_batch_size(workspace: Path, bundle: Bundle
     assert first == last
 
 
-def test_saved_files_say_the_same_as_jiwer(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_saved_files_say_the_same_as_jiwer(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     evaluate(bundle, workspace / "train.jsonl", search).save(workspace / "out")
     rows = [json.loads(line) for line in (workspace / "out/hypotheses.jsonl").read_text().splitlines()]
     assert [list(row) for row in rows] == [["id", "text", "reference", "confidence"]] * 4
@@ -76,7 +78,7 @@ def test_saved_files_say_the_same_as_jiwer(workspace: Path, bundle: Bundle, sear
 
 
 def test_an_utterance_too_short_for_the_model_counts_as_deleted(
-    workspace: Path, bundle: Bundle, search: NamedConfig
+    workspace: Path, bundle: Bundle, search: Decoding
 ) -> None:
     first, second = read_manifest(workspace / "dev.jsonl")
     short = Utterance("short", first.audio, 0.01, "two words")
@@ -87,7 +89,7 @@ def test_an_utterance_too_short_for_the_model_counts_as_deleted(
     assert result.score.counts(0).deletions == 2
 
 
-def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     text = evaluate(bundle, workspace / "dev.jsonl", search).hypotheses["u5"]
     row = next(row for row in everything(workspace) if row.id == "u5")
     write_manifest(workspace / "loud.jsonl", [Utterance(row.id, row.audio, row.duration, f"{text.upper()} !")])
@@ -99,12 +101,12 @@ def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundl
     assert result.to_json()["normalize"] == "basic"
 
 
-def strata(workspace: Path, bundle: Bundle, search: NamedConfig) -> Evaluation:
+def strata(workspace: Path, bundle: Bundle, search: Decoding) -> Evaluation:
     training_texts = TrainingTexts.load(workspace / "model")
     return evaluate(bundle, workspace / "dev.jsonl", search, training_texts=training_texts)
 
 
-def test_texts_seen_in_training_are_scored_apart(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_texts_seen_in_training_are_scored_apart(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     result = strata(workspace, bundle, search)
     assert result.strata["seen"] is not None
     assert result.strata["unseen"] is not None
@@ -113,37 +115,37 @@ def test_texts_seen_in_training_are_scored_apart(workspace: Path, bundle: Bundle
 
 
 def test_without_a_record_of_training_texts_there_are_no_strata(
-    workspace: Path, bundle: Bundle, search: NamedConfig
+    workspace: Path, bundle: Bundle, search: Decoding
 ) -> None:
     (workspace / "model/training_texts.bin").unlink()
     assert strata(workspace, bundle, search).to_json()["strata"] == {}
 
 
-def test_a_stratum_without_utterances_is_null(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_a_stratum_without_utterances_is_null(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     write_manifest(workspace / "dev.jsonl", read_manifest(workspace / "train.jsonl"))
     assert strata(workspace, bundle, search).to_json()["strata"]["unseen"] is None
 
 
-def test_the_table_has_a_row_for_all_and_for_each_stratum(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_the_table_has_a_row_for_all_and_for_each_stratum(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     *lines, confidence = table(strata(workspace, bundle, search)).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["all", "seen", "unseen"]
     assert len({len(line) for line in lines}) == 1
     assert re.fullmatch(r"confidence: ECE \d+\.\d\d % over \d+ words", confidence)
 
 
-def test_audio_that_cannot_be_read_stops_the_evaluation(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_audio_that_cannot_be_read_stops_the_evaluation(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     (workspace / "audio/5.wav").write_bytes(b"RIFF")
     with pytest.raises(AudioError, match="utterance 'u5'"):
         evaluate(bundle, workspace / "dev.jsonl", search)
 
 
-def test_an_empty_manifest_is_refused(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_an_empty_manifest_is_refused(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     (workspace / "empty.jsonl").touch()
     with pytest.raises(ManifestError, match="empty"):
         evaluate(bundle, workspace / "empty.jsonl", search)
 
 
-def test_progress_counts_up_to_all(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_progress_counts_up_to_all(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     seen: list[tuple[int, int]] = []
     evaluate(bundle, workspace / "train.jsonl", search, on_progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -151,7 +153,9 @@ def test_progress_counts_up_to_all(workspace: Path, bundle: Bundle, search: Name
 
 @pytest.mark.parametrize("name", ["ctc_greedy", "attention_greedy"])
 def test_every_word_has_a_confidence_and_is_right_or_wrong(workspace: Path, bundle: Bundle, name: str) -> None:
-    result = evaluate(bundle, workspace / "train.jsonl", search_config(bundle.config, name))
+    result = evaluate(
+        bundle, workspace / "train.jsonl", choose_decoding(bundle, workspace / "model", SearchRequest(name))
+    )
     assert result.calibration is not None
     assert result.calibration.words == sum(len(text.split()) for text in result.hypotheses.values())
     right = sum((bin.accuracy or 0) * bin.words for bin in result.calibration.bins)
@@ -163,7 +167,7 @@ def test_every_word_has_a_confidence_and_is_right_or_wrong(workspace: Path, bund
     assert json.loads((workspace / "out/wer.json").read_text())["confidence"]["words"] == result.calibration.words
 
 
-def test_an_utterance_without_words_has_no_confidence(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_an_utterance_without_words_has_no_confidence(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     first, second = read_manifest(workspace / "dev.jsonl")
     write_manifest(workspace / "short.jsonl", [Utterance("short", first.audio, 0.01, "two words"), second])
     result = evaluate(bundle, workspace / "short.jsonl", search)
@@ -171,7 +175,7 @@ def test_an_utterance_without_words_has_no_confidence(workspace: Path, bundle: B
     assert result.confidences[second.id] is not None
 
 
-def test_the_reliability_of_confidences_is_drawn(workspace: Path, bundle: Bundle, search: NamedConfig) -> None:
+def test_the_reliability_of_confidences_is_drawn(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     pytest.importorskip("matplotlib")
     evaluate(bundle, workspace / "dev.jsonl", search).save(workspace / "out")
     assert (workspace / "out/reliability.png").read_bytes().startswith(b"\x89PNG")

@@ -105,9 +105,12 @@ def steps(path: str) -> Callable[[Outcome], object]:
 TRAIN = "asr train experiment.yaml --out exp --device cpu"
 EVALUATE = "asr evaluate model dev.jsonl --device cpu"
 TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
+TUNE = "asr tune model dev.jsonl --device cpu --trials 2"
+LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
+BEAM = " --search ctc_prefix_beam"
 
 CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
@@ -150,6 +153,35 @@ CASES = {
         f"{TRANSCRIBE} --format json", f"{TRANSCRIBE} --format json --confidence entropy", out
     ),
     "transcribe --max-span": Case(TRANSCRIBE, f"{TRANSCRIBE} --max-span 1", out),
+    "transcribe --lm": Case(TRANSCRIBE, f"{TRANSCRIBE} --lm words.arpa", out, before=LM_FILE),
+    "transcribe --lm-mode": Case(
+        f"{TRANSCRIBE} --lm words.arpa",
+        f"{TRANSCRIBE} --lm words.arpa --lm-mode other",
+        works,
+        before=LM_FILE,
+    ),
+    "transcribe --hotwords": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotwords hot.txt", out),
+    "transcribe --hotword": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotword zero:50", out),
+    "evaluate --lm": Case(EVALUATE, f"{EVALUATE} --lm words.arpa", HYPOTHESES, before=LM_FILE),
+    "evaluate --lm-mode": Case(
+        f"{EVALUATE} --lm words.arpa --nbest 3",
+        f"{EVALUATE} --lm words.arpa --nbest 3 --lm-mode rescore",
+        HYPOTHESES,
+        before=LM_FILE,
+    ),
+    "evaluate --hotwords": Case(EVALUATE, f"{EVALUATE} --hotwords hot.txt", out),
+    "evaluate --hotword": Case(EVALUATE, f"{EVALUATE} --hotword zero:50", out),
+    "evaluate --nbest": Case(f"{EVALUATE}{BEAM}", f"{EVALUATE}{BEAM} --nbest 3", HYPOTHESES),
+    "tune EXP": Case(TUNE, "asr tune elsewhere dev.jsonl", works),
+    "tune DEV_MANIFEST": Case(TUNE, "asr tune model train.jsonl --trials 2", content("model/decode.yaml")),
+    "tune --search": Case(TUNE, f"{TUNE}{BEAM}", content("model/decode.yaml")),
+    "tune --lm": Case(TUNE, f"{TUNE} --lm words.arpa", out, before=LM_FILE),
+    "tune --lm-mode": Case(f"{TUNE} --lm words.arpa", f"{TUNE} --lm words.arpa --lm-mode other", works, before=LM_FILE),
+    "tune --set": Case(TUNE, f"{TUNE} --set search.beam=3", out),
+    "tune --trials": Case(TUNE, f"{TUNE} --trials 4", out),
+    "tune --dry-run": Case(TUNE, f"{TUNE} --dry-run", has("model/decode.yaml")),
+    "tune --device": Case(TUNE, f"{TUNE} --device nowhere", works),
+    "tune --threads": Case(TUNE, f"{TUNE} --threads 2", threads),
     "score REF": Case("asr score train.jsonl train.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score --cer": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl dev.jsonl --cer", out),

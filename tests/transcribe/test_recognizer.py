@@ -20,6 +20,7 @@ from asr.models.asr_model import ModelConfig, build_model
 from asr.models.decoders import DECODERS
 from asr.runtime import derive_rng
 from asr.text.vocabulary import BLANK
+from asr.transcribe.search import Decoding, SearchRequest
 from asr.types import EncoderOutput, Hypothesis, Transcript
 
 
@@ -169,7 +170,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 def test_a_model_without_ctc_gives_text_without_words(recognizer: Recognizer, file: Path) -> None:
     model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20)
     bundle = replace(recognizer.bundle, model=model.eval())
-    attention = Recognizer(bundle, SEARCHES.config("attention_greedy")(), device=torch.device("cpu"))
+    attention = Recognizer(bundle, Decoding(SEARCHES.config("attention_greedy")()), device=torch.device("cpu"))
     (segment,) = attention.transcribe(file).segments
     assert segment.text
     assert (segment.words, segment.confidence) == ((), None)
@@ -219,7 +220,7 @@ def test_unknown_settings_name_the_known_ones(tiny_workspace: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'ctc_greedy'"):
         Recognizer.load(model, search="ctc_gredy")
     with pytest.raises(ConfigError, match="did you mean 'max_tokens_per_frame'"):
-        Recognizer.load(model, search="attention_greedy", overrides=["search.max_tokens_per_fram=2"])
+        Recognizer.load(model, search=SearchRequest("attention_greedy", ["search.max_tokens_per_fram=2"]))
     with pytest.raises(ConfigError, match="bfloat16"):
         Recognizer.load(model, dtype="float16")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def log_add(a: float, b: float) -> float:
         a, b = b, a
     if b < a - 40.0 or b == -np.inf:  # too small to change a float64
         return a
-    return a + np.log1p(np.exp(b - a))
+    return a + math.log1p(math.exp(b - a))
 
 
 @njit(cache=True, nogil=True)
@@ -87,9 +88,9 @@ def new_tree(size: int, text: TextScores) -> Tree:
 @njit(cache=True, nogil=True)
 def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, node: int, token: int) -> int:
     """The node of a prefix and one more token if it was ever made, else NOWHERE."""
-    child = first_child[node]
+    child = int(first_child[node])
     while child != NOWHERE and tokens[child] != token:
-        child = sibling[child]
+        child = int(sibling[child])
     return child
 
 
@@ -165,8 +166,8 @@ def best_gain(text: TextScores, tree: Tree, node: int) -> float:
 
     A look-ahead only ever falls; a word that ends can turn out better than its look-ahead.
     """
-    gain = max(0.0, text.weight * tree.end_score[node])
-    return gain + text.hot_best[tree.hot_state[node]] if text.has_hotwords else gain
+    gain = max(0.0, text.weight * float(tree.end_score[node]))
+    return gain + float(text.hot_best[tree.hot_state[node]]) if text.has_hotwords else gain
 
 
 @njit(cache=True, nogil=True)
@@ -222,9 +223,9 @@ def extend(
 @njit(cache=True, nogil=True)
 def keep_from(scores: np.ndarray, beam: int, threshold: float) -> float:
     """The score from which on hypotheses are kept: the `beam`-th best one, or the best one and the threshold."""
-    lowest = scores.max() + threshold
+    lowest = float(scores.max()) + threshold
     if len(scores) > beam:
-        lowest = max(lowest, np.partition(scores, len(scores) - beam)[len(scores) - beam])
+        lowest = max(lowest, float(np.partition(scores, len(scores) - beam)[len(scores) - beam]))
     return lowest
 
 

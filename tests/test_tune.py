@@ -1,0 +1,99 @@
+"""Tuning: the best trial wins, the folder stays whole, later commands decode with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr.bundle import Bundle
+from asr.config import DECODE_FILE
+from asr.decoding.ctc_prefix_beam import CtcPrefixBeamConfig
+from asr.decoding.joint_beam import JointBeamConfig
+from asr.errors import ConfigError
+from asr.lm.ngram.arpa import write_arpa
+from asr.lm.ngram.counts import IdCorpus
+from asr.lm.ngram.kneser_ney import estimate
+from asr.scoring.wer import score
+from asr.transcribe.search import Decoding, SearchRequest, choose_decoding, read_decode_config
+from asr.tune import GRIDS, Trial, Tuner, Value, tune, write_decode_config
+
+
+class Landscape(Tuner):
+    """Dev data on which the number of errors is a known function of the settings."""
+
+    def __init__(self, bundle: Bundle, best: Mapping[str, Value]) -> None:
+        self.bundle = bundle
+        self.utterances = []
+        self.target = best
+
+    def measure(self, decoding: Decoding, lm: object, settings: Mapping[str, Value]) -> Trial:
+        # places on the grids, since language model and length pull against each other: a valley along their diagonal
+        lm_step, length_step = (
+            GRIDS[name].index(getattr(decoding.search, name)) - GRIDS[name].index(value)
+            for name, value in self.target.items()
+        )
+        errors = min(99, 5 * (lm_step - length_step) ** 2 + 2 * abs(lm_step) + abs(length_step))
+        result = score({"a": "x " * 100}, {"a": "x " * (100 - errors)})
+        return Trial(settings, result, 0.0)
+
+
+@pytest.fixture
+def bundle(workspace: Path) -> Bundle:
+    return Bundle.load(workspace / "model")
+
+
+@pytest.fixture
+def lm(workspace: Path) -> Path:
+    with IdCorpus([["one", "two"], ["zero"], ["eight", "nine"]] * 20) as corpus:
+        write_arpa(workspace / "words.arpa.gz", estimate(corpus.count(2)).model)
+    return workspace / "words.arpa.gz"
+
+
+def test_language_model_and_length_are_followed_along_their_valley(bundle: Bundle, lm: Path) -> None:
+    tuner = Landscape(bundle, {"lm_weight": 1.0, "length_bonus": 1.5})
+    tuned = tune(tuner, Decoding(CtcPrefixBeamConfig(lm_weight=0.4, length_bonus=0.25), lm))
+    assert (tuned.best.settings["lm_weight"], tuned.best.settings["length_bonus"]) == (1.0, 1.5)
+    assert tuned.best.score.words.errors == min(trial.score.words.errors for trial in tuned.trials)
+
+
+def test_no_more_trials_than_allowed(bundle: Bundle, lm: Path) -> None:
+    tuner = Landscape(bundle, {"lm_weight": 1.0, "length_bonus": 2.0})
+    assert len(tune(tuner, Decoding(CtcPrefixBeamConfig(), lm), max_trials=7).trials) == 7
+
+
+def test_a_language_model_that_does_not_help_is_left_out(bundle: Bundle, lm: Path) -> None:
+    tuner = Landscape(bundle, {"lm_weight": 0.0, "length_bonus": 0.0})
+    assert tune(tuner, Decoding(CtcPrefixBeamConfig(), lm)).decoding.lm is None
+
+
+def test_settings_of_a_search_decide_what_is_tuned(bundle: Bundle, workspace: Path) -> None:
+    tuner = Tuner(bundle, workspace / "dev.jsonl", torch.device("cpu"))
+    tuned = tune(tuner, Decoding(JointBeamConfig(beam=2)), max_trials=4)
+    assert list(tuned.best.settings) == ["length_bonus", "ctc_weight", "beam"]
+    assert all(value in GRIDS["length_bonus"] for value in {trial.settings["length_bonus"] for trial in tuned.trials})
+
+
+def test_a_greedy_search_has_nothing_to_tune(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="nothing to tune"):
+        tune(Landscape(bundle, {}), Decoding(bundle.config.search))
+
+
+def test_what_was_found_is_written_with_its_language_model_and_used(bundle: Bundle, workspace: Path, lm: Path) -> None:
+    tuner = Landscape(bundle, {"lm_weight": 0.3, "length_bonus": 1.0})
+    tuned = tune(tuner, Decoding(CtcPrefixBeamConfig(), lm))
+    tuned = replace(tuned, utterances=[])
+    write_decode_config(workspace / "model", tuned, workspace / "dev.jsonl", "asr tune model dev.jsonl")
+    lm.unlink()  # the folder is whole without it
+    config = read_decode_config(workspace / "model")
+    assert config is not None
+    assert config.tuned_on is not None
+    assert (config.lm, config.tuned_on.manifest) == ("lm.arpa.gz", "dev.jsonl")
+    chosen = choose_decoding(bundle, workspace / "model", SearchRequest())
+    assert chosen.search == tuned.decoding.search
+    chosen.build(bundle, chosen.load_lm(bundle))
+    assert not list((workspace / "model").glob("*.tmp"))
+    assert (workspace / "model" / DECODE_FILE).is_file()
