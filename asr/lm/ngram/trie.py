@@ -76,7 +76,8 @@ class NgramTrie:
 
 def edge_keys(parents: np.ndarray, labels: np.ndarray, num_words: int) -> np.ndarray:
     """One int64 for each pair of a node and a word, in the order of the pairs."""
-    return parents.astype(np.int64) * num_words + labels
+    keys: np.ndarray = parents.astype(np.int64) * num_words + labels
+    return keys
 
 
 def find(ascending: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
