@@ -107,7 +107,10 @@ def train_ngram(texts: Sequence[Path], out: Path, settings: NgramSettings, dev: 
 
 
 def read_sentences(paths: Iterable[Path], spell: Spell) -> Iterator[list[str]]:
-    """The sentences of files in order, empty ones left out. LmError as `path:line: ...`, ManifestError for manifests."""
+    """The sentences of files in order, empty ones left out.
+
+    LmError as `path:line: ...` for what is no text, ManifestError for manifests.
+    """
     for path in paths:
         for number, text in enumerate(_texts(path), 1):
             words = spell(text)

@@ -108,6 +108,7 @@ TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
 TUNE = "asr tune model dev.jsonl --device cpu --trials 2"
 LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
+LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
@@ -208,6 +209,15 @@ CASES = {
     "data cut --out": Case(CUT, "asr data cut model dev.jsonl --out other.jsonl", has("other.jsonl")),
     "data cut --pause-db": Case(f"{CUT} --pause-db 0", f"{CUT} --pause-db 200", content("pieces.jsonl")),
     "data cut --threads": Case(CUT, f"{CUT} --threads 2", threads),
+    "lm train TEXT...": Case(LM, "asr lm train train.jsonl --order 2 --out lm.arpa", content("lm.arpa")),
+    "lm train --out": Case(LM, f"{LM} --out other.arpa.gz", has("other.arpa.gz")),
+    "lm train --order": Case(LM, f"{LM} --order 1", content("lm.arpa")),
+    "lm train --prune": Case(f"{LM} ref.txt train.jsonl", f"{LM} ref.txt train.jsonl --prune 0,1", content("lm.arpa")),
+    "lm train --vocab-size": Case(LM, f"{LM} --vocab-size 2", content("lm.arpa")),
+    "lm train --vocab": Case(LM, f"{LM} --vocab words.txt", content("lm.arpa")),
+    "lm train --tokens": Case(LM, f"{LM} --tokens model", content("lm.arpa")),
+    "lm train --normalize": Case(f"{LM} hyp.txt", f"{LM} hyp.txt --normalize basic", content("lm.arpa")),
+    "lm train --dev": Case(LM, f"{LM} --dev dev.jsonl", out),
     " --version": Case("asr info model", "asr --version", out),
     " --debug": Case("asr info elsewhere", "asr info elsewhere --debug", has_traceback),
 }

@@ -39,6 +39,7 @@ from asr.runtime import atomic_path
 LN10 = math.log(10.0)
 ZERO = -99.0  # log10 of a probability of zero, by custom
 UNKNOWN = -100.0  # log10 probability of <unk> where a file has none
+LARGEST = 1e30  # its natural logarithm is still a float32
 BLOCK_BYTES = 1 << 24
 LINES_AT_ONCE = 1 << 16
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
@@ -225,8 +226,9 @@ class _Reader:
             wrong = next(index for index, text in enumerate(fields) if not _is_number(text))
             raise self._error(lines[wrong], f"'{_shown(fields[wrong])}' is not a number") from None
         numbers[numbers == -np.inf] = ZERO
-        if not np.isfinite(numbers).all():
-            raise self._error(lines[np.argmin(np.isfinite(numbers))], "a number is infinite or NaN")
+        sane = np.abs(numbers) < LARGEST  # not so for NaN
+        if not sane.all():
+            raise self._error(lines[np.argmin(sane)], "a number is infinite or NaN")
         return numbers
 
     def _add_words(self, words: np.ndarray, lines: np.ndarray) -> None:

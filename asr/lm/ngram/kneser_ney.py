@@ -119,10 +119,13 @@ def _levels(counts: NgramCounts, thresholds: Sequence[int]) -> list[_Level]:
 
 
 def _discounts(adjusted: np.ndarray) -> tuple[tuple[float, float, float], bool]:
-    """D(1), D(2) and D(3 or more), and whether they are the fallback."""
+    """D(1), D(2) and D(3 or more), and whether they are the fallback.
+
+    Without n-grams of count 4 the formula would take all of a count of 3 away; that, too, calls for the fallback.
+    """
     with_count = np.bincount(adjusted[adjusted < 5].astype(np.int64), minlength=5)
     n1, n2, n3, n4 = with_count[1:].tolist()
-    if n1 and n2 and n3:
+    if n1 and n2 and n3 and n4:
         y = n1 / (n1 + 2 * n2)
         discounts = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
         if min(discounts) > 0:
@@ -138,7 +141,8 @@ def _report(summaries: Sequence[OrderSummary]) -> None:
     if fallback := [str(order) for order, summary in enumerate(summaries, 1) if summary.is_fallback]:
         taken = ", ".join(map(str, FALLBACK_DISCOUNTS))
         warnings.warn(
-            f"orders {', '.join(fallback)}: the text is too small or too regular to estimate discounts; taking {taken}",
+            f"n-grams of order {', '.join(fallback)}: too little text, or too regular, to estimate discounts; taking "
+            f"{taken}",
             stacklevel=3,
         )
 

@@ -17,11 +17,14 @@ from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
 UNK_SCORE = -2.5
 TEXT = "an ant ate a bean|a bee ate an ant|be an ant|ant bean|a bean ate a bee|oh|a an|be|bean bee be"
 SENTENCES = [line.split() for line in TEXT.split("|")]
+PIECES = {
+    "characters": "_ a n t e b o h z",
+    "subwords": "_a _ n nt te _be an z e _zz ntx",
+    "words": "_a _ant _bee _bean _ate _zoo",
+}
 VOCABULARIES = {
-    "characters": Vocabulary((*SPECIAL_PIECES, "\u2581", "a", "n", "t", "e", "b", "o", "h", "z")),
-    "subwords": Vocabulary((*SPECIAL_PIECES, "\u2581a", "\u2581", "n", "nt", "te", "\u2581be", "an", "z", "e", "\u2581zz", "ntx")),
-    "words": Vocabulary((*SPECIAL_PIECES, "\u2581a", "\u2581ant", "\u2581bee", "\u2581bean", "\u2581ate", "\u2581zoo")),
-}  # fmt: skip
+    name: Vocabulary((*SPECIAL_PIECES, *pieces.replace("_", "\u2581").split())) for name, pieces in PIECES.items()
+}
 
 
 @pytest.fixture(scope="module")
