@@ -23,10 +23,10 @@ from asr.config import ExperimentConfig, LmConfig, dump_yaml, parse_config, pars
 from asr.errors import BundleError
 from asr.features.frontend import Frontend
 from asr.lm.base import TokenScorer
-from asr.lm.ngram import ngram_scorer
-from asr.lm.ngram.arpa import read_arpa
 from asr.lm.neural import NeuralLm, build_language_model
 from asr.lm.neural.scorer import NeuralLmScorer
+from asr.lm.ngram import ngram_scorer
+from asr.lm.ngram.arpa import read_arpa
 from asr.models.asr_model import AsrModel, build_model
 from asr.runtime import atomic_path, derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer

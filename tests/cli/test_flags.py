@@ -105,6 +105,7 @@ def steps(path: str) -> Callable[[Outcome], object]:
 TRAIN = "asr train experiment.yaml --out exp --device cpu"
 EVALUATE = "asr evaluate model dev.jsonl --device cpu"
 TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
+NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
@@ -176,6 +177,11 @@ CASES = {
     "data cut --out": Case(CUT, "asr data cut model dev.jsonl --out other.jsonl", has("other.jsonl")),
     "data cut --pause-db": Case(f"{CUT} --pause-db 0", f"{CUT} --pause-db 200", content("pieces.jsonl")),
     "data cut --threads": Case(CUT, f"{CUT} --threads 2", threads),
+    "lm train --neural": Case("asr lm train train.jsonl --out lm.arpa", NEURAL_LM, has("lm/model.safetensors")),
+    "lm train --set": Case(NEURAL_LM, f"{NEURAL_LM} --set training.epochs=1", steps("lm/training/train.jsonl")),
+    "lm train --resume": Case(NEURAL_LM, f"{NEURAL_LM} --resume", works, before=NEURAL_LM),
+    "lm train --device": Case(NEURAL_LM, f"{NEURAL_LM} --device nowhere", works),
+    "lm train --threads": Case(NEURAL_LM, f"{NEURAL_LM} --threads 2", threads),
     " --version": Case("asr info model", "asr --version", out),
     " --debug": Case("asr info elsewhere", "asr info elsewhere --debug", has_traceback),
 }
