@@ -147,7 +147,7 @@ class DecodeConfig(Config):
 class LmDataConfig(Config):
     """Which texts a language model learns from, and how sentences become batches.
 
-    A file is a manifest if it ends in .jsonl, and holds one sentence a line otherwise.
+    A file is a manifest if it ends in .jsonl, and holds one sentence a line otherwise, gzipped if it ends in .gz.
     """
 
     train: list[str] = Field(min_length=1)  # relative to the working directory

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def tune(
     tuner: Tuner,
     decoding: Decoding,
     *,
-    max_trials: int = 60,
+    max_trials: int = 80,
     on_trial: Callable[[Trial], None] = lambda _: None,
 ) -> Tuned:
     """The best settings of a beam search, starting from those of `decoding`.
@@ -129,9 +129,11 @@ def tune(
                 result = trial({**best.settings, name: value})
                 if result is not None and result.rank < best.rank:
                     best = result
-        for candidate in _diagonal(best.settings):
-            result = trial(candidate)
-            if result is not None and result.rank < best.rank:
+        for direction in (1, -1):
+            while (candidate := _together(best.settings, direction)) is not None:
+                result = trial(candidate)
+                if result is None or result.rank >= best.rank:
+                    break
                 best = result
     chosen = replace(decoding, search=decoding.search.model_copy(update=dict(best.settings)))
     if best.settings.get("lm_weight") == 0.0:
@@ -139,17 +141,19 @@ def tune(
     return Tuned(chosen, best, tuple(trials.values()), tuner.utterances)
 
 
-def _diagonal(settings: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
-    """Settings with language model and length a step up together, or a step down, as far as the grids go."""
+def _together(settings: Mapping[str, Value], direction: int) -> dict[str, Value] | None:
+    """Settings with language model and length a step up (1) or down (-1); None where a grid ends."""
     if not set(TOGETHER) <= settings.keys():
-        return
-    for direction in (1, -1):
-        places = {
-            name: direction + min(range(len(GRIDS[name])), key=lambda at: abs(GRIDS[name][at] - settings[name]))
-            for name in TOGETHER
-        }
-        if all(0 <= place < len(GRIDS[name]) for name, place in places.items()):
-            yield {**settings, **{name: GRIDS[name][place] for name, place in places.items()}}
+        return None
+    moved = dict(settings)
+    for name in TOGETHER:
+        grid = GRIDS[name]
+        distances = [abs(value - settings[name]) for value in grid]
+        place = distances.index(min(distances)) + direction
+        if not 0 <= place < len(grid):
+            return None
+        moved[name] = grid[place]
+    return moved
 
 
 def tunable(decoding: Decoding) -> list[str]:

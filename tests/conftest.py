@@ -27,6 +27,13 @@ optimizer: {lr: 1.0e-9}
 training: {epochs: 2}
 """
 
+TINY_LM = """
+model: model
+data: {train: [train.jsonl], dev: [dev.jsonl], max_batch_tokens: 30}
+language_model: {name: lstm, dim: 8, num_layers: 1}
+training: {epochs: 2}
+"""
+
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:
@@ -51,7 +58,7 @@ def melody(seed: int, seconds: float, sample_rate: int = 16000) -> np.ndarray:
 def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with six recordings, manifests, `experiment.yaml` and the folder `model` trained from it.
 
-    Two pairs of texts to score lie there, too. Shared by all tests: read only. `workspace` gives a copy to write to.
+    Two pairs of texts to score and `lm.yaml`, of a language model, lie there, too. Shared by all tests: read only. `workspace` gives a copy to write to.
     """
     from asr.audio.io import write_wav
     from asr.data.manifest import write_manifest
@@ -69,6 +76,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_manifest(folder / "dev.jsonl", rows[4:])
     (folder / "experiment.yaml").write_text(TINY_EXPERIMENT, encoding="utf-8")
     (folder / "hot.txt").write_text("zero:50\n", encoding="utf-8")
+    (folder / "lm.yaml").write_text(TINY_LM, encoding="utf-8")
     (folder / "ref.txt").write_text("a one two\nb three\n", encoding="utf-8")
     (folder / "hyp.txt").write_text("a One two!\nb three\n", encoding="utf-8")
     (folder / "words.txt").write_text("one\nthree\n", encoding="utf-8")

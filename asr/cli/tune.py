@@ -19,7 +19,7 @@ def tune(
     lm: Lm = None,
     lm_mode: LmMode = None,
     overrides: Overrides = None,
-    trials: Annotated[int, typer.Option(min=1, help="Settings tried at most.")] = 60,
+    trials: Annotated[int, typer.Option(min=1, help="Settings tried at most.")] = 80,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the table, write nothing.")] = False,
     device: Device = "auto",
     threads: Threads = None,

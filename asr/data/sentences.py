@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +48,8 @@ class SentenceBatch:
 def read_texts(path: Path) -> Iterator[tuple[str, str]]:
     """(id, text) of every text that is not blank: of a manifest if the name ends in .jsonl, else of each line.
 
-    TextError if the file cannot be read or is not UTF-8, ManifestError for a manifest that is wrong.
+    A name that ends in .gz is read through gzip. TextError if the file cannot be read or is not UTF-8, ManifestError
+    for a manifest that is wrong.
     """
     if path.suffix == ".jsonl":
         texts = [(row.id, row.text) for row in read_manifest(path)]
@@ -84,8 +87,10 @@ def collate_sentences(sentences: Sequence[Sentence]) -> SentenceBatch:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise TextError(f"{path}: cannot read the text ({error.strerror}); check the path") from error
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig").split("\n")
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TextError(f"{path}: cannot read the text ({reason}); check the path") from error
     except UnicodeDecodeError as error:
         raise TextError(f"{path}: not UTF-8 text; convert the file") from error

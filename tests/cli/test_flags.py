@@ -107,6 +107,7 @@ EVALUATE = "asr evaluate model dev.jsonl --device cpu"
 TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
 TUNE = "asr tune model dev.jsonl --device cpu --trials 2"
 LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
+NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
@@ -218,6 +219,11 @@ CASES = {
     "lm train --tokens": Case(LM, f"{LM} --tokens model", content("lm.arpa")),
     "lm train --normalize": Case(f"{LM} hyp.txt", f"{LM} hyp.txt --normalize basic", content("lm.arpa")),
     "lm train --dev": Case(LM, f"{LM} --dev dev.jsonl", out),
+    "lm train --neural": Case("asr lm train train.jsonl --out lm.arpa", NEURAL_LM, has("lm/model.safetensors")),
+    "lm train --set": Case(NEURAL_LM, f"{NEURAL_LM} --set training.epochs=1", steps("lm/training/train.jsonl")),
+    "lm train --resume": Case(NEURAL_LM, f"{NEURAL_LM} --resume", works, before=NEURAL_LM),
+    "lm train --device": Case(NEURAL_LM, f"{NEURAL_LM} --device nowhere", works),
+    "lm train --threads": Case(NEURAL_LM, f"{NEURAL_LM} --threads 2", threads),
     " --version": Case("asr info model", "asr --version", out),
     " --debug": Case("asr info elsewhere", "asr info elsewhere --debug", has_traceback),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,19 @@ def test_a_line_that_is_not_blank_is_a_sentence_named_by_its_number(tmp_path: Pa
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeffone two\r\n\r\n \nzwölf\u2028drei\nlast".encode())
     assert list(read_texts(path)) == [
-        (f"{path}:1", "one two"),
+        (f"{path}:1", "one two\r"),
         (f"{path}:4", "zwölf\u2028drei"),
         (f"{path}:5", "last"),
     ]
+
+
+def test_a_gzipped_file_is_read_and_a_damaged_one_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"one\ntwo"))
+    assert [text for _, text in read_texts(path)] == ["one", "two"]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(TextError, match="cannot read the text"):
+        read_texts(path)
 
 
 def test_a_manifest_gives_its_texts_by_id(tmp_path: Path) -> None:
