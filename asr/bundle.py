@@ -23,6 +23,8 @@ from asr.config import ExperimentConfig, LmConfig, dump_yaml, parse_config, pars
 from asr.errors import BundleError
 from asr.features.frontend import Frontend
 from asr.lm.base import TokenScorer
+from asr.lm.ngram import ngram_scorer
+from asr.lm.ngram.arpa import read_arpa
 from asr.lm.neural import NeuralLm, build_language_model
 from asr.lm.neural.scorer import NeuralLmScorer
 from asr.models.asr_model import AsrModel, build_model
@@ -156,9 +158,6 @@ def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenSc
     if not path.name.endswith((".arpa", ".arpa.gz")):
         problem = "neither a folder nor an .arpa or .arpa.gz file" if path.exists() else "no such language model"
         raise BundleError(f"{path}: {problem}; `asr lm train` makes one")
-    from asr.lm.ngram import ngram_scorer
-    from asr.lm.ngram.arpa import read_arpa
-
     return ngram_scorer(read_arpa(path), tokenizer.vocabulary, unk_score)
 
 

@@ -112,8 +112,8 @@ def evaluate(
     """Transcribe every utterance of a manifest with a model on the CPU or moved to `device`, and score all of them.
 
     Both sides are normalised as the training texts were. An utterance too short for the model counts with an empty
-    hypothesis. With hotwords, everything is decoded without them, too, by the same encoder output. `num_best` above 1
-    keeps so many hypotheses of each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
+    hypothesis. With hotwords, everything is searched without them, too. `num_best` above 1 keeps so many hypotheses of
+    each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
     `confidence` names the measure of `asr.decoding.confidence` whose calibration is judged. Raises ManifestError, and
     AudioError naming an utterance that cannot be read: a score that leaves some out would be none.
     """

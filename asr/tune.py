@@ -1,15 +1,15 @@
 """Searches the settings of a search on dev data: weights of language model, length and CTC, and the beam.
 
 The encoder runs once over the dev data; every trial then only searches. One setting after another takes the best value
-of its grid, those that matter most first, until a round changes nothing. A few dozen trials suffice, and the same data
-give the same settings.
+of its grid, those that matter most first; then language model and length, which pull against each other, go up or down
+together; and so on until a round changes nothing. A few dozen trials suffice, and the same data give the same settings.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,14 @@ from asr.types import EncoderOutput, Utterance
 
 Value = float | int
 
-GRIDS: Mapping[str, Sequence[Value]] = {  # in the order they are searched; of equals the earlier value wins
+GRIDS: Mapping[str, Sequence[Value]] = {  # in the order they are searched; of equals the one found first wins
     "lm_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3),
-    "length_bonus": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, -0.5, -1.0),
-    "ctc_weight": (0.3, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "length_bonus": (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0),
+    "ctc_weight": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     "length_normalisation": (0.0, 0.3, 0.6, 1.0, 1.5),
-    "beam": (10, 5, 20, 40),
+    "beam": (10, 20, 40),
 }
+TOGETHER = ("lm_weight", "length_bonus")
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,27 @@ def tune(
                 result = trial({**best.settings, name: value})
                 if result is not None and result.rank < best.rank:
                     best = result
+        for candidate in _diagonal(best.settings):
+            result = trial(candidate)
+            if result is not None and result.rank < best.rank:
+                best = result
     chosen = replace(decoding, search=decoding.search.model_copy(update=dict(best.settings)))
     if best.settings.get("lm_weight") == 0.0:
         chosen = replace(chosen, lm=None)
     return Tuned(chosen, best, tuple(trials.values()), tuner.utterances)
+
+
+def _diagonal(settings: Mapping[str, Value]) -> Iterator[dict[str, Value]]:
+    """Settings with language model and length a step up together, or a step down, as far as the grids go."""
+    if not set(TOGETHER) <= settings.keys():
+        return
+    for direction in (1, -1):
+        places = {
+            name: direction + min(range(len(GRIDS[name])), key=lambda at: abs(GRIDS[name][at] - settings[name]))
+            for name in TOGETHER
+        }
+        if all(0 <= place < len(GRIDS[name]) for name, place in places.items()):
+            yield {**settings, **{name: GRIDS[name][place] for name, place in places.items()}}
 
 
 def tunable(decoding: Decoding) -> list[str]:

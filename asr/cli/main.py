@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import data
+from asr.cli import data, lm
 from asr.cli.average import average
 from asr.cli.evaluate import evaluate
 from asr.cli.info import info
@@ -37,6 +37,7 @@ app = typer.Typer(
 for command in (train, evaluate, transcribe, score, tune, average, info):
     app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(lm.app, name="lm")
 
 
 def _print_version(asked: bool) -> None:

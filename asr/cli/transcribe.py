@@ -75,9 +75,7 @@ def transcribe(
     if jobs:
         use_threads(threads)
         request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
-        recognizer = Recognizer.load(
-            model, device, dtype, request, max_span_seconds=max_span, confidence=confidence
-        )
+        recognizer = Recognizer.load(model, device, dtype, request, max_span_seconds=max_span, confidence=confidence)
 
         def show_position(path: Path, segment: Segment) -> None:
             display.update(f"{path}  {segment.end:.0f} s  {segment.text}")

@@ -119,6 +119,9 @@ class RelativeAttention(SelfAttention):
             bias = bias.masked_fill(~mask, -math.inf)
         return attend(query + self.content_bias.to(query.dtype), key, value, bias, self.attention_dropout)
 
+    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+        raise AssertionError("relative attention scores distances: queries and keys by themselves have no place")
+
 
 def shift_distances(scores: Tensor) -> Tensor:
     """Scores by distance (B, H, S, 2 S - 1), from S - 1 down to 1 - S, become scores by key (B, H, S, S).

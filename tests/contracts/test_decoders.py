@@ -73,18 +73,22 @@ def test_step_by_step_equals_teacher_forcing(config: NamedConfig) -> None:
         last = tokens[:, min(position, 5)]
 
 
+@pytest.mark.parametrize("rows", [[2, 0, 0, 3, 1], [3, 1, 3, 3], [2]])
 @each_config
 @torch.no_grad()
-def test_reordered_rows_go_on_as_themselves(config: NamedConfig) -> None:
+def test_reordered_rows_go_on_as_themselves(config: NamedConfig, rows: list[int]) -> None:
     decoder = build(config)
     encoded, _, _ = noisy_batch()
     _, state = decoder.step(torch.full((4,), SOS), decoder.init_state(encoded))
     _, state = decoder.step(torch.tensor([4, 5, 6, 7]), state)
     last = torch.tensor([8, 9, 10, 4])
     straight, _ = decoder.step(last, state)
-    index = torch.tensor([2, 0, 0, 3, 1])
-    reordered, _ = decoder.step(last[index], decoder.reorder(state, index))
-    torch.testing.assert_close(reordered, straight[index], rtol=1e-9, atol=1e-9)
+    index = torch.tensor(rows)
+    reordered = decoder.reorder(state, index)
+    twice = torch.tensor([0, len(rows) - 1, 0])
+    for rows_after, state_after in [(index, reordered), (index[twice], decoder.reorder(reordered, twice))]:
+        log_probs, _ = decoder.step(last[rows_after], state_after)
+        torch.testing.assert_close(log_probs, straight[rows_after], rtol=1e-9, atol=1e-9)
     again, _ = decoder.step(last, state)
     assert torch.equal(again, straight), "a step changed the state it was given"
 

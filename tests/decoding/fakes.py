@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.models.decoders.base import FORBIDDEN
 from asr.runtime import derive_seed
-from asr.text.vocabulary import EOS, SOS
+from asr.text.vocabulary import EOS, NEVER_PREDICTED, SOS
 from asr.types import EncoderOutput
 
 Text = tuple[int, ...]
@@ -21,7 +20,7 @@ def random_opinion(vocab_size: int, *context: object, sharpness: float = 1.0) ->
     """Log-probabilities (V,) float64 of the next token, always the same in the same context."""
     generator = torch.Generator().manual_seed(derive_seed(*context))
     logits = sharpness * torch.randn(vocab_size, dtype=torch.float64, generator=generator)
-    logits[list(FORBIDDEN)] = -math.inf
+    logits[list(NEVER_PREDICTED)] = -math.inf
     return logits.log_softmax(-1)
 
 
@@ -79,7 +78,7 @@ class FakeLm:
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         after = [heard(text, token) for text, token in zip(state, tokens.tolist(), strict=True)]
         scores = torch.stack([random_opinion(self.vocab_size, "lm", text) for text in after])
-        scores[:, list(FORBIDDEN)] = 1e6
+        scores[:, list(NEVER_PREDICTED)] = 1e6
         return scores, after
 
     def reorder(self, state: Any, index: Tensor) -> Any:

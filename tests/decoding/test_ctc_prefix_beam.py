@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +13,10 @@ from asr.decoding.ctc_prefix_beam import CtcPrefixBeam, CtcPrefixBeamConfig
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.decoding.hotwords import Hotword, HotwordScorer
 from asr.errors import ConfigError
+from asr.lm.ngram import ngram_scorer
+from asr.lm.ngram.counts import IdCorpus
+from asr.lm.ngram.kneser_ney import estimate
+from asr.lm.ngram.model import NgramModel
 from asr.text.tokenizer.base import SPACE
 from asr.text.vocabulary import BLANK, SPECIAL_PIECES, Vocabulary
 from asr.types import EncoderOutput, Hypothesis
@@ -80,6 +85,46 @@ def test_both_kernels_give_the_same_n_best_lists(limits: dict[str, object], seed
         assert [hypothesis.tokens for hypothesis in compiled] == [hypothesis.tokens for hypothesis in tensor]
         for one, other in zip(compiled, tensor, strict=True):
             assert one.parts == pytest.approx(other.parts, abs=1e-9)
+
+
+def random_lm(units: list[str], seed: int) -> NgramModel:
+    """A bigram of random sentences over some units."""
+    rng = np.random.default_rng(seed)
+    sentences = [rng.choice(units, size=rng.integers(1, 6)).tolist() for _ in range(300)]
+    with IdCorpus(sentences) as corpus:
+        return estimate(corpus.count(order=2)).model
+
+
+WORD_LM = random_lm(["a", "ab", "b", "ba", "aab"], seed=1)
+TOKEN_LM = random_lm([SPACE, "a", "b", SPACE + "a", "ab"], seed=2)
+
+
+@pytest.mark.parametrize("limits", [{}, {"beam": 3}, {"beam": 30, "token_threshold": -3.0, "beam_threshold": -6.0}])
+@pytest.mark.parametrize("model", [WORD_LM, TOKEN_LM], ids=["words", "tokens"])
+@pytest.mark.parametrize("seed", range(3))
+def test_both_kernels_agree_with_a_language_model(limits: dict[str, object], model: NgramModel, seed: int) -> None:
+    log_probs = random_log_probs(2, 25, 9, seed=seed, sharpness=3.0)
+    hotwords = HotwordScorer([Hotword("ab", 3.0)], VOCABULARY)
+    fusion = Fusion(ngram_scorer(model, VOCABULARY, unk_score=-2.0), hotwords)
+    settings = {"length_bonus": 0.3, "lm_weight": 0.8, **limits}
+    compiled, tensor = (search(log_probs, [25, 13], fusion, kernel=kernel, **settings) for kernel in KERNELS)
+    for one, other in zip(compiled, tensor, strict=True):
+        assert [hypothesis.tokens for hypothesis in one] == [hypothesis.tokens for hypothesis in other]
+        for first, second in zip(one, other, strict=True):
+            assert first.parts == pytest.approx(second.parts, abs=1e-6)  # the compiled one has look-aheads in float32
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_lm_part_is_the_weighted_score_of_the_words_and_the_sentence_end(kernel: str) -> None:
+    log_probs = random_log_probs(1, 5, 9, seed=8)
+    fusion = Fusion(ngram_scorer(WORD_LM, VOCABULARY, unk_score=-2.0))
+    (n_best,) = search(log_probs, [5], fusion, kernel=kernel, lm_weight=0.5, **UNLIMITED)
+    for hypothesis in n_best[:300]:
+        pieces = ("?" if token < len(SPECIAL_PIECES) else VOCABULARY.piece(token) for token in hypothesis.tokens)
+        words = "".join(pieces).replace(SPACE, " ").split()
+        unknown = sum(WORD_LM.id(word) == WORD_LM.unk_id for word in words)
+        expected = 0.5 * (WORD_LM.sentence_log_prob(words) - 2.0 * unknown)
+        assert hypothesis.parts["lm"] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -116,3 +116,24 @@ def test_cross_attention_to_no_frames_adds_only_the_output_bias() -> None:
     branch = attention(frames(), *attention.memory(memory), torch.tensor([4, 0]))
     torch.testing.assert_close(branch[1], attention.out.bias.expand(6, DIM))
     assert (branch[0] - attention.out.bias).abs().min() > 0
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, RotaryAttention])
+def test_frame_by_frame_equals_all_at_once_under_a_causal_mask(kind: type[SelfAttention]) -> None:
+    x = frames()
+    attention = kind(DIM, HEADS, 0.0, 0.0).double().eval()
+    positions = RotaryPositions(DIM // HEADS)
+    rotary = kind is RotaryAttention
+    expected = attention(x, torch.ones(6, 6, dtype=torch.bool).tril(), positions(x) if rotary else None)
+    nothing = x.new_zeros(2, HEADS, 0, DIM // HEADS)
+    past = (nothing, nothing)
+    for frame in range(6):
+        table = positions.at(torch.tensor([frame], dtype=x.dtype)) if rotary else None
+        branch, past = attention.step(x[:, frame : frame + 1], past, None, table)
+        torch.testing.assert_close(branch[:, 0], expected[:, frame], rtol=1e-9, atol=1e-9)
+
+
+def test_relative_attention_refuses_to_go_frame_by_frame() -> None:
+    nothing = torch.zeros(1, HEADS, 0, DIM // HEADS)
+    with pytest.raises(AssertionError, match="distances"):
+        RelativeAttention(DIM, HEADS, 0.0, 0.0).step(torch.zeros(1, 1, DIM), (nothing, nothing))

@@ -95,7 +95,7 @@ def _text_scores(settings: PrefixBeamSettings, fusion: Fusion) -> TextScores:
     assert isinstance(lm, WordNgramScorer | TokenNgramScorer)
     text = text._replace(**_ngram_arrays(lm.model))
     if isinstance(lm, TokenNgramScorer):
-        return text._replace(kind=TOKENS, token_words=lm.token_words)
+        return text._replace(kind=TOKENS, token_words=lm.token_words.astype(np.int32))
     lexicon = lm.lexicon
     return text._replace(
         kind=WORDS,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,9 +64,9 @@ class IdCorpus:
     ) -> None:
         self._folder.cleanup()
 
-    def most_frequent(self, size: int) -> list[str]:
+    def most_frequent(self, size: int, among: Collection[str] | None = None) -> list[str]:
         """The words that occur most often, at most `size`, special words aside; of equals the alphabetically first."""
-        words = (word for word in self.word_counts if word not in SPECIAL_WORDS)
+        words = [word for word in self.word_counts if word not in SPECIAL_WORDS and (among is None or word in among)]
         return sorted(words, key=lambda word: (-self.word_counts[word], word))[:size]
 
     def count(self, order: int, vocabulary: Iterable[str] | None = None) -> NgramCounts:

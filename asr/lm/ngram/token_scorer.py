@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,9 +15,11 @@ class TokenNgramScorer:
     """A `TokenScorer` whose state is the history of each row, int64 (N,). Tokens that the model lacks are <unk>."""
 
     def __init__(self, model: NgramModel, vocabulary: Vocabulary) -> None:
+        self.model = model
         self._arcs = ArcTable.of(model)
-        self._words = torch.tensor([model.id(piece) for piece in vocabulary.pieces])
-        self._words[EOS] = model.eos_id
+        self.token_words = np.array([model.id(piece) for piece in vocabulary.pieces])  # (V,) the word of each token
+        self.token_words[EOS] = model.eos_id
+        self._words = torch.from_numpy(self.token_words)
         self._start_state = model.start_state
 
     def init_state(self, num_rows: int, device: torch.device) -> Tensor:

@@ -135,10 +135,12 @@ class WordNgramScorer:
 
     def __init__(self, model: NgramModel, vocabulary: Vocabulary, unk_score: float) -> None:
         """`unk_score` is added for every word that the model lacks, beside its score of <unk>."""
-        lexicon = Lexicon.build(model, vocabulary)
+        self.model = model
+        self.lexicon = Lexicon.build(model, vocabulary)
+        self.unk_score = unk_score
         self._arcs = ArcTable.of(model)
-        self._nodes = _Nodes.of(lexicon, model, unk_score)
-        self._tokens = _Tokens.of(lexicon, self._nodes)
+        self._nodes = _Nodes.of(self.lexicon, model, unk_score)
+        self._tokens = _Tokens.of(self.lexicon, self._nodes)
         self._start_state = model.start_state
         self._eos_id = model.eos_id
 

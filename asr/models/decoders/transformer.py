@@ -46,13 +46,40 @@ class TransformerDecoderConfig(NamedConfig):
 
 
 @dataclass(frozen=True)
+class RowGroups:
+    """The N rows of a search by their B utterances: keys and values of frames are kept once for all rows of a group."""
+
+    slots: Tensor  # (N,) utterance * size + which of its rows
+    size: int  # rows of the largest group
+
+    def group(self, x: Tensor, num_utterances: int) -> Tensor:
+        """Rows (N, 1, D) -> (B, size, D); slots without a row are 0."""
+        slots = x.new_zeros(num_utterances * self.size, x.shape[2]).index_copy(0, self.slots, x[:, 0])
+        return slots.view(num_utterances, self.size, -1)
+
+    def ungroup(self, x: Tensor) -> Tensor:
+        """(B, size, D) -> rows (N, 1, D)."""
+        return x.flatten(0, 1)[self.slots, None]
+
+    def reorder(self, index: Tensor) -> tuple[RowGroups, Tensor]:
+        """The groups of the rows `index` (M,), and which utterances still have rows."""
+        kept, utterances, sizes = (self.slots // self.size)[index].unique(return_inverse=True, return_counts=True)
+        order = utterances.argsort(stable=True)
+        firsts = (sizes.cumsum(0) - sizes)[utterances[order]]
+        places = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device) - firsts)
+        size = int(sizes.max()) if len(index) else 1
+        return RowGroups(utterances * size + places, size), kept
+
+
+@dataclass(frozen=True)
 class TransformerState:
-    """Keys and values of each layer: of the tokens so far, and of the encoder's frames."""
+    """Keys and values of each layer: of the tokens of N rows so far, and of the frames of their B utterances."""
 
     position: int  # tokens so far
-    tokens: tuple[KeyValue, ...]
-    frames: tuple[KeyValue, ...]
-    frame_lens: Tensor  # (N,)
+    tokens: tuple[KeyValue, ...]  # of each row
+    frames: tuple[KeyValue, ...]  # of each utterance
+    frame_lens: Tensor  # (B,)
+    groups: RowGroups
 
 
 class TransformerDecoderLayer(nn.Module):
@@ -67,17 +94,18 @@ class TransformerDecoderLayer(nn.Module):
 
     def forward(self, x: Tensor, causal: Tensor, frames: KeyValue, frame_lens: Tensor) -> Tensor:
         x = x + self.attention(x, causal)
-        return self._after_self_attention(x, frames, frame_lens)
-
-    def step(self, x: Tensor, past: KeyValue, frames: KeyValue, frame_lens: Tensor) -> tuple[Tensor, KeyValue]:
-        """One token (N, 1, D) after the past ones; also the keys and values with this token's added."""
-        branch, seen = self.attention.step(x, past)
-        return self._after_self_attention(x + branch, frames, frame_lens), seen
-
-    def _after_self_attention(self, x: Tensor, frames: KeyValue, frame_lens: Tensor) -> Tensor:
         x = x + self.cross_attention(x, *frames, frame_lens)
         widened: Tensor = self.feed_forward(x)
         return x + widened
+
+    def step(
+        self, x: Tensor, past: KeyValue, frames: KeyValue, frame_lens: Tensor, groups: RowGroups
+    ) -> tuple[Tensor, KeyValue]:
+        """One token (N, 1, D) after the past ones; also the keys and values with this token's added."""
+        branch, seen = self.attention.step(x, past)
+        x = x + branch
+        x = x + groups.ungroup(self.cross_attention(groups.group(x, len(frame_lens)), *frames, frame_lens))
+        return x + self.feed_forward(x), seen
 
 
 @DECODERS.register(TransformerDecoderConfig)
@@ -103,23 +131,24 @@ class TransformerDecoder(Decoder[TransformerState]):
     def init_state(self, encoded: EncoderOutput) -> TransformerState:
         frames = tuple(layer.cross_attention.memory(encoded.frames) for layer in self._layers)
         nothing = tuple((key[:, :, :0], value[:, :, :0]) for key, value in frames)
-        return TransformerState(0, nothing, frames, encoded.lens)
+        groups = RowGroups(torch.arange(len(encoded.lens), device=encoded.lens.device), size=1)
+        return TransformerState(0, nothing, frames, encoded.lens, groups)
 
     def step(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         x = self._embed(tokens[:, None], state.position)
         seen = []
         for layer, past, frames in zip(self._layers, state.tokens, state.frames, strict=True):
-            x, key_value = layer.step(x, past, frames, state.frame_lens)
+            x, key_value = layer.step(x, past, frames, state.frame_lens, state.groups)
             seen.append(key_value)
         return self._predict(x)[:, 0], replace(state, position=state.position + 1, tokens=tuple(seen))
 
     def reorder(self, state: TransformerState, index: Tensor) -> TransformerState:
-        return replace(
-            state,
-            tokens=tuple((key[index], value[index]) for key, value in state.tokens),
-            frames=tuple((key[index], value[index]) for key, value in state.frames),
-            frame_lens=state.frame_lens[index],
-        )
+        groups, kept = state.groups.reorder(index)
+        frames, frame_lens = state.frames, state.frame_lens
+        if len(kept) < len(frame_lens):
+            frames, frame_lens = tuple((key[kept], value[kept]) for key, value in frames), frame_lens[kept]
+        tokens = tuple((key[index], value[index]) for key, value in state.tokens)
+        return TransformerState(state.position, tokens, frames, frame_lens, groups)
 
     @property
     def _layers(self) -> list[TransformerDecoderLayer]:
