@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from asr.lm.ngram.word_scorer import WordNgramScorer
 from torch import Tensor
 
 from asr.decoding import SEARCHES
 from asr.decoding.base import Searcher, build_search
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.lm.ngram.arpa import read_arpa
+from asr.lm.ngram.word_scorer import WordNgramScorer
 from asr.text.tokenizer.base import SPACE
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
