@@ -58,7 +58,8 @@ def melody(seed: int, seconds: float, sample_rate: int = 16000) -> np.ndarray:
 def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with six recordings, manifests, `experiment.yaml` and the folder `model` trained from it.
 
-    Two pairs of texts to score and `lm.yaml`, of a language model, lie there, too. Shared by all tests: read only. `workspace` gives a copy to write to.
+    Two pairs of texts to score, hotwords, a list of words and `lm.yaml`, of a language model, lie there, too. Shared by
+    all tests: read only. `workspace` gives a copy to write to.
     """
     from asr.audio.io import write_wav
     from asr.data.manifest import write_manifest
