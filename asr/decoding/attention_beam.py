@@ -13,11 +13,15 @@ from asr.types import EncoderOutput, Hypothesis
 
 
 class AttentionBeamConfig(LabelBeamConfig):
-    """Settings of the attention beam search. Attention favours short texts; the last two settings work against it."""
+    """Settings of the attention beam search.
+
+    A decoder finds short texts too likely, and the wider the beam, the more of them the search meets. The last two
+    settings work against it; see `LabelBeam`.
+    """
 
     name: Literal["attention_beam"] = "attention_beam"
-    length_normalisation: float = Field(0.0, ge=0.0)  # exponent of a finished text's length that divides its score
-    eos_threshold: float | None = Field(None, ge=1.0)  # near 1 a text ends only where EOS is the best token
+    length_normalisation: float = Field(0.6, ge=0.0)  # exponent of a finished text's length that divides its score
+    eos_threshold: float | None = Field(2.0, ge=1.0)  # near 1 a text ends only where EOS is the best token
 
     @classmethod
     def tiny(cls) -> AttentionBeamConfig:

@@ -25,7 +25,7 @@ class AttentionRescoringConfig(BeamConfig):
     """Settings of both passes. The first one weighs CTC with 1, the second one as said here."""
 
     name: Literal["attention_rescoring"] = "attention_rescoring"
-    ctc_weight: float = Field(0.5, ge=0.0, le=1.0)  # of CTC; the decoder has the rest
+    ctc_weight: float = Field(0.3, ge=0.0, le=1.0)  # of CTC; the decoder has the rest
 
     @classmethod
     def tiny(cls) -> AttentionRescoringConfig:

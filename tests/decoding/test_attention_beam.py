@@ -25,7 +25,9 @@ FRAMES = random_log_probs(2, 4, VOCAB_SIZE, seed=0)
 def search(
     decoder: FakeDecoder, lens: list[int], fusion: Fusion = NO_FUSION, frames: Tensor = FRAMES, **settings: object
 ) -> list[list[Hypothesis]]:
-    searcher = AttentionBeam(AttentionBeamConfig.model_validate(settings), FakeModel(decoder, None), fusion)
+    """N-best lists by plain scores, unless the settings want something else."""
+    config = AttentionBeamConfig.model_validate({"length_normalisation": 0.0, "eos_threshold": None, **settings})
+    searcher = AttentionBeam(config, FakeModel(decoder, None), fusion)
     return searcher.search(EncoderOutput(frames, torch.tensor(lens)))
 
 
