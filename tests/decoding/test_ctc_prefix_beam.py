@@ -18,7 +18,7 @@ from asr.lm.ngram.counts import IdCorpus
 from asr.lm.ngram.kneser_ney import estimate
 from asr.lm.ngram.model import NgramModel
 from asr.text.tokenizer.base import SPACE
-from asr.text.vocabulary import BLANK, SPECIAL_PIECES, Vocabulary
+from asr.text.vocabulary import BLANK, SOS, SPECIAL_PIECES, Vocabulary
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import ctc_text_scores, random_log_probs
 
@@ -151,3 +151,19 @@ def test_the_compiled_kernel_is_refused_for_scorers_it_does_not_know() -> None:
 
     with pytest.raises(ConfigError, match="no n-gram"):
         CtcPrefixBeam(CtcPrefixBeamConfig(kernel="compiled"), Posteriors(), Fusion(lm=Other()))  # type: ignore[arg-type]
+
+
+def test_a_scorer_may_put_anything_where_columns_mean_nothing() -> None:
+    class Careless(HotwordScorer):
+        def step(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            scores, state = super().step(tokens, state)
+            scores[:, [BLANK, SOS]] = math.nan
+            return scores, state
+
+    log_probs = random_log_probs(1, 12, 9, seed=3)
+    words = [Hotword("ab", 3.0)]
+    answers = [
+        search(log_probs, [12], Fusion(hotwords=scorer(words, VOCABULARY)), kernel="tensor")
+        for scorer in (HotwordScorer, Careless)
+    ]
+    assert answers[0] == answers[1]

@@ -74,7 +74,7 @@ class TensorPrefixBeam:
         parts = nothing.new_zeros((len(scores), num_utterances, width))
         next_parts = parts.new_zeros((*parts.shape, log_probs.shape[2]))
         for part, score in zip(next_parts, scores, strict=True):
-            part.copy_(score.view_as(part))
+            part.copy_(_without_meaningless(score).view_as(part))
         return Beams(blank, nothing, zeros, zeros, zeros + NO_HASH, zeros, parts, next_parts, state)
 
     def _advance(
@@ -175,7 +175,7 @@ class TensorPrefixBeam:
                 flat_grown[asked], torch.arange(len(asked), device=rows.device) + len(rows), asked
             )
             state = scorer.reorder(scorer.concat(state, after), answer)
-            stacked = torch.stack([score.to(next_parts.dtype) for score in scores])
+            stacked = torch.stack([_without_meaningless(score).to(next_parts.dtype) for score in scores])
             next_parts = torch.cat([next_parts, stacked], dim=1)[:, answer]
         return replace(picked, next_parts=next_parts.view_as(before.next_parts), state=state)
 
@@ -199,6 +199,13 @@ class TensorPrefixBeam:
                     n_best.append(Hypothesis(text, sum(numbers), named))
             results.append(n_best)
         return results
+
+
+def _without_meaningless(scores: Tensor) -> Tensor:
+    """Scores (N, V) with 0 in the columns that mean nothing, where there may be any number or none."""
+    scores = scores.clone()
+    scores[:, [BLANK, SOS]] = 0.0
+    return scores
 
 
 def _trace_back(order: Tensor, parents: list[Tensor], tokens: list[Tensor]) -> list[list[tuple[int, ...]]]:
