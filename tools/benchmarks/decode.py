@@ -110,7 +110,7 @@ def compare(settings: Settings, folder: Path) -> dict[str, Any]:
     inputs, arpa = folder / "inputs.npz", folder / "lm.arpa"
     np.savez(inputs, log_probs=np.stack([one.log_probs for one in heard]), pieces=np.array(language.pieces))
     train_lm(rng, language, settings, arpa)
-    given = {"inputs": str(inputs), "arpa": str(arpa)}
+    given: dict[str, Any] = {"inputs": str(inputs), "arpa": str(arpa)}
     given |= {"lm_weight": settings.lm_weight, "unk_score": settings.unk_score}
     answers: dict[Case, list[Any]] = {}
     with ExitStack() as stack:
@@ -165,7 +165,7 @@ def time_cases(chosen: Sequence[Case], workers: Mapping[str, Worker], settings: 
     """What every case answers, once a round; the cases take turns."""
 
     def decode(case: Case) -> Any:
-        job = {"with_lm": case.with_lm, "beam": case.beam}
+        job: dict[str, Any] = {"with_lm": case.with_lm, "beam": case.beam}
         job |= {"token_threshold": settings.token_threshold, "beam_threshold": settings.beam_threshold}
         if case.side == "asr":
             job["threads"] = settings.processors if case.at_once else 0
@@ -187,7 +187,7 @@ def ratios(answers: Mapping[Case, Sequence[Any]]) -> dict[str, dict[str, float]]
 
     def ratio(slow: Case, fast: Case, clock: str) -> float:
         pairs = zip(answers[slow], answers[fast], strict=True)
-        return median(a["seconds"][clock] / b["seconds"][clock] for a, b in pairs)
+        return float(median(a["seconds"][clock] / b["seconds"][clock] for a, b in pairs))
 
     found = {}
     for with_lm in RATIO_AT_LEAST:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from asr.decoding import SEARCHES
-from asr.decoding.base import Searcher, build_search
+from asr.decoding.base import Searcher, SearchModel, build_search
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.lm.ngram.arpa import read_arpa
 from asr.lm.ngram.word_scorer import WordNgramScorer
@@ -80,7 +80,7 @@ class Ours:
 
     def _search(self, settings: Mapping[str, float], with_lm: bool) -> Searcher:
         config = SEARCHES.config("ctc_prefix_beam").model_validate({**self._weights, **settings})
-        return build_search(config, GivenPosteriors(), self._fusions[with_lm])
+        return build_search(config, cast(SearchModel, GivenPosteriors()), self._fusions[with_lm])
 
     def _text(self, tokens: Sequence[int]) -> str:
         return "".join(self._pieces[token] for token in tokens).replace(SPACE, " ").strip()

@@ -94,7 +94,7 @@ class Language:
 def _zipf_draws(rng: np.random.Generator, num: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Numbers below `num`, the n-th as probable as 1 / n."""
     cumulative = np.cumsum(1.0 / np.arange(1, num + 1))
-    return np.searchsorted(cumulative, rng.random(shape) * cumulative[-1]).clip(max=num - 1)
+    return np.asarray(np.searchsorted(cumulative, rng.random(shape) * cumulative[-1]).clip(max=num - 1), np.int64)
 
 
 def _lexicon(

@@ -50,7 +50,7 @@ def main() -> int:
 def compare(model: Path, manifest: Path, requests: Sequence[SearchRequest], threads: int) -> dict[str, Any]:
     """Everything that is measured, as JSON. Loading audio, features and model are part of the time."""
     bundle = Bundle.load(model)
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for request in requests:
         try:
             decoding = choose_decoding(bundle, model, request)
