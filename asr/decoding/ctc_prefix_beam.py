@@ -29,8 +29,8 @@ class CtcPrefixBeamConfig(BeamConfig):
     """
 
     name: Literal["ctc_prefix_beam"] = "ctc_prefix_beam"
-    token_threshold: float | None = Field(-10.0, lt=0.0)  # a less probable token is not tried in a frame
-    beam_threshold: float | None = Field(-16.0, lt=0.0)  # a hypothesis so far below the best of a frame is dropped
+    token_threshold: float | None = Field(-8.0, lt=0.0)  # a less probable token is not tried in a frame
+    beam_threshold: float | None = Field(-14.0, lt=0.0)  # a hypothesis so far below the best of a frame is dropped
     kernel: Literal["auto", "compiled", "tensor"] = "auto"  # both give the same answers
 
     @classmethod

@@ -41,6 +41,7 @@ class Fusion:
 
 
 NO_FUSION = Fusion()
+MIX = 1000003  # joins small numbers to one; two that clash by chance do little harm
 
 
 class FusedScorer:
@@ -66,6 +67,16 @@ class FusedScorer:
             scores.append(weight * raw)
             states.append(new)
         return scores, tuple(states)
+
+    def futures(self, state: tuple[Any, ...]) -> Tensor | None:
+        """Numbers (N, V) int64, equal where all scorers have the same future; None if one of them cannot tell."""
+        joined: Tensor | None = None
+        for (_, _, scorer), old in zip(self._scorers, state, strict=True):
+            tell = getattr(scorer, "futures", None)
+            if tell is None:
+                return None
+            joined = tell(old) if joined is None else joined * MIX + tell(old)
+        return joined
 
     def reorder(self, state: tuple[Any, ...], index: Tensor) -> tuple[Any, ...]:
         """The state of the rows `index` (M,)."""

@@ -111,6 +111,10 @@ class HotwordScorer:
         state = self._next[state, tokens]
         return self._scores[state], state
 
+    def futures(self, state: Tensor) -> Tensor:
+        """See `MergingScorer`: what counts is the node."""
+        return self._next[state]
+
     def reorder(self, state: Tensor, index: Tensor) -> Tensor:
         """The state of the rows `index`."""
         return state[index]

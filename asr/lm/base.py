@@ -31,3 +31,11 @@ class TokenScorer(Protocol):
     def concat(self, first: Any, second: Any) -> Any:
         """The rows of two states, which may have heard different numbers of tokens, in one."""
         ...
+
+
+class MergingScorer(TokenScorer, Protocol):
+    """A scorer that can tell which texts it will never tell apart again, whatever follows them."""
+
+    def futures(self, state: Any) -> Tensor:
+        """A number (N, V) int64 for each row and next token; equal ones have the same future."""
+        ...

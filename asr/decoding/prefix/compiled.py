@@ -20,7 +20,6 @@ from asr.text.vocabulary import EOS
 from asr.types import Hypothesis
 
 if TYPE_CHECKING:
-    from asr.decoding.prefix.kernel import Tree
     from asr.decoding.prefix.text_scores import TextScores
 
 
@@ -58,30 +57,22 @@ class CompiledPrefixBeam:
             return list(pool.map(self._search_one, utterances))
 
     def _search_one(self, log_probs: np.ndarray) -> list[Hypothesis]:
-        from asr.decoding.prefix.kernel import ends, prefix_beam_search
+        from asr.decoding.prefix.kernel import ends, prefix_beam_search, spelled
 
         tree, beam, ctc = prefix_beam_search(log_probs, self.settings, self.text)
         end_lm, end_hot = ends(self.text, tree, beam)
+        tokens, lengths = spelled(tree, beam)
+        flat = tokens.tolist()
+        columns = {"ctc": ctc, "lm": tree.lm[beam] + end_lm, "hotwords": tree.hot[beam] + end_hot}
+        names = ("ctc", *self.names)
+        parts = [columns[name].tolist() for name in names]
         hypotheses = []
-        for index, node in enumerate(beam):
-            tokens = _spelled(tree, node)
-            parts = {"ctc": float(ctc[index])}
-            if "lm" in self.names:
-                parts["lm"] = float(tree.lm[node] + end_lm[index])
-            if "hotwords" in self.names:
-                parts["hotwords"] = float(tree.hot[node] + end_hot[index])
-            parts["length"] = self.settings.length_bonus * len(tokens)
-            hypotheses.append(Hypothesis(tokens, sum(parts.values()), parts))
+        begin = 0
+        for length, *values in zip(lengths.tolist(), *parts, strict=True):
+            named = dict(zip(names, values, strict=True)) | {"length": self.settings.length_bonus * length}
+            hypotheses.append(Hypothesis(tuple(flat[begin : begin + length]), sum(named.values()), named))
+            begin += length
         return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
-
-
-def _spelled(tree: Tree, node: int) -> tuple[int, ...]:
-    """The tokens from the empty prefix to a node."""
-    tokens = []
-    while node != 0:
-        tokens.append(int(tree.token[node]))
-        node = tree.parent[node]
-    return tuple(reversed(tokens))
 
 
 def _text_scores(settings: PrefixBeamSettings, fusion: Fusion) -> TextScores:

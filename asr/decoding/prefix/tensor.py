@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.decoding.fusion import FusedScorer, Fusion
+from asr.decoding.fusion import MIX, FusedScorer, Fusion
 from asr.decoding.prefix.settings import PrefixBeamSettings
 from asr.text.vocabulary import BLANK, EOS, SOS
 from asr.types import Hypothesis
@@ -34,6 +34,8 @@ class Beams:
     lengths: Tensor  # (B, W)
     parts: Tensor  # (P, B, W) float64 what the scorers have said so far, weighted
     next_parts: Tensor  # (P, B, W, V) what they say of every next token
+    futures: Tensor  # (B, W) equal where two prefixes will never be told apart again
+    next_futures: Tensor | None  # (B, W, V) what the scorers know of the futures; None if they cannot tell
     state: Any  # of the scorers, N rows
 
     @property
@@ -75,7 +77,19 @@ class TensorPrefixBeam:
         next_parts = parts.new_zeros((*parts.shape, log_probs.shape[2]))
         for part, score in zip(next_parts, scores, strict=True):
             part.copy_(_without_meaningless(score).view_as(part))
-        return Beams(blank, nothing, zeros, zeros, zeros + NO_HASH, zeros, parts, next_parts, state)
+        return Beams(
+            blank=blank,
+            token=nothing,
+            last=zeros,
+            hashes=zeros,
+            parent_hashes=zeros + NO_HASH,
+            lengths=zeros,
+            parts=parts,
+            next_parts=next_parts,
+            futures=zeros + NO_HASH,
+            next_futures=_next_futures(scorer, state, (num_utterances, width, log_probs.shape[2]), device),
+            state=state,
+        )
 
     def _advance(
         self, beams: Beams, frame: Tensor, active: Tensor, scorer: FusedScorer
@@ -89,8 +103,8 @@ class TensorPrefixBeam:
         scores = scores.masked_fill(
             scores < scores.max(1, keepdim=True).values + self.settings.beam_threshold, -math.inf
         )
-        best, chosen = scores.topk(self.settings.beam, dim=1)
         width, vocab_size = beams.last.shape[1], frame.shape[1]
+        best, chosen = _choose(scores, self._candidate_futures(beams, vocab_size), width)
         identity = torch.arange(width, device=frame.device).expand_as(chosen)
         chosen = torch.where(active[:, None], chosen, identity)
         dead = active[:, None] & (best == -math.inf)
@@ -114,18 +128,25 @@ class TensorPrefixBeam:
         longer = torch.where(is_last, beams.blank[..., None], beams.total[..., None]) + emitted
         tried = frame >= self.settings.token_threshold
         spoken = frame.clone()
-        spoken[:, [BLANK, SOS, EOS]] = -math.inf
-        tried |= spoken == spoken.max(1, keepdim=True).values  # the best one in any case
+        spoken[:, [SOS, EOS]] = -math.inf
+        tried |= spoken == spoken.max(1, keepdim=True).values  # the best one in any case, should it be no blank
         tried[:, [BLANK, SOS, EOS]] = False
-        longer = longer.masked_fill(~tried[:, None], -math.inf)
         alive = beams.total > -math.inf
         same = (beams.hashes[:, :, None] == beams.parent_hashes[:, None, :]) & alive[:, None, :] & alive[:, :, None]
         last = beams.last[:, None, :].expand_as(same)  # same[b, i, j]: hypothesis j is i and one token more
         gained = longer.gather(2, last).masked_fill(~same, -math.inf).logsumexp(1)
         taken_over = torch.zeros_like(last, dtype=longer.dtype).masked_fill(same, -math.inf)
-        longer = longer.scatter_add(2, last, taken_over)
+        longer = longer.scatter_add(2, last, taken_over).masked_fill(~tried[:, None], -math.inf)
         stayed = replace(beams, blank=beams.total + frame[:, BLANK, None], token=torch.logaddexp(stay_token, gained))
         return stayed, longer
+
+    def _candidate_futures(self, beams: Beams, vocab_size: int) -> Tensor | None:
+        """Futures (B, W + W * V) of the prefixes as they are, and of those one token longer; None where none merge."""
+        if beams.next_futures is None:
+            return None
+        tokens = torch.arange(vocab_size, device=beams.last.device)
+        longer = beams.next_futures * MIX + tokens + 1
+        return torch.cat([beams.futures, longer.flatten(1)], dim=1)
 
     def _text_scores(self, beams: Beams) -> Tensor:
         """What the text alone is worth (B, W): language model, hotwords, length."""
@@ -139,6 +160,11 @@ class TensorPrefixBeam:
 
         grown_score = longer.flatten(1).gather(1, parent * longer.shape[2] + token)
         hashes = taken(stayed.hashes)
+        futures = stayed.futures
+        if (candidates := self._candidate_futures(stayed, longer.shape[2])) is not None:
+            width = parent.shape[1]
+            places = torch.where(grown, width + parent * longer.shape[2] + token, parent)
+            futures = candidates.gather(1, places)
         added = stayed.next_parts.flatten(2).gather(2, (parent * longer.shape[2] + token).expand_as(stayed.parts))
         return replace(
             stayed,
@@ -148,6 +174,7 @@ class TensorPrefixBeam:
             hashes=torch.where(grown, hashes * HASH_FACTOR + token + 1, hashes),
             parent_hashes=torch.where(grown, hashes, taken(stayed.parent_hashes)),
             lengths=taken(stayed.lengths) + grown.long(),
+            futures=futures,
             parts=stayed.parts.gather(2, parent.expand_as(stayed.parts)) + added.masked_fill(~grown, 0.0),
         )
 
@@ -159,7 +186,7 @@ class TensorPrefixBeam:
         On CPU only the longer ones are asked; on CUDA all are, since counting them would mean waiting for the device.
         """
         if not scorer.names:
-            return picked
+            return picked  # what no scorer says of the next token is the same everywhere
         num_utterances, width = parent.shape
         offsets = torch.arange(num_utterances, device=parent.device)[:, None] * width
         rows = (parent + offsets).flatten()
@@ -177,7 +204,8 @@ class TensorPrefixBeam:
             state = scorer.reorder(scorer.concat(state, after), answer)
             stacked = torch.stack([_without_meaningless(score).to(next_parts.dtype) for score in scores])
             next_parts = torch.cat([next_parts, stacked], dim=1)[:, answer]
-        return replace(picked, next_parts=next_parts.view_as(before.next_parts), state=state)
+        next_futures = _next_futures(scorer, state, before.next_parts.shape[1:], rows.device)
+        return replace(picked, next_parts=next_parts.view_as(before.next_parts), next_futures=next_futures, state=state)
 
     def _finish(
         self, beams: Beams, parents: list[Tensor], tokens: list[Tensor], names: tuple[str, ...]
@@ -199,6 +227,35 @@ class TensorPrefixBeam:
                     n_best.append(Hypothesis(text, sum(numbers), named))
             results.append(n_best)
         return results
+
+
+def _next_futures(scorer: FusedScorer, state: Any, shape: tuple[int, ...], device: torch.device) -> Tensor | None:
+    """What the scorers know of the futures (B, W, V); without scorers, all are alike."""
+    if scorer.names:
+        futures = scorer.futures(state)
+        return futures.view(shape) if futures is not None else None
+    return torch.zeros(1, dtype=torch.int64, device=device).expand(shape)
+
+
+def _choose(scores: Tensor, futures: Tensor | None, width: int) -> tuple[Tensor, Tensor]:
+    """Scores and places (B, W) of the candidates (B, M) to keep: first the best of each future, then the best others.
+
+    Of prefixes with the same future, one will stay the best whatever comes; the others are of use in n-best lists, but
+    should not crowd out what may win.
+    """
+    if futures is None:
+        return scores.topk(width, dim=1)
+    num_candidates = scores.shape[1]
+    ranked, order = scores.sort(dim=1, descending=True, stable=True)
+    # sorted by future and, among equals, by score, the first of each future is its best
+    same, by_future = futures.gather(1, order).sort(dim=1, stable=True)
+    is_first = torch.ones_like(same, dtype=torch.bool)
+    is_first[:, 1:] = same[:, 1:] != same[:, :-1]
+    is_best = torch.zeros_like(is_first).scatter(1, by_future, is_first)
+    penalty = num_candidates * ((~is_best).long() + 2 * (ranked == -math.inf).long())
+    rank = torch.arange(num_candidates, device=scores.device) + penalty
+    places = rank.topk(width, dim=1, largest=False).indices
+    return ranked.gather(1, places), order.gather(1, places)
 
 
 def _without_meaningless(scores: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ class TokenNgramScorer:
         shape = (len(state), len(self._words))
         return self._arcs.look_up(state[:, None].expand(shape), self._words.expand(shape)).log_probs, state
 
+    def futures(self, state: Tensor) -> Tensor:
+        """See `MergingScorer`: what counts is the history."""
+        shape = (len(state), len(self._words))
+        return self._arcs.look_up(state[:, None].expand(shape), self._words.expand(shape)).states
+
     def reorder(self, state: Tensor, index: Tensor) -> Tensor:
         """The rows `index`."""
         return state[index]

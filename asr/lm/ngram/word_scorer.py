@@ -167,6 +167,14 @@ class WordNgramScorer:
         scores[:, EOS] = ending + self._arcs.look_up(histories, torch.full_like(histories, self._eos_id)).log_probs
         return scores, state
 
+    def futures(self, state: WordState) -> Tensor:
+        """See `MergingScorer`: what counts is the history of finished words, and the node."""
+        _, after = self._end_word(state)
+        histories = torch.where(self._tokens.opens_word, after[:, None], state.histories[:, None])
+        reached = self._tokens.reached(self._nodes, state.nodes)[:, self._tokens.prefix_of]
+        nodes = torch.where(self._tokens.opens_word, self._tokens.opened, reached)
+        return histories * len(self._nodes.word_ids) + nodes
+
     def reorder(self, state: WordState, index: Tensor) -> WordState:
         """The rows `index`."""
         return WordState(state.histories[index], state.nodes[index])
