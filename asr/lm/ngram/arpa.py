@@ -285,10 +285,10 @@ class _Reader:
         return NgramTrie(
             words,
             np.array(level_begins),
-            np.concatenate(parents),
-            np.concatenate(labels),
-            np.concatenate(log_probs) * LN10,
-            np.concatenate(backoffs) * LN10,
+            np.concatenate(parents).astype(np.int32),
+            np.concatenate(labels).astype(np.int32),
+            (np.concatenate(log_probs) * LN10).astype(np.float32),
+            (np.concatenate(backoffs) * LN10).astype(np.float32),
         )
 
     def _refuse_repetition(self, nodes: np.ndarray, level: _Ngrams, num_nodes: int) -> None:
