@@ -42,6 +42,7 @@ UNKNOWN = -100.0  # log10 probability of <unk> where a file has none
 LARGEST = 1e30  # its natural logarithm is still a float32
 BLOCK_BYTES = 1 << 24
 LINES_AT_ONCE = 1 << 16
+COMPRESSION = 4  # of gzip; 6 takes twice the time and saves 4 %
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 _SECTION = re.compile(rb"\\(\d+)-grams:")
 _IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
@@ -70,7 +71,7 @@ def write_arpa(path: Path | str, model: NgramModel) -> None:
     path = Path(path)
     with atomic_path(path) as temporary, open(temporary, "wb") as plain:
         if path.suffix == ".gz":
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=plain, mtime=0) as packed:
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=plain, mtime=0) as packed:
                 _write(cast(BinaryIO, packed), model)
         else:
             _write(plain, model)
@@ -85,12 +86,14 @@ def _write(file: BinaryIO, model: NgramModel) -> None:
     for order, level in enumerate(levels, 1):
         file.write(f"\n\\{order}-grams:\n".encode())
         for begin in range(0, len(level.arcs), LINES_AT_ONCE):
-            arcs = level.arcs[begin : begin + LINES_AT_ONCE]
-            histories = words[level.histories[level.history_of[begin : begin + LINES_AT_ONCE]]]
+            some = slice(begin, begin + LINES_AT_ONCE)
+            arcs = slice(level.arcs[some].start, level.arcs[some].stop)
+            histories = words[level.histories[level.history_of[some]]]
             ngrams = map(" ".join, np.column_stack([histories, words[model.labels[arcs]]]))
-            states = level.states[begin : begin + LINES_AT_ONCE]
-            weights = (f"\t{backoffs[state]:.7g}" if state else "" for state in states)
-            rows = zip(log_probs[arcs], ngrams, weights, strict=True)
+            states = level.states[some]
+            weighted = zip(states.tolist(), backoffs[states].tolist(), strict=True)
+            weights = (f"\t{backoff:.7g}" if state else "" for state, backoff in weighted)
+            rows = zip(log_probs[arcs].tolist(), ngrams, weights, strict=True)
             file.write("".join(f"{log_prob:.7g}\t{ngram}{weight}\n" for log_prob, ngram, weight in rows).encode())
     file.write(b"\n\\end\\\n")
 
