@@ -144,7 +144,7 @@ class _Block:
 class _Ngrams:
     """The n-grams of one order, in file order."""
 
-    words: np.ndarray  # int64 (num_ngrams, order)
+    words: np.ndarray  # int32 (num_ngrams, order)
     log_probs: np.ndarray  # float64, log10
     backoffs: np.ndarray  # float64, log10
     lines: np.ndarray  # int64
@@ -206,7 +206,7 @@ class _Reader:
         starts = np.cumsum(sizes) - sizes
         if order == 1:
             self._add_words(fields[starts + 1], lines)
-        words = np.empty((len(lines), order), dtype=np.int64)
+        words = np.empty((len(lines), order), dtype=np.int32)
         for column in range(order):
             words[:, column] = list(map(self.ids.get, fields[starts + 1 + column], repeat(-1)))
         if words.min() < 0:
@@ -271,7 +271,7 @@ class _Reader:
         log_probs = [np.append(0.0, levels[0].log_probs)]
         backoffs = [np.append(0.0, levels[0].backoffs)]
         level_begins = [0, 1, 1 + len(words)]
-        nodes = [level.words[:, 0] + 1 for level in levels]  # of each n-gram's beginning so far
+        nodes = [level.words[:, 0].astype(np.int64) + 1 for level in levels]  # of each n-gram's beginning so far
         for order, level in enumerate(levels[1:], 2):
             reaching = range(order - 1, len(levels))  # the levels whose n-grams are at least so long
             keys = [edge_keys(nodes[index], levels[index].words[:, order - 1], len(words)) for index in reaching]
@@ -338,7 +338,7 @@ def _fields_per_line(text: bytes) -> np.ndarray:
 
 def _joined(parts: list[_Ngrams], order: int) -> _Ngrams:
     """All parts of one order together."""
-    empty = _Ngrams(np.zeros((0, order), dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+    empty = _Ngrams(np.zeros((0, order), dtype=np.int32), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
     parts = [empty, *parts]
     return _Ngrams(
         np.concatenate([part.words for part in parts]),
