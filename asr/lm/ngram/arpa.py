@@ -42,6 +42,7 @@ UNKNOWN = -100.0  # log10 probability of <unk> where a file has none
 LARGEST = 1e30  # its natural logarithm is still a float32
 BLOCK_BYTES = 1 << 24
 LINES_AT_ONCE = 1 << 16
+COMPRESSION = 4  # of gzip; 6 takes twice the time and saves 4 %
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 _SECTION = re.compile(rb"\\(\d+)-grams:")
 _IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
@@ -70,7 +71,7 @@ def write_arpa(path: Path | str, model: NgramModel) -> None:
     path = Path(path)
     with atomic_path(path) as temporary, open(temporary, "wb") as plain:
         if path.suffix == ".gz":
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=plain, mtime=0) as packed:
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESSION, fileobj=plain, mtime=0) as packed:
                 _write(cast(BinaryIO, packed), model)
         else:
             _write(plain, model)
@@ -85,12 +86,14 @@ def _write(file: BinaryIO, model: NgramModel) -> None:
     for order, level in enumerate(levels, 1):
         file.write(f"\n\\{order}-grams:\n".encode())
         for begin in range(0, len(level.arcs), LINES_AT_ONCE):
-            arcs = level.arcs[begin : begin + LINES_AT_ONCE]
-            histories = words[level.histories[level.history_of[begin : begin + LINES_AT_ONCE]]]
+            some = slice(begin, begin + LINES_AT_ONCE)
+            arcs = slice(level.arcs[some].start, level.arcs[some].stop)
+            histories = words[level.histories[level.history_of[some]]]
             ngrams = map(" ".join, np.column_stack([histories, words[model.labels[arcs]]]))
-            states = level.states[begin : begin + LINES_AT_ONCE]
-            weights = (f"\t{backoffs[state]:.7g}" if state else "" for state in states)
-            rows = zip(log_probs[arcs], ngrams, weights, strict=True)
+            states = level.states[some]
+            weighted = zip(states.tolist(), backoffs[states].tolist(), strict=True)
+            weights = (f"\t{backoff:.7g}" if state else "" for state, backoff in weighted)
+            rows = zip(log_probs[arcs].tolist(), ngrams, weights, strict=True)
             file.write("".join(f"{log_prob:.7g}\t{ngram}{weight}\n" for log_prob, ngram, weight in rows).encode())
     file.write(b"\n\\end\\\n")
 
@@ -141,7 +144,7 @@ class _Block:
 class _Ngrams:
     """The n-grams of one order, in file order."""
 
-    words: np.ndarray  # int64 (num_ngrams, order)
+    words: np.ndarray  # int32 (num_ngrams, order)
     log_probs: np.ndarray  # float64, log10
     backoffs: np.ndarray  # float64, log10
     lines: np.ndarray  # int64
@@ -203,7 +206,7 @@ class _Reader:
         starts = np.cumsum(sizes) - sizes
         if order == 1:
             self._add_words(fields[starts + 1], lines)
-        words = np.empty((len(lines), order), dtype=np.int64)
+        words = np.empty((len(lines), order), dtype=np.int32)
         for column in range(order):
             words[:, column] = list(map(self.ids.get, fields[starts + 1 + column], repeat(-1)))
         if words.min() < 0:
@@ -268,7 +271,7 @@ class _Reader:
         log_probs = [np.append(0.0, levels[0].log_probs)]
         backoffs = [np.append(0.0, levels[0].backoffs)]
         level_begins = [0, 1, 1 + len(words)]
-        nodes = [level.words[:, 0] + 1 for level in levels]  # of each n-gram's beginning so far
+        nodes = [level.words[:, 0].astype(np.int64) + 1 for level in levels]  # of each n-gram's beginning so far
         for order, level in enumerate(levels[1:], 2):
             reaching = range(order - 1, len(levels))  # the levels whose n-grams are at least so long
             keys = [edge_keys(nodes[index], levels[index].words[:, order - 1], len(words)) for index in reaching]
@@ -285,10 +288,10 @@ class _Reader:
         return NgramTrie(
             words,
             np.array(level_begins),
-            np.concatenate(parents),
-            np.concatenate(labels),
-            np.concatenate(log_probs) * LN10,
-            np.concatenate(backoffs) * LN10,
+            np.concatenate(parents).astype(np.int32),
+            np.concatenate(labels).astype(np.int32),
+            (np.concatenate(log_probs) * LN10).astype(np.float32),
+            (np.concatenate(backoffs) * LN10).astype(np.float32),
         )
 
     def _refuse_repetition(self, nodes: np.ndarray, level: _Ngrams, num_nodes: int) -> None:
@@ -335,7 +338,7 @@ def _fields_per_line(text: bytes) -> np.ndarray:
 
 def _joined(parts: list[_Ngrams], order: int) -> _Ngrams:
     """All parts of one order together."""
-    empty = _Ngrams(np.zeros((0, order), dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+    empty = _Ngrams(np.zeros((0, order), dtype=np.int32), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
     parts = [empty, *parts]
     return _Ngrams(
         np.concatenate([part.words for part in parts]),

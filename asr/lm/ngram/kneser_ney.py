@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,11 +49,21 @@ class Estimate:
 class _Level:
     """The n-grams of one order, all of those counted."""
 
-    histories: np.ndarray  # int64, the n-gram without its last word: an index into the level below
-    labels: np.ndarray  # int64, the last word
-    suffixes: np.ndarray  # int64, the n-gram without its first word: an index into the level below
+    keys: np.ndarray  # int64, of `NgramCounts`
+    num_words: int
+    suffixes: np.ndarray  # int32, the n-gram without its first word: an index into the level below
     kept: np.ndarray  # bool
-    adjusted: np.ndarray  # float64, a(.)
+    adjusted: np.ndarray  # int64, a(.)
+
+    @property
+    def histories(self) -> np.ndarray:
+        """The n-gram without its last word: an index into the level below, int64. Not stored, to save memory."""
+        return self.keys // self.num_words
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The last word, int64."""
+        return self.keys % self.num_words
 
 
 def estimate(counts: NgramCounts, prune: Sequence[int] = (0,)) -> Estimate:
@@ -65,26 +74,28 @@ def estimate(counts: NgramCounts, prune: Sequence[int] = (0,)) -> Estimate:
     """
     levels = _levels(counts, _thresholds(prune, len(counts.keys)))
     summaries = []
-    num_words = len(counts.words)
-    below = np.full(1, 1.0 / (num_words - 1))
-    log_probs, backoffs = [np.zeros(1)], [np.zeros(1)]
+    below = np.full(1, 1.0 / (len(counts.words) - 1))  # probabilities of the level below
+    log_probs, backoffs = [np.zeros(1, dtype=np.float32)], [np.zeros(1, dtype=np.float32)]
     for order, level in enumerate(levels, 1):
         discounts, is_fallback = _discounts(level.adjusted)
         summaries.append(OrderSummary(len(level.kept), int(level.kept.sum()), discounts, is_fallback))
+        histories = level.histories
         taken = _taken(level, discounts)
-        totals = np.bincount(level.histories, weights=level.adjusted, minlength=len(below))
-        left_over = np.bincount(level.histories, weights=taken, minlength=len(below)) / np.maximum(totals, 1.0)
-        own = (level.adjusted - taken) / totals[level.histories]
-        below = own + left_over[level.histories] * below[level.suffixes]
+        totals = np.bincount(histories, weights=level.adjusted, minlength=len(below))
+        left_over = np.bincount(histories, weights=taken, minlength=len(below)) / np.maximum(totals, 1.0)
+        own = (level.adjusted - taken) / totals[histories]
+        below = own + left_over[histories] * below[level.suffixes]
         if order > 1:
-            followed = np.bincount(level.histories[level.kept], minlength=len(left_over)) > 0
-            backoffs.append(np.log(left_over, where=followed, out=np.zeros_like(left_over)))
+            followed = np.bincount(histories[level.kept], minlength=len(left_over)) > 0
+            backoffs.append(np.log(left_over, where=followed, out=np.zeros_like(left_over)).astype(np.float32))
         else:
             below[BOS_ID] = np.exp(ZERO * LN10)
-        log_probs.append(np.log(below))
-    backoffs.append(np.zeros(len(below)))
+        log_probs.append(np.log(below).astype(np.float32))
+    backoffs.append(np.zeros(len(below), dtype=np.float32))
     _report(summaries)
-    return Estimate(_trie(counts.words, levels, log_probs, backoffs).model(), tuple(summaries))
+    trie = _trie(counts.words, levels, log_probs, backoffs)
+    del levels, level, log_probs, backoffs, below, own, taken, histories  # large, and the automaton needs memory, too
+    return Estimate(trie.model(), tuple(summaries))
 
 
 def _thresholds(prune: Sequence[int], order: int) -> list[int]:
@@ -98,23 +109,20 @@ def _thresholds(prune: Sequence[int], order: int) -> list[int]:
 
 def _levels(counts: NgramCounts, thresholds: Sequence[int]) -> list[_Level]:
     num_words = len(counts.words)
-    levels: list[_Level] = []
-    for keys, raw, threshold in zip(counts.keys, counts.counts, thresholds, strict=True):
-        histories, labels = np.divmod(keys, num_words)
-        if len(levels) == 0:
-            suffixes = np.zeros(num_words, dtype=np.int64)
-            kept = np.ones(num_words, dtype=bool)
-        else:
-            beginnings = levels[-1].suffixes[histories] if len(levels) > 1 else np.zeros(len(keys), dtype=np.int64)
-            suffixes, found = find(counts.keys[len(levels) - 1], beginnings * num_words + labels)
-            assert found.all(), "a corpus with an n-gram holds its end, too"
-            kept = raw > threshold
-        levels.append(_Level(histories, labels, suffixes, kept, raw.astype(np.float64)))
-    for level, longer in pairwise(levels):
-        continuations = np.bincount(longer.suffixes, minlength=len(level.kept))
+    unigrams = np.zeros(num_words, dtype=np.int32), np.ones(num_words, dtype=bool)
+    levels = [_Level(counts.keys[0], num_words, *unigrams, counts.counts[0].copy())]
+    for keys, raw, threshold in zip(counts.keys[1:], counts.counts[1:], thresholds[1:], strict=True):
+        below = levels[-1]
+        middles = below.suffixes[keys // num_words].astype(np.int64)  # without the first word and the last
+        suffixes, found = find(below.keys, middles * num_words + keys % num_words)
+        assert found.all(), "a corpus with an n-gram holds its end, too"
+        levels.append(_Level(keys, num_words, suffixes.astype(np.int32), raw > threshold, raw))
+    for index, longer in enumerate(levels[1:]):
+        continuations = np.bincount(longer.suffixes, minlength=len(levels[index].kept))
         # only what begins with <s> has no word before it
-        np.copyto(level.adjusted, continuations, where=continuations > 0)
-    levels[0].adjusted[BOS_ID] = 0.0
+        adjusted = np.where(continuations > 0, continuations, levels[index].adjusted)
+        levels[index] = replace(levels[index], adjusted=adjusted)
+    levels[0].adjusted[BOS_ID] = 0
     return levels
 
 
@@ -123,7 +131,7 @@ def _discounts(adjusted: np.ndarray) -> tuple[tuple[float, float, float], bool]:
 
     Without n-grams of count 4 the formula would take all of a count of 3 away; that, too, calls for the fallback.
     """
-    with_count = np.bincount(adjusted[adjusted < 5].astype(np.int64), minlength=5)
+    with_count = np.bincount(adjusted[adjusted < 5], minlength=5)
     n1, n2, n3, n4 = with_count[1:].tolist()
     if n1 and n2 and n3 and n4:
         y = n1 / (n1 + 2 * n2)
@@ -150,7 +158,7 @@ def _report(summaries: Sequence[OrderSummary]) -> None:
 def _taken(level: _Level, discounts: tuple[float, float, float]) -> np.ndarray:
     """How much of each n-gram's count goes to shorter histories: the discount, or all of what is pruned."""
     by_count = np.array([0.0, *discounts])
-    return np.where(level.kept, by_count[np.minimum(level.adjusted, 3).astype(np.int64)], level.adjusted)
+    return np.where(level.kept, by_count[np.minimum(level.adjusted, 3)], level.adjusted)
 
 
 def _trie(
@@ -158,19 +166,19 @@ def _trie(
 ) -> NgramTrie:
     """The n-grams that were kept; `log_probs` and `backoffs` begin with those of the empty n-gram."""
     level_begins = [0, 1]
-    nodes = np.zeros(1, dtype=np.int64)  # of the n-grams of the level below
-    parents, labels = [np.zeros(1, dtype=np.int64)], [np.full(1, -1)]
-    kept = [np.ones(1, dtype=bool), *(level.kept for level in levels)]
+    nodes = np.zeros(1, dtype=np.int32)  # of the n-grams of the level below
+    parents, labels = [np.zeros(1, dtype=np.int32)], [np.full(1, -1, dtype=np.int32)]
     for level in levels:
         parents.append(nodes[level.histories[level.kept]])
-        labels.append(level.labels[level.kept])
-        nodes = level_begins[-1] - 1 + np.cumsum(level.kept)
+        labels.append(level.labels[level.kept].astype(np.int32))
+        nodes = (level_begins[-1] - 1 + np.cumsum(level.kept)).astype(np.int32)
         level_begins.append(level_begins[-1] + int(level.kept.sum()))
+    kept = np.concatenate([np.ones(1, dtype=bool), *(level.kept for level in levels)])
     return NgramTrie(
         words,
         np.array(level_begins),
         np.concatenate(parents),
         np.concatenate(labels),
-        np.concatenate([values[mask] for values, mask in zip(log_probs, kept, strict=True)]),
-        np.concatenate([values[mask] for values, mask in zip(backoffs, kept, strict=True)]),
+        np.concatenate(log_probs)[kept],
+        np.concatenate(backoffs)[kept],
     )

@@ -19,10 +19,10 @@ class NgramTrie:
 
     words: tuple[str, ...]
     level_begins: np.ndarray  # int64 (order + 2,), n-grams of length n are level_begins[n]:level_begins[n + 1]
-    parents: np.ndarray  # int64 (num_nodes,), 0 for node 0
-    labels: np.ndarray  # int64 (num_nodes,), last words; -1 for node 0
-    log_probs: np.ndarray  # float64 (num_nodes,), natural; 0 for node 0
-    backoffs: np.ndarray  # float64 (num_nodes,), natural; 0 for node 0 and for n-grams of the highest order
+    parents: np.ndarray  # int32 (num_nodes,), 0 for node 0
+    labels: np.ndarray  # int32 (num_nodes,), last words; -1 for node 0
+    log_probs: np.ndarray  # float32 (num_nodes,), natural; 0 for node 0
+    backoffs: np.ndarray  # float32 (num_nodes,), natural; 0 for node 0 and for n-grams of the highest order
 
     @property
     def order(self) -> int:
@@ -35,7 +35,9 @@ class NgramTrie:
         is_state = self.backoffs != 0.0
         is_state[0] = True
         is_state[self.parents] = True
-        state_of = np.where(is_state, np.cumsum(is_state) - 1, -1)  # of the longest suffix that is one, once filled
+        state_of = np.where(
+            is_state, np.cumsum(is_state, dtype=np.int32) - 1, -1
+        )  # of the longest suffix that is one, once filled
         for begin, end in zip(self.level_begins[1:-1], self.level_begins[2:], strict=True):
             level = state_of[begin:end]
             level[level < 0] = state_of[suffixes[begin:end][level < 0]]
@@ -45,17 +47,17 @@ class NgramTrie:
             words=self.words,
             order=self.order,
             begins=np.append(arc_begins, len(self.parents) - 1).astype(np.int64),
-            labels=self.labels[1:].astype(np.int32),
-            log_probs=log_probs[1:].astype(np.float32),
-            targets=state_of[1:].astype(np.int32),
-            backoffs=self.backoffs[states].astype(np.float32),
-            shorter=state_of[suffixes[states]].astype(np.int32),
+            labels=self.labels[1:],
+            log_probs=log_probs[1:],
+            targets=state_of[1:],
+            backoffs=self.backoffs[states],
+            shorter=state_of[suffixes[states]],
         )
 
     def _back_off(self) -> tuple[np.ndarray, np.ndarray]:
         """Each node's longest proper suffix that is a node (num_nodes,), and log-probabilities without NaN."""
         keys = edge_keys(self.parents[1:], self.labels[1:], len(self.words))
-        suffixes = np.zeros(len(self.parents), dtype=np.int64)
+        suffixes = np.zeros(len(self.parents), dtype=np.int32)
         log_probs = self.log_probs.copy()
         for begin, end in zip(self.level_begins[2:-1], self.level_begins[3:], strict=True):
             pending = np.arange(begin, end)

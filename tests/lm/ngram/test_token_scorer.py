@@ -62,3 +62,11 @@ def test_models_of_pieces_and_of_words_get_their_own_scorer(model, train) -> Non
 def test_a_model_of_other_pieces_is_refused(train) -> None:
     with pytest.raises(LmError, match="--tokens"):
         ngram_scorer(train([["\u2581x", "y"]], 2).model, VOCABULARY, -1.0)
+
+
+def test_a_step_never_looks_at_values_which_would_stall_a_gpu(model) -> None:
+    nowhere = torch.device("meta")  # tensors without values
+    scorer = TokenNgramScorer(model, VOCABULARY)
+    scores, state = scorer.step(torch.full((6,), SOS, device=nowhere), scorer.init_state(6, nowhere))
+    scores, state = scorer.step(torch.full((6,), 4, device=nowhere), state)
+    assert scores.shape == (6, len(VOCABULARY))

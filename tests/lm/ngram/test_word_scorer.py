@@ -153,3 +153,11 @@ def test_a_model_none_of_whose_words_can_be_written_is_refused(train) -> None:
 def test_a_model_without_words_scores(train) -> None:
     scorer = WordNgramScorer(train(SENTENCES, 2, vocabulary=[]).model, VOCABULARIES["characters"], UNK_SCORE)
     assert torch.isfinite(score_all(scorer, [[5, 6, 4], [4, 4, 7]])).all()
+
+
+def test_a_step_never_looks_at_values_which_would_stall_a_gpu(model) -> None:
+    nowhere = torch.device("meta")  # tensors without values
+    scorer = WordNgramScorer(model, VOCABULARIES["subwords"], UNK_SCORE)
+    scores, state = scorer.step(torch.full((6,), SOS, device=nowhere), scorer.init_state(6, nowhere))
+    scores, state = scorer.step(torch.full((6,), 4, device=nowhere), state)
+    assert scores.shape == (6, len(VOCABULARIES["subwords"]))
