@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,3 +28,17 @@ def use_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def choose_formats(text: str, output_dir: Path | None) -> list[str]:
+    """The formats of a list with commas; a mistake of usage if one is unknown or several go to standard output."""
+    from asr.registry import did_you_mean
+    from asr.transcribe.writers import WRITERS
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in WRITERS:
+            raise typer.BadParameter(f"unknown format '{name}'{did_you_mean(name, WRITERS)}")
+    if len(names) > 1 and output_dir is None:
+        raise typer.BadParameter("several formats cannot share standard output; add --output-dir DIR")
+    return names

@@ -105,6 +105,7 @@ def steps(path: str) -> Callable[[Outcome], object]:
 TRAIN = "asr train experiment.yaml --out exp --device cpu"
 EVALUATE = "asr evaluate model dev.jsonl --device cpu"
 TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
+ALIGN = "asr align audio/5.wav hyp.txt --model model --device cpu"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
@@ -150,6 +151,21 @@ CASES = {
         f"{TRANSCRIBE} --format json", f"{TRANSCRIBE} --format json --confidence entropy", out
     ),
     "transcribe --max-span": Case(TRANSCRIBE, f"{TRANSCRIBE} --max-span 1", out),
+    "align AUDIO": Case(ALIGN, "asr align audio/4.wav hyp.txt --model model", out),
+    "align TEXT_FILE": Case(ALIGN, "asr align audio/5.wav ref.txt --model model", out),
+    "align --model": Case(ALIGN, "asr align audio/5.wav hyp.txt --model elsewhere", works),
+    "align --format": Case(ALIGN, f"{ALIGN} --format ctm", out),
+    "align --level": Case(ALIGN, f"{ALIGN} --level words", out),
+    "align --output-dir": Case(ALIGN, f"{ALIGN} --output-dir times", has("times/5.json")),
+    "align --overwrite": Case(
+        f"{ALIGN} --output-dir times --confidence entropy",
+        f"{ALIGN} --output-dir times --confidence entropy --overwrite",
+        content("times/5.json"),
+        before=f"{ALIGN} --output-dir times",
+    ),
+    "align --device": Case(ALIGN, f"{ALIGN} --device nowhere", works),
+    "align --threads": Case(ALIGN, f"{ALIGN} --threads 2", threads),
+    "align --confidence": Case(ALIGN, f"{ALIGN} --confidence entropy", out),
     "score REF": Case("asr score train.jsonl train.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score --cer": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl dev.jsonl --cer", out),
