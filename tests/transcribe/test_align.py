@@ -38,11 +38,11 @@ def spoken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     posteriors = torch.full((frames, bundle.tokenizer.vocab_size), 1e-3)
     posteriors[:, BLANK] = 1.0
     for text, start in PLACES.items():
-        tokens = bundle.tokenizer.encode(text)
-        for place, token in enumerate(tokens):
-            posteriors[round(start / 0.04) + 2 * place, [BLANK, token]] = torch.tensor([1e-3, 1.0])
-        end = start + 0.08 * len(tokens)
-        waveform[round((start - 0.03) * 16000) : round(end * 16000)] = 0.3
+        frame = round(start / 0.04)
+        for token in bundle.tokenizer.encode(text):
+            posteriors[frame, [BLANK, token]] = torch.tensor([1e-3, 1.0])
+            frame += 8 if token in bundle.tokenizer.separator else 2
+        waveform[round((start - 0.03) * 16000) : round(frame * 0.04 * 16000)] = 0.3
     log_probs = (posteriors / posteriors.sum(-1, keepdim=True)).log()
     monkeypatch.setattr(bundle.model, "ctc_log_probs", lambda _encoded: log_probs[None])
     return waveform
@@ -98,7 +98,7 @@ def test_speech_that_is_not_in_the_text_is_passed_over(bundle: Bundle, spoken: n
     assert aligned.unspoken == ()
     for text, segment in zip(kept, aligned.transcript.segments, strict=True):
         assert segment.start == pytest.approx(PLACES[text], abs=0.05)
-        assert segment.end - segment.start < 1.0
+        assert segment.end - segment.start < 1.1  # no word lasts into what follows
 
 
 @pytest.mark.parametrize("numeral", ["2", "ß", "22"])
