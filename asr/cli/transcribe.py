@@ -39,6 +39,8 @@ def transcribe(
 
     Without --output-dir, one file gives its text, more give a line "file TAB text" each; JSON is one object a line.
 
+    Times and confidences of words (json, ctm, textgrid) come from a model's CTC output; one without has none.
+
     A file that cannot be read is reported at the end, the others are done. Existing outputs are kept.
     """
     from asr.training.metrics import Display
