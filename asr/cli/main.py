@@ -16,6 +16,7 @@ import typer
 
 from asr import __version__
 from asr.cli import data, lm
+from asr.cli.align import align
 from asr.cli.average import average
 from asr.cli.evaluate import evaluate
 from asr.cli.info import info
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, transcribe, score, tune, average, info):
+for command in (train, evaluate, transcribe, align, score, tune, average, info):
     app.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")

@@ -71,3 +71,17 @@ def search_request(
 
     words = [*(read_hotwords(hotwords) if hotwords is not None else []), *map(parse_hotword, hotword or ())]
     return SearchRequest(search, tuple(overrides or ()), lm, lm_mode, tuple(words))
+
+
+def choose_formats(text: str, output_dir: Path | None) -> list[str]:
+    """The formats of a list with commas; a mistake of usage if one is unknown or several go to standard output."""
+    from asr.registry import did_you_mean
+    from asr.transcribe.writers import WRITERS
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in WRITERS:
+            raise typer.BadParameter(f"unknown format '{name}'{did_you_mean(name, WRITERS)}")
+    if len(names) > 1 and output_dir is None:
+        raise typer.BadParameter("several formats cannot share standard output; add --output-dir DIR")
+    return names

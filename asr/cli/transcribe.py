@@ -18,6 +18,7 @@ from asr.cli.options import (
     Overrides,
     Search,
     Threads,
+    choose_formats,
     search_request,
     use_threads,
 )
@@ -56,6 +57,8 @@ def transcribe(
 
     Without --output-dir, one file gives its text, more give a line "file TAB text" each; JSON is one object a line.
 
+    Times and confidences of words (json, ctm, textgrid) come from a model's CTC output; one without has none.
+
     A file that cannot be read is reported at the end, the others are done. Existing outputs are kept.
     """
     from asr.training.metrics import Display
@@ -63,7 +66,7 @@ def transcribe(
     from asr.transcribe.inputs import find_all
     from asr.transcribe.recognizer import Recognizer
 
-    names = _formats(formats, output_dir)
+    names = choose_formats(formats, output_dir)
     recordings, problems = find_all(audio)
     planned = _jobs(recordings, names, output_dir)
     jobs = [job for job in planned if overwrite or not job.is_done]
@@ -95,19 +98,6 @@ def transcribe(
         display.say(f"error: {problem}")
     if problems:
         raise typer.Exit(1)
-
-
-def _formats(text: str, output_dir: Path | None) -> list[str]:
-    from asr.registry import did_you_mean
-    from asr.transcribe.writers import WRITERS
-
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in WRITERS:
-            raise typer.BadParameter(f"unknown format '{name}'{did_you_mean(name, WRITERS)}")
-    if len(names) > 1 and output_dir is None:
-        raise typer.BadParameter("several formats cannot share standard output; add --output-dir DIR")
-    return names
 
 
 def _jobs(recordings: list[Recording], names: list[str], output_dir: Path | None) -> list[Job]:

@@ -18,13 +18,17 @@ from torch import Tensor
 from asr.lengths import pad_stack, padding_mask
 from asr.text.vocabulary import BLANK, EOS, SOS, UNK
 
+# Natural log. On AN4's dev set a word or two replaced by UNK stays within 80 ms of its place in 91 of 100 cases with
+# 0.5, and in 85 where UNK cannot pass over blanks; on the digits' dev set always, and in 92.
+WILDCARD_GAP = 0.5
+
 
 def forced_align(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor) -> tuple[Tensor, Tensor]:
     """Frames of every token, and the log-probability of the path, for log-probabilities (B, S, V), tokens (B, U).
 
     Returns spans (B, U, 2) int64, the first frame of a token and the one after its last, and scores (B,) float64.
     Where no path exists (fewer frames than CTC needs, a token that is impossible) the score is -inf; such spans, and
-    those of padding, are 0. UNK stands for any token: in every frame it is as likely as the best of those that write.
+    those of padding, are 0. UNK stands for anything: see `with_wildcard`.
     """
     if (tokens == UNK).any():
         log_probs = with_wildcard(log_probs)
@@ -48,11 +52,24 @@ def align_texts(log_probs: Tensor, lens: Tensor, texts: Sequence[Sequence[int]])
     return [spans[row, : len(text)].numpy() if scores[row].isfinite() else None for row, text in enumerate(texts)]
 
 
+def align_scored(log_probs: Tensor, tokens: Sequence[int]) -> tuple[np.ndarray, float]:
+    """Frames (U, 2) of the tokens of one text in log-probabilities (S, V), and the score; see `forced_align`."""
+    ids = torch.tensor([tokens], dtype=torch.int64)
+    lens, token_lens = torch.tensor([len(log_probs)]), torch.tensor([len(tokens)])
+    spans, scores = forced_align(log_probs[None], lens, ids, token_lens)
+    return spans[0].numpy(), float(scores[0])
+
+
 def with_wildcard(log_probs: Tensor) -> Tensor:
-    """Log-probabilities (..., V) whose UNK is as likely as the best token of that frame, BLANK, SOS and EOS aside."""
+    """Log-probabilities (..., V) whose UNK is as likely as the best token of that frame, SOS and EOS aside.
+
+    Where that is BLANK it costs `WILDCARD_GAP`: UNK passes over the blanks inside what it stands for, which may take
+    several tokens, and leaves those around it alone.
+    """
     silent = torch.zeros(log_probs.shape[-1], dtype=torch.bool, device=log_probs.device)
     silent[[BLANK, SOS, EOS]] = True
-    best = log_probs.masked_fill(silent, -torch.inf).amax(-1)
+    written = log_probs.masked_fill(silent, -torch.inf).amax(-1)
+    best = torch.maximum(written, log_probs[..., BLANK] - WILDCARD_GAP)
     return log_probs.index_copy(-1, torch.tensor([UNK], device=log_probs.device), best[..., None])
 
 

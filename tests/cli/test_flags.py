@@ -108,6 +108,7 @@ TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
 TUNE = "asr tune model dev.jsonl --device cpu --trials 2"
 LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
 NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
+ALIGN = "asr align audio/5.wav hyp.txt --model model --device cpu"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
@@ -184,6 +185,21 @@ CASES = {
     "tune --dry-run": Case(TUNE, f"{TUNE} --dry-run", has("model/decode.yaml")),
     "tune --device": Case(TUNE, f"{TUNE} --device nowhere", works),
     "tune --threads": Case(TUNE, f"{TUNE} --threads 2", threads),
+    "align AUDIO": Case(ALIGN, "asr align audio/4.wav hyp.txt --model model", out),
+    "align TEXT_FILE": Case(ALIGN, "asr align audio/5.wav ref.txt --model model", out),
+    "align --model": Case(ALIGN, "asr align audio/5.wav hyp.txt --model elsewhere", works),
+    "align --format": Case(ALIGN, f"{ALIGN} --format ctm", out),
+    "align --level": Case(ALIGN, f"{ALIGN} --level words", out),
+    "align --output-dir": Case(ALIGN, f"{ALIGN} --output-dir times", has("times/5.json")),
+    "align --overwrite": Case(
+        f"{ALIGN} --output-dir times --confidence entropy",
+        f"{ALIGN} --output-dir times --confidence entropy --overwrite",
+        content("times/5.json"),
+        before=f"{ALIGN} --output-dir times",
+    ),
+    "align --device": Case(ALIGN, f"{ALIGN} --device nowhere", works),
+    "align --threads": Case(ALIGN, f"{ALIGN} --threads 2", threads),
+    "align --confidence": Case(ALIGN, f"{ALIGN} --confidence entropy", out),
     "score REF": Case("asr score train.jsonl train.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score --cer": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl dev.jsonl --cer", out),

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from asr.decoding import align
-from asr.decoding.align import align_batch, forced_align, with_wildcard
-from asr.text.vocabulary import UNK
+from asr.decoding.align import WILDCARD_GAP, align_batch, forced_align
+from asr.text.vocabulary import BLANK, UNK
 
 
 def best_by_all_paths(log_probs: Tensor, tokens: tuple[int, ...]) -> tuple[float, list[list[int]]]:
@@ -84,18 +84,19 @@ def test_a_token_that_cannot_be_is_not_aligned() -> None:
 
 
 @pytest.mark.parametrize("tokens", [(UNK,), (UNK, 4), (5, UNK, 4), (UNK, UNK)])
-def test_the_unknown_token_is_as_likely_as_the_best_that_writes(tokens: tuple[int, ...]) -> None:
+def test_the_unknown_token_is_as_likely_as_the_best_one(tokens: tuple[int, ...]) -> None:
     log_probs = random_log_probs(1, 5, 6)[0]
     wild = log_probs.clone()
     for frame in wild:
-        frame[UNK] = max(frame[token].item() for token in (UNK, 4, 5))
+        frame[UNK] = max(frame[BLANK].item() - WILDCARD_GAP, *(frame[token].item() for token in (UNK, 4, 5)))
     score, spans = best_by_all_paths(wild, tokens)
     assert align_one(log_probs, tokens) == (spans, pytest.approx(score, rel=1e-12))
 
 
-def test_a_vocabulary_of_special_tokens_has_a_wildcard_of_its_own() -> None:
-    log_probs = random_log_probs(1, 5, 4)
-    torch.testing.assert_close(with_wildcard(log_probs), log_probs, rtol=0, atol=0)
+def test_the_unknown_token_covers_a_word_of_several_tokens_and_no_silence() -> None:
+    said = (0, 0, 4, 0, 5, 6, 0, 7, 0, 0, 8, 0)
+    log_probs = torch.full((len(said), 9), 0.01).scatter(1, torch.tensor(said)[:, None], 0.92).log()
+    assert align_one(log_probs, (4, UNK, 8))[0] == [[2, 3], [4, 8], [10, 11]]
 
 
 def test_both_ways_to_compute_agree_on_long_utterances() -> None:

@@ -51,6 +51,11 @@ class Tokenizer(ABC):
         """Token ids of a text; [] for an empty one."""
 
     @property
+    def separator(self) -> tuple[int, ...]:
+        """The tokens that stand between words; none where the first piece of a word holds the space before it."""
+        return ()
+
+    @property
     def vocab_size(self) -> int:
         """Number of tokens, the four special ones included."""
         return len(self.vocabulary)

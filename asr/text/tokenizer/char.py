@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from asr.registry import NamedConfig
-from asr.text.tokenizer.base import TOKENIZERS
+from asr.text.tokenizer.base import SPACE, TOKENIZERS
 from asr.text.tokenizer.sentence_piece import SentencePieceTokenizer
+from asr.text.vocabulary import UNK
 
 
 class CharConfig(NamedConfig):
@@ -20,3 +21,8 @@ class CharTokenizer(SentencePieceTokenizer):
     """A text of N characters, spaces included, is N tokens: no token stands for a space before the first word."""
 
     trainer_options: ClassVar[dict[str, Any]] = {"use_all_vocab": True, "add_dummy_prefix": False}
+
+    @property
+    def separator(self) -> tuple[int, ...]:
+        space = self.vocabulary.id(SPACE)
+        return (space,) if space != UNK else ()  # texts of single words taught it none

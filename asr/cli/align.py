@@ -1,0 +1,65 @@
+"""asr align"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr.cli.options import Confidence, Device, Threads, choose_formats, use_threads
+
+
+class Level(StrEnum):
+    """What becomes a segment or a subtitle."""
+
+    LINES = "lines"
+    WORDS = "words"
+
+
+def align(
+    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="A recording of up to two minutes.")],
+    text: Annotated[Path, typer.Argument(metavar="TEXT_FILE", help="What is said in it, as lines of UTF-8 text.")],
+    model: Annotated[Path, typer.Option(help="Model folder.")],
+    formats: Annotated[
+        str, typer.Option("--format", help="json, ctm, srt, textgrid, txt; several with commas: ctm,srt.")
+    ] = "json",
+    level: Annotated[Level, typer.Option(help="Whether a segment, or a subtitle, is a line or a word.")] = Level.LINES,
+    output_dir: Annotated[Path | None, typer.Option(help="Write files here; standard output otherwise.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do it again if the output exists.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    confidence: Confidence = "posterior",
+) -> None:
+    """Find when each word of a text is said in a recording.
+
+    Lines and words that were not spoken are named on standard error; they have confidence near 0 in the output.
+    """
+    from asr import __version__
+    from asr.audio.io import audio_info
+    from asr.bundle import Bundle
+    from asr.runtime import resolve_device, write_text_atomic
+    from asr.transcribe.align import Aligner, by_words
+    from asr.transcribe.inputs import Recording, plan_outputs
+    from asr.transcribe.script import read_script
+    from asr.transcribe.writers import WRITERS, Source
+
+    names = choose_formats(formats, output_dir)
+    outputs = plan_outputs([Recording(audio, Path(audio.name))], names, output_dir)[0].outputs if output_dir else {}
+    if outputs and not overwrite and all(path.exists() for path in outputs.values()):
+        typer.echo(f"{audio} is done already; --overwrite does it again", err=True)
+        return
+    use_threads(threads)
+    where = resolve_device(device)
+    bundle = Bundle.load(model, where)
+    aligned = Aligner(bundle, device=where, confidence=confidence).align(audio, read_script(text, bundle))
+    for missing in aligned.unspoken:
+        what = "line" if missing.whole else "words"
+        typer.echo(f"warning: {text}:{missing.line}: {what} not spoken in {audio}: {missing.text}", err=True)
+    transcript = by_words(aligned.transcript) if level is Level.WORDS else aligned.transcript
+    source = Source(str(audio), audio_info(audio).duration, str(model), __version__)
+    for name, path in outputs.items():
+        write_text_atomic(path, WRITERS[name](transcript, source))
+    if not outputs:
+        typer.echo(WRITERS[names[0]](transcript, source), nl=False)
