@@ -9,15 +9,12 @@ import numpy as np
 from numba import njit
 
 from asr.decoding.prefix.text_scores import (
-    ROOT,
-    TOKENS,
+    NONE,
     WORDS,
     TextScores,
     end_sentence,
     end_word,
-    next_word,
-    spell,
-    token_score,
+    hear_token,
 )
 from asr.text.vocabulary import BLANK, EOS, SOS
 
@@ -63,6 +60,11 @@ class Extensions(NamedTuple):
     token: np.ndarray
     ctc: np.ndarray
     score: np.ndarray
+    lm: np.ndarray  # what the token adds, weighted
+    ngram_state: np.ndarray
+    trie_node: np.ndarray
+    hot_state: np.ndarray
+    future: np.ndarray
 
 
 @njit(cache=True, nogil=True)
@@ -99,41 +101,24 @@ def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, n
 
 
 @njit(cache=True, nogil=True)
-def future_of(text: TextScores, tree: Tree, node: int, token: int) -> int:
-    """The `future` of a prefix and one more token: token, language model and hotword states in one number."""
-    state, before, hot = np.int64(tree.ngram_state[node]), tree.trie_node[node], 0
-    if text.kind == WORDS:
-        if text.opens_word[token]:
-            state, before = np.int64(tree.end_state[node]), ROOT
-        before = spell(text, before, token)
-    elif text.kind == TOKENS:
-        state = np.int64(next_word(text, tree.ngram_state[node], text.token_words[token])[1])
-    if text.has_hotwords:
-        hot = text.hot_next[tree.hot_state[node], token]
-    return ((state * MIX + before) * MIX + hot) * MIX + token + 1
-
-
-@njit(cache=True, nogil=True)
-def add_child(text: TextScores, tree: Tree, child: int, node: int, token: int, bonus: float) -> None:
-    """Make `child` the node of a prefix and one more token."""
+def add_child(
+    text: TextScores, tree: Tree, child: int, node: int, extensions: Extensions, at: int, bonus: float
+) -> None:
+    """Make `child` the node of a prefix made longer as extension number `at` says."""
+    token = extensions.token[at]
     tree.parent[child] = node
     tree.token[child] = token
     tree.sibling[child] = tree.first_child[node]
     tree.first_child[node] = child
-    state, before = tree.ngram_state[node], tree.trie_node[node]
-    tree.lm[child] = tree.lm[node] + token_score(text, state, before, tree.end_score[node], token)
+    tree.lm[child] = tree.lm[node] + extensions.lm[at]
+    tree.ngram_state[child] = extensions.ngram_state[at]
+    tree.trie_node[child] = extensions.trie_node[at]
     if text.kind == WORDS:
-        if text.opens_word[token]:
-            state, before = tree.end_state[node], ROOT
-        tree.ngram_state[child] = state
-        tree.trie_node[child] = spell(text, before, token)
-        tree.end_score[child], tree.end_state[child] = end_word(text, state, tree.trie_node[child])
-    elif text.kind == TOKENS:
-        tree.ngram_state[child] = next_word(text, state, text.token_words[token])[1]
+        tree.end_score[child], tree.end_state[child] = end_word(text, tree.ngram_state[child], tree.trie_node[child])
     if text.has_hotwords:
         tree.hot[child] = tree.hot[node] + text.hot_scores[tree.hot_state[node], token]
-        tree.hot_state[child] = text.hot_next[tree.hot_state[node], token]
-    tree.future[child] = future_of(text, tree, node, token)
+        tree.hot_state[child] = extensions.hot_state[at]
+    tree.future[child] = extensions.future[at]
     tree.length[child] = tree.length[node] + 1
     tree.text[child] = tree.lm[child] + tree.hot[child] + bonus * tree.length[child]
 
@@ -223,14 +208,17 @@ def extend(
 
     Fills in `extensions`, but for those that must score less than `hopeless`; returns how many there are.
     """
-    has_text = text.kind != 0 or text.has_hotwords
-    ext_index, ext_token, ext_ctc, ext_score = extensions
     first, following = links
+    ext_index, ext_token, ext_ctc, ext_score, ext_lm, ext_state, ext_node, ext_hot, ext_future = extensions
+    has_lm, has_hotwords, weight = text.kind != NONE, text.has_hotwords, text.weight
+    hot_next, hot_scores = text.hot_next, text.hot_scores
     count = 0
     for index in range(len(beam)):
         node, last, total, only_blank = beam[index], tokens[index], ctc[index, 0], ctc[index, 1]
         base = tree.text[node] + bonus
         needed = hopeless - base - best_gain(text, tree, node)
+        state, place, hot = tree.ngram_state[node], tree.trie_node[node], tree.hot_state[node]
+        end_score, end_state = tree.end_score[node], tree.end_state[node]
         for token in tries:
             score = (only_blank if token == last else total) + frame[token]
             if score < needed or score == -np.inf:
@@ -241,12 +229,17 @@ def extend(
             if child != NOWHERE:
                 continue
             worth = score + base
-            if has_text:
-                end_score = tree.end_score[node]
-                worth += token_score(text, tree.ngram_state[node], tree.trie_node[node], end_score, token)
-                if text.has_hotwords:
-                    worth += text.hot_scores[tree.hot_state[node], token]
+            lm, next_state, next_place, next_hot = 0.0, state, place, hot
+            if has_lm:
+                lm, next_state, next_place = hear_token(text, state, place, end_score, end_state, token)
+                lm *= weight
+                worth += lm
+            if has_hotwords:
+                worth += hot_scores[hot, token]
+                next_hot = hot_next[hot, token]
             ext_index[count], ext_token[count], ext_ctc[count], ext_score[count] = index, token, score, worth
+            ext_lm[count], ext_state[count], ext_node[count], ext_hot[count] = lm, next_state, next_place, next_hot
+            ext_future[count] = ((np.int64(next_state) * MIX + next_place) * MIX + next_hot) * MIX + token + 1
             count += 1
     return count
 
@@ -268,14 +261,14 @@ def best_of(places: np.ndarray, scores: np.ndarray, num: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def choose(scores: np.ndarray, futures: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def choose(scores: np.ndarray, futures: np.ndarray, width: int) -> np.ndarray:
     """Places of at most `width` scores to keep: first the best of each future, then the best of the others.
 
     Of prefixes with the same future, one will stay the best whatever comes; the others are of use in n-best lists, but
     should not crowd out what may win.
     """
     if len(scores) <= width:
-        return np.arange(len(scores)), np.empty(0, np.int64)
+        return np.arange(len(scores))
     size = 2
     while size < 2 * len(scores):
         size *= 2
@@ -294,7 +287,7 @@ def choose(scores: np.ndarray, futures: np.ndarray, width: int) -> tuple[np.ndar
         else:
             is_best[place] = False
     leaders = best_of(np.flatnonzero(is_best), scores, width)
-    return leaders, best_of(np.flatnonzero(~is_best), scores, width - len(leaders))
+    return np.concatenate((leaders, best_of(np.flatnonzero(~is_best), scores, width - len(leaders))))
 
 
 @njit(cache=True, nogil=True)
@@ -308,6 +301,42 @@ def promising(scores: np.ndarray, threshold: float) -> np.ndarray:
             places[count] = place
             count += 1
     return places[:count]
+
+
+@njit(cache=True, nogil=True)
+def keep(
+    chosen: np.ndarray,
+    text: TextScores,
+    tree: Tree,
+    beam: np.ndarray,
+    after: np.ndarray,
+    extensions: Extensions,
+    bonus: float,
+    num_nodes: int,
+    new_beam: np.ndarray,
+    new_ctc: np.ndarray,
+) -> int:
+    """Fill the new beam from what is chosen: places below W of prefixes that stay, above of those made longer.
+
+    Returns how many nodes the tree has now.
+    """
+    first_child, sibling, tokens = tree.first_child, tree.sibling, tree.token
+    for rank in range(len(chosen)):
+        place = chosen[rank]
+        if place < len(beam):
+            new_beam[rank] = beam[place]
+            new_ctc[rank, 0], new_ctc[rank, 1], new_ctc[rank, 2] = after[place, 0], after[place, 1], after[place, 2]
+            continue
+        at = place - len(beam)
+        parent = beam[extensions.beam_index[at]]
+        node = child_in(first_child, sibling, tokens, parent, extensions.token[at])
+        if node == NOWHERE:
+            node = num_nodes
+            num_nodes += 1
+            add_child(text, tree, node, parent, extensions, at, bonus)
+        new_beam[rank] = node
+        new_ctc[rank, 0], new_ctc[rank, 1], new_ctc[rank, 2] = extensions.ctc[at], -np.inf, extensions.ctc[at]
+    return num_nodes
 
 
 @njit(cache=True, nogil=True)
@@ -330,7 +359,10 @@ def prefix_beam_search(
     ctc[0] = 0.0, 0.0, -np.inf
     tries = np.empty(vocab_size, np.int32)
     room = width * vocab_size
-    extensions = Extensions(np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room))
+    extensions = Extensions(
+        np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room), np.empty(room),
+        np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int64),
+    )  # fmt: skip
     for t in range(num_frames):
         frame = log_probs[t]
         num_tries = tokens_to_try(frame, settings.token_threshold, tries)
@@ -345,37 +377,12 @@ def prefix_beam_search(
         )  # fmt: skip
         scores = np.concatenate((stays, extensions.score[:count]))
         good = promising(scores, settings.beam_threshold)
-        futures = np.empty(len(good), np.int64)
-        if len(good) > width:
-            for rank in range(len(good)):
-                place = good[rank]
-                if place < size:
-                    futures[rank] = tree.future[beam[place]]
-                else:
-                    parent = beam[extensions.beam_index[place - size]]
-                    futures[rank] = future_of(text, tree, parent, extensions.token[place - size])
-        for index in range(size):
-            tree.position[beam[index]] = NOWHERE
-        num_kept = 0
-        for group in choose(scores[good], futures, width):
-            for rank in group:
-                place = good[rank]
-                if place < size:
-                    node = beam[place]
-                    new_ctc[num_kept] = after[place]
-                else:
-                    chosen = place - size
-                    parent, token = beam[extensions.beam_index[chosen]], extensions.token[chosen]
-                    node = child_in(tree.first_child, tree.sibling, tree.token, parent, token)
-                    if node == NOWHERE:
-                        node = num_nodes
-                        num_nodes += 1
-                        add_child(text, tree, node, parent, token, bonus)
-                    new_ctc[num_kept] = extensions.ctc[chosen], -np.inf, extensions.ctc[chosen]
-                new_beam[num_kept] = node
-                tree.position[node] = num_kept
-                num_kept += 1
-        size = num_kept
+        futures = np.concatenate((tree.future[beam[:size]], extensions.future[:count]))
+        chosen = good[choose(scores[good], futures[good], width)]
+        tree.position[beam[:size]] = NOWHERE
+        num_nodes = keep(chosen, text, tree, beam[:size], after, extensions, bonus, num_nodes, new_beam, new_ctc)
+        size = len(chosen)
+        tree.position[new_beam[:size]] = np.arange(size)
         beam, new_beam = new_beam, beam
         ctc, new_ctc = new_ctc, ctc
     return tree, beam[:size], ctc[:size, 0]

@@ -111,18 +111,21 @@ def spell(lm: TextScores, node: int, token: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def token_score(text: TextScores, state: int, node: int, end_score: float, token: int) -> float:
-    """What a token adds to the language model's weighted score after an n-gram state and a trie node.
+def hear_token(
+    lm: TextScores, state: int, node: int, end_score: float, end_state: int, token: int
+) -> tuple[float, int, int]:
+    """What a token adds to the language model's score, before its weight, and the n-gram state and trie node after it.
 
-    `end_score` is what ending the word there adds, before the weight.
+    `end_score` and `end_state` are those of `end_word`.
     """
-    if text.kind == NONE:
-        return 0.0
-    if text.kind == TOKENS:
-        return text.weight * next_word(text, state, text.token_words[token])[0]
-    if text.opens_word[token]:
-        return text.weight * (end_score + lookahead(text, spell(text, ROOT, token)))
-    return text.weight * (lookahead(text, spell(text, node, token)) - lookahead(text, node))
+    if lm.kind == TOKENS:
+        score, state = next_word(lm, state, lm.token_words[token])
+        return score, state, node
+    if lm.opens_word[token]:
+        node = spell(lm, ROOT, token)
+        return end_score + lookahead(lm, node), end_state, node
+    after = spell(lm, node, token)
+    return lookahead(lm, after) - lookahead(lm, node), state, after
 
 
 @njit(cache=True, nogil=True)
