@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from asr.lm.neural.base import LANGUAGE_MODELS, NeuralLm, NeuralLmConfig
+from asr.nn.recurrence import recur
 from asr.text.sentences import with_sos
 
 
@@ -68,7 +69,7 @@ class LstmLm(NeuralLm[LstmState]):
         x = self.embed(tokens)
         hidden, cells = [], []
         for layer, h, c in zip(self.layers, state.hidden.split(1), state.cell.split(1), strict=True):
-            x, (h, c) = layer(x, (h, c))
+            x, (h, c) = recur(layer, x, (h, c))
             x = self.dropout(x)
             hidden.append(h)
             cells.append(c)

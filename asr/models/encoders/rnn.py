@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from asr.lengths import padding_mask
 from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, Intermediate
 from asr.nn.dropout import Dropout
+from asr.nn.recurrence import recur
 from asr.nn.subsampling import SubsamplingConfig
 from asr.types import EncoderOutput
 
@@ -52,9 +53,9 @@ class RnnLayer(nn.Module):
 
     def forward(self, x: Tensor, reversal: Tensor) -> Tensor:
         """`reversal` (B, S, 1) from `reversal_index`."""
-        recurrent, _ = self.forward_direction(x)
+        recurrent, _ = recur(self.forward_direction, x)
         if self.backward_direction is not None:
-            returned, _ = self.backward_direction(reorder_frames(x, reversal))
+            returned, _ = recur(self.backward_direction, reorder_frames(x, reversal))
             recurrent = torch.cat([recurrent, reorder_frames(returned, reversal)], dim=-1)
         dropped: Tensor = self.dropout(self.norm(self.projection(recurrent)))
         return dropped
