@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from asr.runtime import computes_bfloat16
 
 
-def recur(layer: nn.RNNBase, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+def recur(layer: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
     """Run a layer over (B, S, D). oneDNN has no recurrence in emulated bfloat16: it leaves autocast for float32."""
     if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not computes_bfloat16(x.device):
         with torch.autocast("cpu", enabled=False):
