@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def why_not_compiled(fusion: Fusion) -> str | None:
     """What keeps the compiled kernel from running, or None if it can."""
     if importlib.util.find_spec("numba") is None:
-        return "numba is not installed (it comes with the extra 'plots')"
+        return "numba is not installed; it is the extra 'fast', and comes with 'plots'"
     if not isinstance(fusion.lm, WordNgramScorer | TokenNgramScorer | None):
         return "the language model is no n-gram"
     if not isinstance(fusion.hotwords, HotwordScorer | None):
