@@ -144,7 +144,7 @@ def is_language_model(folder: Path) -> bool:
 
 
 def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenScorer:
-    """What a search asks about texts: the neural language model of a folder, or the n-grams of an .arpa[.gz] file.
+    """What a search asks about texts: the neural language model of a folder, or the n-grams of an ARPA file, gzipped or not.
 
     `tokenizer` is the acoustic model's. `unk_score` is added for a word that n-grams of words lack; a neural model has
     the acoustic model's own tokens and needs none. BundleError if there is no such language model, or if it has other
@@ -155,9 +155,8 @@ def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenSc
         bundle = LmBundle.load(path)
         _require_same_tokens(path, bundle, tokenizer)
         return NeuralLmScorer(bundle.model)
-    if not path.name.endswith((".arpa", ".arpa.gz")):
-        problem = "neither a folder nor an .arpa or .arpa.gz file" if path.exists() else "no such language model"
-        raise BundleError(f"{path}: {problem}; `asr lm train` makes one")
+    if not path.exists():
+        raise BundleError(f"{path}: no such language model; `asr lm train` makes one")
     return ngram_scorer(read_arpa(path), tokenizer.vocabulary, unk_score)
 
 
