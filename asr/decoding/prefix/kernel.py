@@ -262,10 +262,10 @@ def best_of(places: np.ndarray, scores: np.ndarray, num: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def choose(scores: np.ndarray, futures: np.ndarray, width: int) -> np.ndarray:
-    """Places of at most `width` scores to keep: first the best of each future, then the best of the others.
+    """Places of at most `width` scores to keep: four in five of different futures, and the best of the others.
 
-    Of prefixes with the same future, one will stay the best whatever comes; the others are of use in n-best lists, but
-    should not crowd out what may win.
+    Of prefixes with the same future one will most likely stay the best, and the others should not crowd out what may
+    win yet. But they have paths to give to each other, so that some of them are worth a place.
     """
     if len(scores) <= width:
         return np.arange(len(scores))
@@ -286,7 +286,9 @@ def choose(scores: np.ndarray, futures: np.ndarray, width: int) -> np.ndarray:
             table[slot] = place
         else:
             is_best[place] = False
-    leaders = best_of(np.flatnonzero(is_best), scores, width)
+    leaders = best_of(np.flatnonzero(is_best), scores, width - width // 5)
+    is_best[:] = False
+    is_best[leaders] = True
     return np.concatenate((leaders, best_of(np.flatnonzero(~is_best), scores, width - len(leaders))))
 
 

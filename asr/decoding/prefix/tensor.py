@@ -238,10 +238,10 @@ def _next_futures(scorer: FusedScorer, state: Any, shape: tuple[int, ...], devic
 
 
 def _choose(scores: Tensor, futures: Tensor | None, width: int) -> tuple[Tensor, Tensor]:
-    """Scores and places (B, W) of the candidates (B, M) to keep: first the best of each future, then the best others.
+    """Scores and places (B, W) of the candidates (B, M) to keep, most of different futures.
 
-    Of prefixes with the same future, one will stay the best whatever comes; the others are of use in n-best lists, but
-    should not crowd out what may win.
+    Of prefixes with the same future one will most likely stay the best, and the others should not crowd out what may
+    win yet. But they have paths to give to each other, so that some of them are worth a place.
     """
     if futures is None:
         return scores.topk(width, dim=1)
@@ -252,6 +252,7 @@ def _choose(scores: Tensor, futures: Tensor | None, width: int) -> tuple[Tensor,
     is_first = torch.ones_like(same, dtype=torch.bool)
     is_first[:, 1:] = same[:, 1:] != same[:, :-1]
     is_best = torch.zeros_like(is_first).scatter(1, by_future, is_first)
+    is_best &= is_best.cumsum(1) <= width - width // 5
     penalty = num_candidates * ((~is_best).long() + 2 * (ranked == -math.inf).long())
     rank = torch.arange(num_candidates, device=scores.device) + penalty
     places = rank.topk(width, dim=1, largest=False).indices
