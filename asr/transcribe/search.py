@@ -109,10 +109,10 @@ def choose_decoding(bundle: Bundle, folder: Path | str, request: SearchRequest =
 
 def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchRequest) -> Decoding:
     """Like `choose_decoding`; where neither user nor model folder names a beam search, the one that fits best."""
-    decoding = choose_decoding(bundle, folder, request)
-    if request.name is None and not isinstance(decoding.search, BeamConfig):
-        return choose_decoding(bundle, folder, replace(request, name=_beam_search_for(bundle)))
-    return decoding
+    own = choose_decoding(bundle, folder, replace(request, overrides=()))
+    if request.name is None and not isinstance(own.search, BeamConfig):
+        request = replace(request, name=_beam_search_for(bundle))
+    return choose_decoding(bundle, folder, request)
 
 
 def search_config(

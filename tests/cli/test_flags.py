@@ -164,7 +164,7 @@ CASES = {
         before=LM_FILE,
     ),
     "transcribe --hotwords": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotwords hot.txt", out),
-    "transcribe --hotword": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotword zero:50", out),
+    "transcribe --hotword": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotword nine:200", out),
     "evaluate --lm": Case(EVALUATE, f"{EVALUATE} --lm words.arpa", HYPOTHESES, before=LM_FILE),
     "evaluate --lm-mode": Case(
         f"{EVALUATE} --lm words.arpa --nbest 3",
@@ -173,7 +173,7 @@ CASES = {
         before=LM_FILE,
     ),
     "evaluate --hotwords": Case(EVALUATE, f"{EVALUATE} --hotwords hot.txt", out),
-    "evaluate --hotword": Case(EVALUATE, f"{EVALUATE} --hotword zero:50", out),
+    "evaluate --hotword": Case(EVALUATE, f"{EVALUATE} --hotword nine:200", out),
     "evaluate --nbest": Case(f"{EVALUATE}{BEAM}", f"{EVALUATE}{BEAM} --nbest 3", HYPOTHESES),
     "tune EXP": Case(TUNE, "asr tune elsewhere dev.jsonl", works),
     "tune DEV_MANIFEST": Case(TUNE, "asr tune model train.jsonl --trials 2", content("model/decode.yaml")),
