@@ -144,7 +144,7 @@ def is_language_model(folder: Path) -> bool:
 
 
 def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenScorer:
-    """What a search asks about texts: the neural language model of a folder, or the n-grams of an ARPA file, gzipped or not.
+    """What a search asks about texts: the neural language model of a folder, or the n-grams of an ARPA file.
 
     `tokenizer` is the acoustic model's. `unk_score` is added for a word that n-grams of words lack; a neural model has
     the acoustic model's own tokens and needs none. BundleError if there is no such language model, or if it has other

@@ -124,9 +124,7 @@ def test_a_language_model_with_other_tokens_is_refused_with_both_sizes(tmp_path:
         load_lm(tmp_path, train_tokenizer(CharConfig(), ["three"]), unk_score=-10.0)
 
 
-@pytest.mark.parametrize(
-    ("name", "complaint"), [("missing", "no such language model"), ("notes.txt", "notes.txt")]
-)
+@pytest.mark.parametrize(("name", "complaint"), [("missing", "no such language model"), ("notes.txt", "notes.txt")])
 def test_what_is_no_language_model_is_refused(name: str, complaint: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(AsrError, match=complaint):
