@@ -16,7 +16,7 @@ from asr.text.vocabulary import BLANK, EOS, UNK
 def best_by_all_paths(log_probs: Tensor, tokens: tuple[int, ...]) -> tuple[float, list[list[int]]]:
     """Score and spans of the best path that collapses to the tokens; tiny inputs only."""
     best, spans = float("-inf"), [[0, 0] for _ in tokens]
-    legal = [BLANK, *range(EOS + 1, log_probs.shape[1])]  # UNK would stand for anything
+    legal = [BLANK, UNK, *range(EOS + 1, log_probs.shape[1])]
     for path in itertools.product(legal, repeat=len(log_probs)):
         runs = [(token, len(list(run))) for token, run in itertools.groupby(path)]
         if tuple(token for token, _ in runs if token != 0) != tokens:
