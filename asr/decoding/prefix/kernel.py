@@ -6,8 +6,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from asr.decoding.prefix.jit import compiled
 from asr.decoding.prefix.text_scores import (
     NONE,
     WORDS,
@@ -67,7 +67,7 @@ class Extensions(NamedTuple):
     future: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def log_add(a: float, b: float) -> float:
     """log(exp(a) + exp(b)) without overflow; -inf is a probability of 0."""
     if a < b:
@@ -77,7 +77,7 @@ def log_add(a: float, b: float) -> float:
     return a + math.log1p(math.exp(b - a))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def new_tree(size: int, text: TextScores) -> Tree:
     """A tree with room for so many prefixes that holds the empty one."""
     tree = Tree(
@@ -91,7 +91,7 @@ def new_tree(size: int, text: TextScores) -> Tree:
     return tree
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, node: int, token: int) -> int:
     """The node of a prefix and one more token if it was ever made, else NOWHERE."""
     child = int(first_child[node])
@@ -100,7 +100,7 @@ def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, n
     return child
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_child(
     text: TextScores, tree: Tree, child: int, node: int, extensions: Extensions, at: int, bonus: float
 ) -> None:
@@ -123,7 +123,7 @@ def add_child(
     tree.text[child] = tree.lm[child] + tree.hot[child] + bonus * tree.length[child]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def tokens_to_try(log_probs: np.ndarray, threshold: float, tokens: np.ndarray) -> int:
     """Fill in the tokens likely enough in a frame (V,), the best one in any case; returns how many there are.
 
@@ -144,7 +144,7 @@ def tokens_to_try(log_probs: np.ndarray, threshold: float, tokens: np.ndarray) -
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def link_children(tree: Tree, beam: np.ndarray, first: np.ndarray, following: np.ndarray) -> None:
     """For each prefix of the beam (W,) a list of those one token longer beside it: `first`, then `following` each."""
     first[: len(beam)] = NOWHERE
@@ -156,7 +156,7 @@ def link_children(tree: Tree, beam: np.ndarray, first: np.ndarray, following: np
             first[parent] = index
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def stay(
     frame: np.ndarray, tokens: np.ndarray, ctc: np.ndarray, first: np.ndarray, following: np.ndarray, after: np.ndarray
 ) -> None:
@@ -180,7 +180,7 @@ def stay(
         after[index, 0] = log_add(after[index, 1], after[index, 2])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def best_gain(text: TextScores, tree: Tree, node: int) -> float:
     """The most that any token after a prefix can add to the scores of language model and hotwords.
 
@@ -190,7 +190,7 @@ def best_gain(text: TextScores, tree: Tree, node: int) -> float:
     return gain + float(text.hot_best[tree.hot_state[node]]) if text.has_hotwords else gain
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def extend(
     frame: np.ndarray,
     tries: np.ndarray,
@@ -244,7 +244,7 @@ def extend(
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def best_of(places: np.ndarray, scores: np.ndarray, num: int) -> np.ndarray:
     """The `num` of some places whose scores are best; of equals the earlier ones."""
     if len(places) <= num or num == 0:
@@ -260,7 +260,7 @@ def best_of(places: np.ndarray, scores: np.ndarray, num: int) -> np.ndarray:
     return kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def choose(scores: np.ndarray, futures: np.ndarray, width: int) -> np.ndarray:
     """Places of at most `width` scores to keep: four in five of different futures, and the best of the others.
 
@@ -292,7 +292,7 @@ def choose(scores: np.ndarray, futures: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate((leaders, best_of(np.flatnonzero(~is_best), scores, width - len(leaders))))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def promising(scores: np.ndarray, threshold: float) -> np.ndarray:
     """Places of the scores that are not too far below the best."""
     lowest = scores.max() + threshold
@@ -305,7 +305,7 @@ def promising(scores: np.ndarray, threshold: float) -> np.ndarray:
     return places[:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def keep(
     chosen: np.ndarray,
     text: TextScores,
@@ -341,7 +341,7 @@ def keep(
     return num_nodes
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def prefix_beam_search(
     log_probs: np.ndarray, settings: Settings, text: TextScores
 ) -> tuple[Tree, np.ndarray, np.ndarray]:
@@ -390,7 +390,7 @@ def prefix_beam_search(
     return tree, beam[:size], ctc[:size, 0]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spelled(tree: Tree, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The tokens of all prefixes (W,) on end, and how many each has."""
     lengths = tree.length[beam]
@@ -406,7 +406,7 @@ def spelled(tree: Tree, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tokens, lengths
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def ends(text: TextScores, tree: Tree, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What ending the sentence after each prefix (W,) adds: language model (weighted) and hotwords."""
     lm, hot = np.zeros(len(beam)), np.zeros(len(beam))
