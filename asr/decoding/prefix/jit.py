@@ -14,7 +14,7 @@ def compiled(function: Function) -> Function:
     """Decorator: machine code that runs without Python's lock, kept on disk where a folder can be written to.
 
     What is kept is made anew when the function's own file changes, not when that of a function it calls does: after
-    editing `text_scores.py`, touch `kernel.py`.
+    editing `text_scores.py` or `selection.py`, touch `kernel.py`.
     """
     try:
         return cast("Function", njit(cache=True, nogil=True)(function))
