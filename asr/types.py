@@ -105,6 +105,7 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     confidence: float | None = None
+    channel: int | None = None  # from 0; None where the channels were not told apart
 
 
 @dataclass(frozen=True)

@@ -1,50 +1,102 @@
-"""Transcribes file after file: what fails is reported, the rest is done."""
+"""Transcribes many recordings: what fails is reported, the rest is done."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from asr import __version__
-from asr.audio.io import audio_info
+from asr.audio.io import audio_info, read_blocks
 from asr.errors import AudioError
-from asr.transcribe.recognizer import Recognizer
+from asr.transcribe.inputs import Recording
+from asr.transcribe.pipeline import Ended, Heard, Pipeline, Reached, Track
+from asr.transcribe.recognizer import BLOCK_SECONDS
 from asr.transcribe.writers import Source
 from asr.types import Segment, Transcript
+
+SPLIT = "split"  # a transcript of all channels, each recognised by itself
 
 
 @dataclass(frozen=True)
 class Done:
-    """A file that was transcribed."""
+    """A recording that was transcribed."""
 
+    recording: Recording
     transcript: Transcript
     source: Source
-    seconds: float  # of work
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A file that cannot be transcribed, and why."""
+    """A recording that cannot be transcribed, and why."""
 
-    audio: Path
+    recording: Recording
     reason: str
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Which recording a track is of, and which of its channels."""
+
+    recording: Recording
+    channel: int | None
+    is_last: bool
+
+
 def transcribe_files(
-    recognizer: Recognizer, files: Iterable[Path], model: str, on_segment: Callable[[Path, Segment], None]
+    pipeline: Pipeline,
+    recordings: Sequence[Recording],
+    sample_rate: int,
+    model: str,
+    *,
+    channel: int | str | None = None,
+    on_segment: Callable[[Recording, Segment], None] = lambda *_: None,
+    on_reached: Callable[[Recording, float], None] = lambda *_: None,
 ) -> Iterator[Done | Failed]:
-    """One result per file, in order; `on_segment` is told of each segment as it is ready."""
-    for audio in files:
-        began = time.perf_counter()
-        segments: list[Segment] = []
-        try:
-            source = Source(str(audio), audio_info(audio).duration, model, __version__)
-            for segment in recognizer.stream_segments(audio):
-                segments.append(segment)
-                on_segment(audio, segment)
-        except AudioError as error:
-            yield Failed(audio, str(error))
-        else:
-            yield Done(Transcript(tuple(segments)), source, time.perf_counter() - began)
+    """One result for each recording, in order, at a model's `sample_rate` in Hz; `model` is its name.
+
+    `channel` counts from 0; None is the mean of all, SPLIT recognises each by itself and merges their segments in time.
+    `on_segment` is told each segment as it is ready, `on_reached` how many seconds of a recording have been read.
+    """
+    segments: list[Segment] = []
+    problem = ""
+    longest = 0.0
+    for event in pipeline.run(_tracks(recordings, sample_rate, channel)):
+        part: _Part = event.key
+        if isinstance(event, Heard):
+            segments.append(replace(event.segment, channel=part.channel if channel == SPLIT else None))
+            on_segment(part.recording, segments[-1])
+        elif isinstance(event, Reached):
+            on_reached(part.recording, event.seconds)
+        elif isinstance(event, Ended):
+            problem = problem or (str(event.error) if event.error is not None else "")
+            longest = max(longest, event.seconds)
+            if not part.is_last:
+                continue
+            if problem:
+                yield Failed(part.recording, problem)
+            else:
+                in_time = sorted(segments, key=lambda segment: segment.start)
+                source = Source(part.recording.name, longest, model, __version__)
+                yield Done(part.recording, Transcript(tuple(in_time)), source)
+            segments, problem, longest = [], "", 0.0
+
+
+def _tracks(recordings: Sequence[Recording], sample_rate: int, channel: int | str | None) -> Iterator[Track]:
+    for recording in recordings:
+        channels = _channels(recording, channel)
+        for number in channels:
+            part = _Part(recording, number, is_last=number == channels[-1])
+            yield Track(part, partial(recording.blocks, sample_rate, BLOCK_SECONDS, number))
+
+
+def _channels(recording: Recording, channel: Channels) -> Sequence[int | None]:
+    if channel != SPLIT:
+        return (channel,)
+    try:
+        return range(recording.info().num_channels)
+    except AudioError:
+        return (None,)  # reading it says so

@@ -58,6 +58,16 @@ def quietest_point(waveform: np.ndarray, sample_rate: int, earliest: int) -> int
     return earliest + (last_quietest + width // 2) * hop
 
 
+def pause_depth(waveform: np.ndarray, sample_rate: int, point: int) -> float:
+    """How many dB the power around a point, as in `quietest_point`, lies below that of the whole; 100 at most."""
+    reach = round(QUIET_SECONDS * sample_rate / 2)
+    around, whole = (
+        float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
+        for samples in (waveform[max(0, point - reach) : point + reach], waveform)
+    )
+    return 10 * float(np.log10(max(whole, 1e-10) / max(around, whole * 1e-10, 1e-20)))
+
+
 def batch_spans(spans: Iterable[Span], sample_rate: int, max_batch_seconds: float) -> Iterator[list[Span]]:
     """Group neighbouring spans so that longest span times batch size stays within the budget; at least one a batch."""
     batch: list[Span] = []

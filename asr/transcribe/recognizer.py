@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from asr.audio.io import read_blocks
 from asr.audio.resample import resample
@@ -20,20 +22,23 @@ from asr.decoding.corpus import Decoded, decode_aligned
 from asr.errors import AudioError
 from asr.lengths import pad_stack
 from asr.runtime import resolve_device, resolve_dtype
-from asr.transcribe.long_form import Span, batch_spans, split_spans
+from asr.transcribe.pipeline import Ended, Heard, Pipeline, Track
 from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
+from asr.transcribe.segmentation import SegmentationConfig, Segmenter, Span
 from asr.transcribe.timed_words import hear, timed_words
 from asr.types import Batch, Segment, Transcript
 
 BLOCK_SECONDS = 10.0  # read at once
+SHAPE_SECONDS = 0.64  # batches are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
 class Recognizer:
     """Transcribes files and arrays of any length, any rate, in bounded memory.
 
-    Audio longer than `max_span_seconds` is cut at quiet points into spans; spans are decoded in batches whose longest
-    span times size is at most `max_batch_seconds`. In float32 the text is the same whatever the batch size. Words have
-    times and, by the measure `confidence` of `asr.decoding.confidence`, confidences; not so with a model without CTC.
+    Speech is found and cut into spans as `segmentation` says; spans are recognised in batches whose longest span times
+    size is at most `max_batch_seconds`. In float32 the text is the same whatever the batch size. Words have times and,
+    by the measure `confidence` of `asr.decoding.confidence`, confidences; not so with a model without CTC. A segment
+    whose confidence is below `min_confidence` is taken for noise.
     """
 
     def __init__(
@@ -43,15 +48,17 @@ class Recognizer:
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        max_span_seconds: float = 20.0,
+        segmentation: SegmentationConfig = SegmentationConfig(),
         max_batch_seconds: float = 60.0,
         confidence: str = "posterior",
+        min_confidence: float = 0.0,
     ) -> None:
         self.bundle = bundle
         self.device = device
         self.dtype = dtype
-        self.max_span_seconds = max_span_seconds
         self.max_batch_seconds = max_batch_seconds
+        self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
+        self.min_confidence = min_confidence
         self._measure = confidence_measure(confidence)
         self._searcher = decoding.build(bundle, decoding.load_lm(bundle))
 
@@ -63,9 +70,10 @@ class Recognizer:
         dtype: str = "float32",
         search: str | SearchRequest | None = None,
         *,
-        max_span_seconds: float = 20.0,
+        segmentation: SegmentationConfig = SegmentationConfig(),
         max_batch_seconds: float = 60.0,
         confidence: str = "posterior",
+        min_confidence: float = 0.0,
     ) -> Self:
         """A recognizer from a model folder.
 
@@ -81,36 +89,45 @@ class Recognizer:
             choose_decoding(bundle, folder, request),
             device=where,
             dtype=resolve_dtype(dtype),
-            max_span_seconds=max_span_seconds,
+            segmentation=segmentation,
             max_batch_seconds=max_batch_seconds,
             confidence=confidence,
+            min_confidence=min_confidence,
         )
 
     def transcribe(self, audio: str | Path | np.ndarray, sample_rate: int = 16000) -> Transcript:
         """All segments of a file, or of a waveform (num_samples,) of floats in [-1, 1] at `sample_rate`.
 
-        A file says its rate itself, `sample_rate` is for arrays. Audio too short for the model, an empty array
-        included, gives an empty transcript. Raises AudioError for a file that cannot be read and for an array of
-        another shape or type or with samples that are not finite.
+        A file says its rate itself, `sample_rate` is for arrays. Audio without speech or too short for the model, an
+        empty array included, gives an empty transcript. Raises AudioError for a file that cannot be read and for an
+        array of another shape or type or with samples that are not finite.
         """
         return Transcript(tuple(self.stream_segments(audio, sample_rate)))
 
     def stream_segments(self, audio: str | Path | np.ndarray, sample_rate: int = 16000) -> Iterator[Segment]:
         """Like `transcribe`, but yields each segment as soon as it is ready; a fault of the file shows when reached."""
         model_rate = self.bundle.frontend.sample_rate
-        blocks: Iterable[np.ndarray]
         if isinstance(audio, np.ndarray):
-            blocks = [resample(_checked(audio, sample_rate), sample_rate, model_rate)]
+            track = Track(0, partial(_blocks, resample(_checked(audio, sample_rate), sample_rate, model_rate), model_rate))
         else:
-            blocks = read_blocks(audio, model_rate, BLOCK_SECONDS)
-        spans = split_spans(blocks, model_rate, self.max_span_seconds)
-        audible = (span for span in spans if self._num_encoder_frames(span) > 0)
-        for batch in batch_spans(audible, model_rate, self.max_batch_seconds):
-            results = decode_aligned(self.bundle.model, self._searcher, [self._batch(batch)], self.device, self.dtype)
-            for span, decoded in zip(batch, results, strict=True):
-                segment = self._segment(span, decoded)
-                if segment.text:
-                    yield segment
+            track = Track(0, partial(read_blocks, audio, model_rate, BLOCK_SECONDS))
+        pipeline = Pipeline(self.segmenter, self.recognize, max_batch_seconds=self.max_batch_seconds)
+        for event in pipeline.run([track]):
+            if isinstance(event, Heard):
+                yield event.segment
+            elif isinstance(event, Ended) and event.error is not None:
+                raise event.error
+
+    def recognize(self, spans: Sequence[Span]) -> list[Segment | None]:
+        """Segments of spans, in one batch; None where nothing was said."""
+        audible = [place for place, span in enumerate(spans) if self._num_encoder_frames(span) > 0]
+        segments: list[Segment | None] = [None] * len(spans)
+        if audible:
+            batch = self._batch([spans[place] for place in audible])
+            results = decode_aligned(self.bundle.model, self._searcher, [batch], self.device, self.dtype)
+            for place, decoded in zip(audible, results, strict=True):
+                segments[place] = self._segment(spans[place], decoded)
+        return segments
 
     def _num_encoder_frames(self, span: Span) -> int:
         feature_lens = self.bundle.frontend.output_lens(torch.tensor([len(span.waveform)]))
@@ -119,21 +136,31 @@ class Recognizer:
     @torch.inference_mode()
     def _batch(self, spans: Sequence[Span]) -> Batch:
         waveforms, lens = pad_stack([torch.from_numpy(span.waveform) for span in spans])
+        step = round(SHAPE_SECONDS * self.bundle.frontend.sample_rate)
+        waveforms = F.pad(waveforms, (0, -waveforms.shape[1] % step))
         features, feature_lens = self.bundle.frontend(waveforms.to(self.device), lens.to(self.device))
         tokens = torch.zeros(len(spans), 0, dtype=torch.int64)
-        return Batch(
-            tuple(f"{span.start:.3f}" for span in spans), features, feature_lens, tokens, torch.zeros_like(lens)
-        )
+        return Batch(tuple(map(str, range(len(spans)))), features, feature_lens, tokens, torch.zeros_like(lens))
 
-    def _segment(self, span: Span, decoded: Decoded) -> Segment:
+    def _segment(self, span: Span, decoded: Decoded) -> Segment | None:
         tokens = decoded.n_best[0].tokens
         text = self.bundle.tokenizer.decode(tokens)
         if decoded.ctc_log_probs is None:
-            return Segment(span.start, span.end, text)
+            first, last = (sample / span.sample_rate for sample in span.speech)
+            return Segment(first, last, text) if text else None
         words = self.bundle.tokenizer.words(tokens)
         sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
+        confidence = text_confidence(sure)
+        if confidence is None or confidence < self.min_confidence:
+            return None
         timed = timed_words(words, sure, decoded.token_frames, hear(self.bundle, span.waveform), span.start, span.end)
-        return Segment(span.start, span.end, text, timed, text_confidence(sure))
+        return Segment(timed[0].start, timed[-1].end, text, timed, confidence)
+
+
+def _blocks(waveform: np.ndarray, sample_rate: int) -> Iterator[np.ndarray]:
+    """An array as a file would arrive."""
+    step = round(BLOCK_SECONDS * sample_rate)
+    return (waveform[first : first + step] for first in range(0, len(waveform), step))
 
 
 def _checked(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
