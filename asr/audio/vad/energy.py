@@ -1,8 +1,14 @@
-"""Voice activity by energy: how far a frame's level stands above the noise around it. Needs no model.
+"""Voice activity by energy: how far a frame stands above the noise around it. Needs no model.
 
-The noise floor is a low quantile of the levels of the seconds before and the second after a frame ("minimum
-statistics", Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001, with a quantile in place of the minimum).
-Steady sounds such as hum become floor; whatever else is loud counts as speech.
+Per mel band, the noise floor is a low quantile of the levels of the seconds before a frame and the second after it
+("minimum statistics", Martin, IEEE Trans. Speech and Audio Processing 9(5), 2001, with a quantile in place of the
+minimum). A frame's score is the height above the floor, in dB, of the bands that stand out most, because speech in noise
+shows by its formants first; a logistic function makes it a probability. Steady sounds such as hum become floor; every
+other sound, a barking dog for instance, counts as speech.
+
+The constants were chosen on 60 AN4 training utterances, joined with gaps, bare and in white noise (SNR 40, 25, 15 dB), hum (5 dB)
+and ESC-10's rain, sea waves and helicopters (15, 5 dB); words as aligned by the recipe's model.
+Shapes: K frames, B bands, W samples of a frame.
 """
 
 from __future__ import annotations
@@ -16,23 +22,25 @@ from asr.audio.vad.base import FRAME_SAMPLES, MODEL_RATE, VADS, Vad, VadStream
 from asr.registry import NamedConfig
 
 LOW_FREQ, HIGH_FREQ = 100.0, 4000.0  # Hz; mains hum lies below, and a telephone has nothing above
-FLOOR_SECONDS = 10.0  # before a frame, that tell its noise floor
-LOOK_AHEAD_SECONDS = 1.0  # after it: without, speech from the first sample on would be its own floor
-FLOOR_QUANTILE = 0.1
-SLOPE_DB = 1.5  # of the logistic function
-SILENCE_DB = -110.0  # below full scale; 16-bit rounding noise is at -101, so this is no recording of a room
+NUM_BANDS = 8
+NUM_STANDING_OUT = 2  # of the bands; with these, recall at 3 % false alarms is 73 %, with all bands 62 %, with one band 67 %
+FLOOR_SECONDS = 10.0  # before a frame; with 5 or 20 recall moves by 2 %
+LOOK_AHEAD_SECONDS = 1.0  # after it; without, speech from the first sample on would be its own floor
+FLOOR_QUANTILE = 0.1  # 0.2 finds 84 % of first words without silence before them, not 92 %; 0.05 hears more noise
+SLOPE_DB = 2.5  # of the logistic function, fitted by maximum likelihood, as was the threshold of 12.5
+SILENCE_DB = -120.0  # of a band, below full scale; 16-bit rounding noise is 10 dB above: no recording of a room
 
 
 class EnergyVadConfig(NamedConfig):
-    """The level that counts as speech."""
+    """The height that counts as speech."""
 
     name: Literal["energy"] = "energy"
-    threshold_db: float = Field(default=8.0, gt=0)  # above the noise floor, where speech and noise are equally probable
+    threshold_db: float = Field(default=12.5, gt=0)  # above the noise floor, where speech and noise are equally probable
 
 
 @VADS.register(EnergyVadConfig)
 class EnergyVad(Vad):
-    """Depends on the noise floor, not on the gain: a quieter copy of a recording has the same probabilities."""
+    """Knows no absolute level: a quieter copy of a recording has the same probabilities, down to the rounding of samples."""
 
     config: EnergyVadConfig
 
@@ -49,39 +57,56 @@ class EnergyVadStream(VadStream):
         frame_rate = MODEL_RATE / FRAME_SAMPLES
         self._num_before = round(FLOOR_SECONDS * frame_rate)
         self._num_after = round(LOOK_AHEAD_SECONDS * frame_rate)
-        self._levels = np.full(self._num_before, np.inf)  # dB, from `num_before` before the next frame to judge
+        self._levels = _unknown(self._num_before)  # from `num_before` before the next frame to judge
+        self._scores = np.zeros(0, dtype=np.float32)  # of the two frames before that; the first frame counts twice
 
     def _score(self, frames_KW: np.ndarray) -> np.ndarray:
-        return self._judge(_levels_db(frames_KW))
+        return self._probabilities(self._heights_db(band_levels_db(frames_KW)))
 
     def _score_rest(self) -> np.ndarray:
-        return self._judge(np.full(self._num_after, np.inf))
+        scores = self._heights_db(_unknown(self._num_after))
+        return self._probabilities(np.concatenate((scores, scores[-1:])))
 
-    def _judge(self, levels: np.ndarray) -> np.ndarray:
-        """Append levels, which are infinite where nothing is known, and judge the frames that have their second."""
-        self._levels = np.concatenate((self._levels, levels))
+    def _heights_db(self, levels_KB: np.ndarray) -> np.ndarray:
+        """Append levels, infinite where nothing is known, and score the frames that have their second ahead."""
+        self._levels = np.concatenate((self._levels, levels_KB))
         width = self._num_before + 1 + self._num_after
         if len(self._levels) < width:
             return np.zeros(0, dtype=np.float32)
-        around = np.sort(np.lib.stride_tricks.sliding_window_view(self._levels, width), axis=1)
-        num_known = np.isfinite(around).sum(axis=1)
-        place = (FLOOR_QUANTILE * np.maximum(num_known - 1, 0)).astype(int)
-        floor = np.take_along_axis(around, place[:, None], axis=1)[:, 0]
-        level = self._levels[self._num_before : self._num_before + len(floor)]
+        around = np.sort(np.lib.stride_tricks.sliding_window_view(self._levels, width, axis=0), axis=-1)
+        last_known = np.maximum(np.isfinite(around).sum(axis=-1, keepdims=True) - 1, 0)
+        floor = np.take_along_axis(around, (FLOOR_QUANTILE * last_known).astype(int), axis=-1)[..., 0]
+        levels = self._levels[self._num_before : self._num_before + len(floor)]
         self._levels = self._levels[len(floor) :]
-        heard = np.isfinite(level)
-        above = np.subtract(level, floor, where=heard, out=np.full(len(level), -np.inf))
-        probabilities = 1.0 / (1.0 + np.exp((self._threshold_db - above) / SLOPE_DB))
-        return probabilities.astype(np.float32)
+        heights = np.subtract(levels, floor, where=np.isfinite(levels), out=np.zeros_like(levels))
+        return np.sort(heights, axis=-1)[:, -NUM_STANDING_OUT:].mean(axis=-1)
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Of all frames whose next one is known: noise jumps from frame to frame, so the mean of three decides."""
+        scores = np.concatenate((self._scores if len(self._scores) else scores[:1], scores))
+        self._scores = scores[-2:]
+        mean = (scores[:-2] + scores[1:-1] + scores[2:]) / 3
+        return 1 / (1 + np.exp((np.float32(self._threshold_db) - mean) / np.float32(SLOPE_DB)))
 
 
-_WINDOW = np.hanning(FRAME_SAMPLES + 1)[:-1]
-_BINS = slice(*(round(frequency * FRAME_SAMPLES / MODEL_RATE) for frequency in (LOW_FREQ, HIGH_FREQ)))
+def _band_edges() -> np.ndarray:
+    """NUM_BANDS + 1 bins of the spectrum, evenly spaced in mel."""
+    low, high = 1127 * np.log1p(np.array([LOW_FREQ, HIGH_FREQ]) / 700)
+    frequencies = 700 * np.expm1(np.linspace(low, high, NUM_BANDS + 1) / 1127)
+    return np.rint(frequencies * FRAME_SAMPLES / MODEL_RATE).astype(int)
 
 
-def _levels_db(frames_KW: np.ndarray) -> np.ndarray:
-    """The level (K,) of each frame in the band of speech, dB below a full-scale square wave; infinite for silence."""
-    spectrum = np.fft.rfft(frames_KW * _WINDOW)[:, _BINS]
-    power = 2 * (spectrum.real**2 + spectrum.imag**2).sum(axis=1) / (FRAME_SAMPLES * (_WINDOW**2).sum())
-    levels = 10 * np.log10(np.maximum(power, 1e-30))
-    return np.where(levels > SILENCE_DB, levels, np.inf)
+_EDGES = _band_edges()
+_WINDOW = np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
+
+
+def band_levels_db(frames_KW: np.ndarray) -> np.ndarray:
+    """The level (K, B) of each band, dB below a full-scale square wave; infinite where there is digital silence."""
+    spectrum = np.fft.rfft(frames_KW * _WINDOW)[:, : _EDGES[-1]]
+    power = np.add.reduceat(spectrum.real**2 + spectrum.imag**2, _EDGES[:-1], axis=1)
+    levels = 10 * np.log10(np.maximum(2 * power / (FRAME_SAMPLES * np.square(_WINDOW).sum()), np.float32(1e-30)))
+    return np.where(levels > SILENCE_DB, levels, np.float32(np.inf))
+
+
+def _unknown(num_frames: int) -> np.ndarray:
+    return np.full((num_frames, NUM_BANDS), np.inf, dtype=np.float32)
