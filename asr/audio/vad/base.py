@@ -66,7 +66,8 @@ class VadStream(ABC):
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """(N,) float32 samples -> probabilities (K,) float32 in 0..1 of the frames that became ready; K may be 0."""
-        assert samples.ndim == 1 and not self._finished
+        assert samples.ndim == 1
+        assert not self._finished
         samples = samples.astype(np.float32, copy=False)
         self._num_samples += len(samples)
         if self._resampler is not None and len(samples):

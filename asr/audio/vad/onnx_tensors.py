@@ -6,6 +6,7 @@ An ONNX file is one protocol buffer message (protobuf.dev/programming-guides/enc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ MODEL_GRAPH = 7
 GRAPH_INITIALIZER = 5
 TENSOR_DIMS, TENSOR_DATA_TYPE, TENSOR_FLOATS, TENSOR_NAME, TENSOR_RAW_DATA = 1, 2, 4, 8, 9
 FLOAT = 1  # TensorProto.DataType
+MAX_SIDE = 1 << 31  # of a tensor; more is damage
 
 
 def read_float_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -32,7 +34,9 @@ def read_float_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _tensor(message: memoryview) -> tuple[str, np.ndarray | None]:
-    name, data_type, shape, values = "", 0, [], b""
+    """Name and values; None for another type than float32."""
+    name, data_type, values = "", 0, b""
+    shape: list[int] = []
     for number, value in _fields(message):
         if number == TENSOR_DATA_TYPE and isinstance(value, int):
             data_type = value
@@ -41,8 +45,12 @@ def _tensor(message: memoryview) -> tuple[str, np.ndarray | None]:
         elif number == TENSOR_NAME and isinstance(value, memoryview):
             name = str(value, "utf-8")
         elif number in (TENSOR_RAW_DATA, TENSOR_FLOATS) and isinstance(value, memoryview):
-            values = bytes(value)  # little-endian, both
-    return name, np.frombuffer(values, dtype="<f4").reshape(shape) if data_type == FLOAT else None
+            values += value  # little-endian, both
+    if data_type != FLOAT:
+        return name, None
+    if math.prod(shape) * 4 != len(values) or max(shape, default=0) >= MAX_SIDE:
+        raise ValueError(f"tensor '{name}' of shape {shape} has {len(values)} bytes")
+    return name, np.frombuffer(values, dtype="<f4").reshape(shape)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

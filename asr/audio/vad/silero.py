@@ -1,4 +1,4 @@
-"""Silero VAD, run by torch with the weights of the package silero-vad (Silero Team, github.com/snakers4/silero-vad, MIT).
+"""Silero VAD (github.com/snakers4/silero-vad, MIT): its network in torch, with the weights that its package brings.
 
 Shapes: K frames, W samples of a frame, C context samples before it, F short-time spectra of a frame, D dim.
 Only the LSTM runs from frame to frame; everything before it takes all frames of a block at once, which is what makes
@@ -69,7 +69,7 @@ class SileroVadStream(VadStream):
         frames = torch.from_numpy(np.concatenate((before, frames_KW), axis=1))
         with torch.autocast("cpu", enabled=False):
             probabilities, self._state = self._network(frames, self._state)
-        return probabilities.numpy()
+        return np.asarray(probabilities.numpy())
 
 
 class SileroNetwork(nn.Module):
