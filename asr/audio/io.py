@@ -1,11 +1,12 @@
-"""Audio files in and out: any format libsndfile reads, any rate, any channel, delivered as one float32 waveform.
+"""Audio files in and out: any format, any rate, any channel, delivered as one float32 waveform.
 
-wav, flac, ogg, opus, mp3 and NIST SPHERE are tested. Every fault of a file is an AudioError of one line.
+libsndfile reads wav, flac, ogg, opus, mp3, NIST SPHERE, raw PCM and more; PyAV, where installed, reads m4a, mp4, webm
+and what else libsndfile cannot. Every fault of a file is an AudioError of one line.
 """
 
 from __future__ import annotations
 
-import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ import numpy as np
 import soundfile
 import soxr
 
+from asr.audio.media import MEDIA_SUFFIXES, MediaReader, has_pyav
+from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
+from asr.audio.sndfile import SndfileReader, UnknownFormatError
 from asr.errors import AudioError
 from asr.runtime import atomic_path
 
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64"})
-BLOCK_FRAMES = 1 << 18  # decoded at once, so that channels are mixed down before a long file is held in full
-STREAMED_SIZE = 0x7FFFF000  # a size of this or more is what writers to a pipe put where they cannot know it
+SNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64"})
+AUDIO_SUFFIXES = SNDFILE_SUFFIXES | MEDIA_SUFFIXES  # what is looked for in folders; raw PCM is not known by its name
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,19 @@ class AudioInfo:
         return self.num_samples / self.sample_rate
 
 
-def audio_info(path: str | Path) -> AudioInfo:
-    """Rate, channels and length from the header, without decoding.
+def audio_info(path: str | Path, raw: RawFormat | None = None) -> AudioInfo:
+    """Rate, channels and length without decoding: from the header, or counted where no header tells.
 
-    Raises AudioError for a path that is missing or a directory, for what is not audio, holds no sample, or ends
-    before its header says. Damage further inside shows only when the samples are read.
+    The header of a video or of m4a may err by some hundredths of a second. Raises AudioError for a path that is missing
+    or no file, for what is not audio, holds no sample, or ends before its header says. Damage further inside shows
+    only when the samples are read.
     """
-    with _open(Path(path)) as sound:
-        return AudioInfo(sound.samplerate, sound.channels, sound.frames)
+    with _open(Path(path), raw) as reader:
+        rate, channels, samples = reader.sample_rate, reader.num_channels, reader.num_samples
+        if samples is None:
+            assert isinstance(reader, MediaReader)
+            samples = reader.count_samples()
+        return AudioInfo(rate, channels, samples)
 
 
 def load_audio(
@@ -55,32 +63,39 @@ def load_audio(
     start: float = 0.0,
     duration: float | None = None,
     channel: int | None = None,
+    raw: RawFormat | None = None,
 ) -> np.ndarray:
     """The waveform (num_samples,) float32 at `sample_rate`; full scale is [-1, 1].
 
     Lossy decoders and resampling may overshoot full scale by a little, and float files keep what they hold.
     `start` and `duration` are seconds; a stretch that reaches beyond the end is cut there. `channel` counts from 0,
-    None is the mean of all. Raises AudioError as `audio_info` does, and for NaN or infinite samples, a channel the
-    file lacks, a start at or beyond the end, and a file that breaks off.
+    None is the mean of all. `raw` says how to read a file without a header. Raises AudioError as `audio_info` does, and
+    for NaN or infinite samples, a channel the file lacks, a start at or beyond the end, and a file that breaks off.
     """
     path = Path(path)
-    with _open(path) as sound:
-        blocks = list(_decode(path, sound, start, duration, channel, BLOCK_FRAMES))
-        file_rate = sound.samplerate
+    with _open(path, raw) as reader:
+        blocks = list(_decode(path, reader, start, duration, channel))
+        file_rate = reader.sample_rate
     return resample(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), file_rate, sample_rate)
 
 
 def read_blocks(
-    path: str | Path, sample_rate: int = 16000, block_seconds: float = 30.0, *, channel: int | None = None
+    path: str | Path,
+    sample_rate: int = 16000,
+    block_seconds: float = 30.0,
+    *,
+    channel: int | None = None,
+    start: float = 0.0,
+    duration: float | None = None,
+    raw: RawFormat | None = None,
 ) -> Iterator[np.ndarray]:
     """What `load_audio` gives, in blocks of `block_seconds` (the last one shorter), in memory bounded by one block."""
     assert block_seconds > 0
     path = Path(path)
-    with _open(path) as sound:
-        block_frames = max(1, round(block_seconds * sound.samplerate))
-        decoded = _decode(path, sound, 0.0, None, channel, block_frames)
+    with _open(path, raw) as reader:
+        decoded = _decode(path, reader, start, duration, channel)
         yield from _rechunk(
-            _resampled(decoded, sound.samplerate, sample_rate), max(1, round(block_seconds * sample_rate))
+            _resampled(decoded, reader.sample_rate, sample_rate), max(1, round(block_seconds * sample_rate))
         )
 
 
@@ -96,133 +111,74 @@ def write_wav(path: str | Path, waveform: np.ndarray, sample_rate: int) -> None:
         soundfile.write(file, waveform, sample_rate, format="WAV", subtype="PCM_16")
 
 
-class _SoundFile(soundfile.SoundFile):
-    """Read forward only: soundfile seeks after every read, which makes mp3 decoders stumble where two reads meet."""
-
-    def seekable(self) -> bool:
-        return False
-
-
 @contextmanager
-def _open(path: Path) -> Iterator[_SoundFile]:
-    if not path.exists():
-        raise AudioError(f"{path}: there is no such file")
-    if path.is_dir():
-        raise AudioError(f"{path}: is a directory, not an audio file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again")
+def _open(path: Path, raw: RawFormat | None) -> Iterator[SndfileReader | MediaReader]:
+    _check_file(path)
+    reader = _reader(path, raw)
     try:
-        sound = _SoundFile(path)
-    except (soundfile.SoundFileError, OSError) as error:
-        reason = str(getattr(error, "error_string", error)).rstrip(".\n ")
-        raise AudioError(f"{path}: cannot be read as audio ({reason}); convert it to wav or flac") from error
-    with sound:
-        promised = _promised_frames(path, sound)
-        if promised is not None and promised > sound.frames:
-            raise _truncated(path, sound.frames, promised)
-        if sound.format == "OGG" and not _ogg_has_its_end(path):
-            raise AudioError(f"{path}: the file is truncated, its last page is missing; record or copy it again")
-        if sound.frames == 0:
-            raise AudioError(f"{path}: the file holds no samples; record or copy it again")
-        yield sound
+        yield reader
+    finally:
+        reader.close()
 
 
-def _promised_frames(path: Path, sound: _SoundFile) -> int | None:
-    """How many frames the header announces where libsndfile silently settles for those that are there."""
-    if sound.format == "NIST":
-        with open(path, "rb") as file:
-            found = re.search(rb"sample_count -i (\d+)", file.read(1024))
-        return int(found[1]) if found else None
-    for announced, present in re.findall(
-        r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE
-    ):
-        if int(present) < int(announced) < STREAMED_SIZE:
-            return int(sound.frames) * int(announced) // max(1, int(present))
-    return None
+def _check_file(path: Path) -> None:
+    """AudioError unless there is a file with something in it that may be read."""
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            open(path, "rb").close()
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+        if path.is_symlink():
+            raise AudioError(f"{path}: is a link to {path.readlink()}, which does not exist") from error
+        raise AudioError(f"{path}: there is no such file") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(f"{path}: is a directory, not an audio file")
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(f"{path}: is a pipe or a device, not a file; copy it into a file first")
+    if status.st_size == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again")
 
 
-def _ogg_has_its_end(path: Path) -> bool:
-    """Whether the last ogg page (at most 65307 bytes) is whole and marked as the last of its stream."""
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - 2 * 65307))
-        tail = file.read()
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return False
-    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+def _reader(path: Path, raw: RawFormat | None) -> SndfileReader | MediaReader:
+    suffix = path.suffix.lower()
+    if raw is None and suffix in RAW_SUFFIXES:
+        raise AudioError(f"{path}: {suffix} files have no header; tell rate, channels and encoding: --raw 8000:1:s16le")
+    if raw is None and suffix in MEDIA_SUFFIXES:
+        return MediaReader(path)
+    try:
+        return SndfileReader(path, raw)
+    except UnknownFormatError as error:
+        if not has_pyav():
+            advice = "convert it to wav or flac, or run: pip install 'asr-toolkit[media]', which reads more formats"
+            raise AudioError(f"{error}; {advice}") from error
+        try:
+            return MediaReader(path)
+        except AudioError:
+            raise AudioError(f"{error}; convert it to wav or flac") from error
 
 
 def _decode(
-    path: Path, sound: _SoundFile, start: float, duration: float | None, channel: int | None, block_frames: int
+    path: Path, reader: SndfileReader | MediaReader, start: float, duration: float | None, channel: int | None
 ) -> Iterator[np.ndarray]:
     """One channel's samples at the file's own rate, block by block, from `start` on."""
-    if channel is not None and not 0 <= channel < sound.channels:
-        raise AudioError(f"{path}: there is no channel {channel}; channels 0 to {sound.channels - 1} exist")
+    if channel is not None and not 0 <= channel < reader.num_channels:
+        raise AudioError(f"{path}: there is no channel {channel}; channels 0 to {reader.num_channels - 1} exist")
     if start < 0 or (duration is not None and duration <= 0):
         raise AudioError(f"{path}: start {start} s, duration {duration} s: start is at least 0 and duration above 0")
-    first = round(start * sound.samplerate)
-    if first >= sound.frames:
-        raise AudioError(
-            f"{path}: starts at {start:.3f} s asked for, but ends at {sound.frames / sound.samplerate:.3f} s"
-        )
-    last = sound.frames if duration is None else min(sound.frames, first + max(1, round(duration * sound.samplerate)))
-    position = _seek(path, sound, first)
-    while position < last:
-        block = _read(path, sound, position, min(block_frames, last - position))
-        if not len(block):
-            if position > first and _length_is_estimated(path, sound):
-                return
-            raise _truncated(path, position, sound.frames)
-        skipped = max(0, first - position)
-        position += len(block)
-        if skipped >= len(block):
-            continue
-        mono = (
-            block[skipped:, channel or 0]
-            if channel is not None or sound.channels == 1
-            else block[skipped:].mean(axis=1)
-        )
+    first = round(start * reader.sample_rate)
+    last = None if duration is None else first + max(1, round(duration * reader.sample_rate))
+    is_empty = True
+    for block in reader.read(first, last):
+        is_empty = False
+        mono = block[:, channel or 0] if channel is not None or reader.num_channels == 1 else block.mean(axis=1)
         if not np.isfinite(mono).all():
             raise AudioError(f"{path}: the file holds NaN or infinite samples; export it again")
         yield np.ascontiguousarray(mono)
-
-
-def _seek(path: Path, sound: _SoundFile, first: int) -> int:
-    """Go to frame `first` and return the frame that is read next."""
-    if first == 0 or sound.format == "MP3" or sound.subtype == "OPUS":  # their decoders need all that comes before
-        return 0
-    try:
-        return int(sound.seek(first))
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"{path}: cannot go to sample {first} of {sound.frames}; copy it again") from error
-
-
-def _read(path: Path, sound: _SoundFile, position: int, frames: int) -> np.ndarray:
-    try:
-        return np.asarray(sound.read(frames, dtype="float32", always_2d=True))
-    except soundfile.SoundFileError as error:
-        message = (
-            f"the file is damaged or truncated after {position} of {sound.frames} samples; record or copy it again"
-        )
-        raise AudioError(f"{path}: {message}") from error
-
-
-def _length_is_estimated(path: Path, sound: _SoundFile) -> bool:
-    """An mp3 without a Xing, Info or VBRI header: its length is a guess from the first frame's bit rate."""
-    if sound.format != "MP3":
-        return False
-    with open(path, "rb") as file:
-        head = file.read(10)
-        tag_bytes = 0
-        if head[:3] == b"ID3":
-            for byte in head[6:10]:  # seven bits a byte
-                tag_bytes = tag_bytes << 7 | byte
-        file.seek(tag_bytes)
-        return re.search(b"Xing|Info|VBRI", file.read(4096)) is None
-
-
-def _truncated(path: Path, read: int, expected: int) -> AudioError:
-    return AudioError(f"{path}: the file ends after {read} of {expected} samples; record or copy it again")
+    if is_empty:
+        end = "before" if reader.num_samples is None else f"at {reader.num_samples / reader.sample_rate:.3f} s"
+        raise AudioError(f"{path}: starts at {start:.3f} s asked for, but ends {end}")
 
 
 def _resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:

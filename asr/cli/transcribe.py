@@ -83,7 +83,7 @@ def transcribe(
         def show_position(path: Path, segment: Segment) -> None:
             display.update(f"{path}  {segment.end:.0f} s  {segment.text}")
 
-        results = transcribe_files(recognizer, [job.audio for job in jobs], str(model), show_position)
+        results = transcribe_files(recognizer, [job.recording.audio for job in jobs], str(model), show_position)
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Failed):
                 problems.append(result.reason)
@@ -104,7 +104,7 @@ def _jobs(recordings: list[Recording], names: list[str], output_dir: Path | None
     from asr.transcribe.inputs import Job, OutputClashError, plan_outputs
 
     if output_dir is None:
-        return [Job(recording.audio, {}) for recording in recordings]
+        return [Job(recording, {}) for recording in recordings]
     try:
         return plan_outputs(recordings, names, output_dir)
     except OutputClashError as error:

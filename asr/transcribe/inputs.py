@@ -1,14 +1,30 @@
-"""What to transcribe and where the results go: files, folders and globs become jobs with output paths."""
+"""What to transcribe and where the results go: files, folders, globs, manifests and standard input become jobs."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
 
-from asr.audio.io import AUDIO_SUFFIXES
+import numpy as np
+
+from asr.audio.io import AUDIO_SUFFIXES, AudioInfo, audio_info, read_blocks
+from asr.audio.raw import RAW_SUFFIXES, RawFormat
+from asr.data.manifest import read_manifest
 from asr.errors import AsrError, AudioError
 from asr.transcribe.writers import SUFFIXES
+
+STDIN = "-"  # the argument that means standard input
+MANIFEST_SUFFIX = ".jsonl"
+COPIED_BYTES = 1 << 20  # of standard input at a time
+UNSAFE_IN_NAMES = '/\\:*?"<>|%'  # what means something in a path on some system, and what we put in its place
 
 
 class OutputClashError(AsrError):
@@ -17,17 +33,61 @@ class OutputClashError(AsrError):
 
 @dataclass(frozen=True)
 class Recording:
-    """An audio file, and its place below the folder or glob that named it."""
+    """An audio file or a stretch of one, and its place below the folder or glob that named it."""
 
     audio: Path
-    relative: Path
+    relative: Path  # without suffix where there is an `id`
+    id: str | None = None  # of a row of a manifest; "stdin" for standard input
+    start: float = 0.0  # seconds
+    duration: float | None = None  # seconds; None is up to the end
+    raw: RawFormat | None = None  # of a file without a header
+    is_copy: bool = False  # of standard input, in a file that will be gone
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return str(self.audio) if self.id is None else self.id
+
+    @property
+    def stem(self) -> Path:
+        """Its place among the outputs, but for the suffix."""
+        return self.relative.with_suffix("") if self.id is None else self.relative
+
+    def info(self) -> AudioInfo:
+        """`asr.audio.io.audio_info` of the whole file."""
+        with self._named_errors():
+            return audio_info(self.audio, self.raw)
+
+    def blocks(self, sample_rate: int, block_seconds: float, channel: int | None = None) -> Iterator[np.ndarray]:
+        """`asr.audio.io.read_blocks` of the stretch; its errors name the row of a manifest, or standard input."""
+        with self._named_errors():
+            yield from read_blocks(
+                self.audio,
+                sample_rate,
+                block_seconds,
+                channel=channel,
+                start=self.start,
+                duration=self.duration,
+                raw=self.raw,
+            )
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except AudioError as error:
+            if self.is_copy:
+                raise AudioError(f"standard input: {str(error).removeprefix(f'{self.audio}: ')}") from error
+            if self.id is not None:
+                raise AudioError(f"utterance '{self.id}': {error}") from error
+            raise
 
 
 @dataclass(frozen=True)
 class Job:
-    """An audio file and the files to make of it, by format; none where the result goes to standard output."""
+    """A recording and the files to make of it, by format; none where the result goes to standard output."""
 
-    audio: Path
+    recording: Recording
     outputs: dict[str, Path]
 
     @property
@@ -36,65 +96,144 @@ class Job:
         return bool(self.outputs) and all(path.exists() for path in self.outputs.values())
 
 
-def find_recordings(argument: str) -> list[Recording]:
-    """The recordings an argument means, sorted: a file, a folder with all audio below it, or a glob (`**` too).
+@contextmanager
+def standard_input(arguments: Sequence[str], stream: BinaryIO | None = None) -> Iterator[Path | None]:
+    """A file with all of standard input, if `-` is among the arguments; it is gone when the block ends.
 
-    A path that does not exist is returned as it is, so that reading it says so. Hidden files are left out. Raises
-    AudioError for a folder or glob without audio.
+    Any format can be read from a file, and seeking needs one. `stream` stands in for standard input. Raises AudioError
+    where nobody would write to it or the disk is full.
     """
-    path = Path(argument)
-    if path.is_dir():
-        found = [Recording(audio, audio.relative_to(path)) for audio in _audio_below(path)]
-        if not found:
+    if STDIN not in arguments:
+        yield None
+        return
+    if stream is None:
+        if sys.stdin is None:
+            raise AudioError("standard input is closed; pipe a recording into it: ... | asr transcribe -")
+        stream = sys.stdin.buffer
+    if stream.isatty():
+        raise AudioError("standard input is a terminal; pipe a recording into it: ... | asr transcribe -")
+    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
+        copy = Path(folder, "stdin")
+        try:
+            with open(copy, "wb") as file:
+                shutil.copyfileobj(stream, file, COPIED_BYTES)
+        except OSError as error:
             raise AudioError(
-                f"{argument}: no audio in this folder; known suffixes: {', '.join(sorted(AUDIO_SUFFIXES))}"
-            )
-        return found
-    if not path.exists() and _is_pattern(argument):
-        base = _fixed_part(path)
-        matches = sorted(match for match in base.glob(str(path.relative_to(base))) if match.is_file())
-        if not matches:
-            raise AudioError(f"{argument}: no file matches")
-        return [Recording(match, match.relative_to(base)) for match in matches]
-    return [Recording(path, Path(path.name))]
+                f"standard input: cannot be copied to {folder} ({error.strerror}); "
+                "free space, or name another folder in TMPDIR"
+            ) from error
+        yield copy
 
 
-def find_all(arguments: Iterable[str]) -> tuple[list[Recording], list[str]]:
-    """The recordings of several arguments, and what is wrong with the arguments that have none."""
+def find_all(
+    arguments: Iterable[str], *, raw: RawFormat | None = None, stdin: Path | None = None
+) -> tuple[list[Recording], list[str]]:
+    """The recordings that arguments mean, sorted within each, and what is wrong with the others.
+
+    An argument is a file, a folder with all audio below it but hidden files, a glob (`**` too), a manifest (.jsonl) or
+    `-`, for which `stdin` of `standard_input` stands. A path that does not exist becomes a recording, so that reading
+    it says so. `raw` is the format of standard input and of all files whose suffix does not name another; folders are
+    then searched for RAW_SUFFIXES, too.
+    """
     recordings: list[Recording] = []
     problems: list[str] = []
     for argument in arguments:
         try:
-            recordings += find_recordings(argument)
-        except AudioError as error:
-            problems.append(str(error))
+            recordings += _find(argument, raw, stdin, problems)
+        except (AsrError, OSError) as error:
+            problems.append(str(error) if isinstance(error, AsrError) else f"{argument}: {error.strerror}")
     return recordings, problems
 
 
-def plan_outputs(recordings: Iterable[Recording], formats: Sequence[str], folder: Path) -> list[Job]:
-    """A job for each recording, outputs mirroring the input tree with the suffix replaced.
+def plan_outputs(recordings: Iterable[Recording], formats: Sequence[str], folder: Path | None) -> list[Job]:
+    """A job for each recording, outputs in `folder`, if any, mirroring the input tree with the suffix replaced.
 
-    A recording named twice is done once. Raises OutputClashError where two recordings would write the same file.
+    Rows of manifests are named by their ids. A recording named twice is done once. Raises OutputClashError where two
+    recordings would write the same file.
     """
-    jobs: dict[Path, Job] = {}
+    jobs: dict[object, Job] = {}
     for recording in recordings:
-        stem = folder / recording.relative.with_suffix("")
-        known = jobs.get(stem)
+        itself = _identity(recording)
+        stem = None if folder is None else folder / recording.stem
+        known = jobs.get(stem or itself)
         if known is None:
-            jobs[stem] = Job(recording.audio, {name: Path(f"{stem}.{SUFFIXES.get(name, name)}") for name in formats})
-        elif known.audio.resolve() != recording.audio.resolve():
+            outputs = {} if stem is None else {name: Path(f"{stem}.{SUFFIXES.get(name, name)}") for name in formats}
+            jobs[stem or itself] = Job(recording, outputs)
+        elif itself != _identity(known.recording):
+            both = " and ".join(
+                str(one.audio) if one.id is None else f"'{one.id}' of {one.audio}"
+                for one in (known.recording, recording)
+            )
             raise OutputClashError(
-                f"{known.audio} and {recording.audio} would both become {stem}.{formats[0]}; "
+                f"{both} would both become {stem}.{formats[0]}; "
                 "give the folder above them instead, or transcribe them into different folders"
             )
     return list(jobs.values())
 
 
-def _audio_below(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file() and not hidden:
-            yield path
+def _identity(recording: Recording) -> tuple[object, ...]:
+    """Equal for the same stretch of the same file, however the path is written."""
+    return recording.audio.resolve(), recording.id, recording.start, recording.duration
+
+
+def _find(argument: str, raw: RawFormat | None, stdin: Path | None, problems: list[str]) -> list[Recording]:
+    """The recordings of one argument; AsrError if there are none. Folders that cannot be read become problems."""
+    if argument == STDIN:
+        if stdin is None:
+            raise AudioError("standard input was not opened")
+        return [Recording(stdin, Path("stdin"), "stdin", raw=raw, is_copy=True)]
+    if not argument:
+        raise AudioError("one of the files has an empty name")
+    path = Path(argument)
+    if path.is_dir():
+        suffixes = AUDIO_SUFFIXES if raw is None else AUDIO_SUFFIXES | RAW_SUFFIXES
+        files = sorted(_audio_below(path, suffixes, problems))
+        if not files:
+            raise AudioError(f"{argument}: no audio in this folder; known suffixes: {', '.join(sorted(suffixes))}")
+        return [Recording(file, file.relative_to(path), raw=_raw_of(file, raw)) for file in files]
+    if path.suffix.lower() == MANIFEST_SUFFIX:
+        return [
+            Recording(row.audio, _file_name(row.id), row.id, row.start, row.duration, _raw_of(row.audio, raw))
+            for row in read_manifest(path)
+        ]
+    if not path.exists() and not path.is_symlink() and _is_pattern(argument):
+        base = _fixed_part(path)
+        try:
+            files = sorted(file for file in base.glob(str(path.relative_to(base))) if not file.is_dir())
+        except ValueError as error:
+            raise AudioError(f"{argument}: is no pattern ({error})") from error
+        if not files:
+            raise AudioError(f"{argument}: no file matches")
+        return [Recording(file, file.relative_to(base), raw=_raw_of(file, raw)) for file in files]
+    return [Recording(path, Path(path.name), raw=_raw_of(path, raw))]
+
+
+def _raw_of(path: Path, raw: RawFormat | None) -> RawFormat | None:
+    """Files that name a format of their own are not raw."""
+    return None if path.suffix.lower() in AUDIO_SUFFIXES else raw
+
+
+def _audio_below(folder: Path, suffixes: frozenset[str], problems: list[str]) -> Iterator[Path]:
+    """Files with these suffixes in a folder and those below it, links to nothing included, but for hidden ones."""
+
+    def complain(error: OSError) -> None:
+        problems.append(f"{error.filename}: cannot be searched ({error.strerror})")
+
+    for parent, folders, files in os.walk(folder, onerror=complain):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(parent, name)
+            if not name.startswith(".") and path.suffix.lower() in suffixes and (path.is_file() or path.is_symlink()):
+                yield path
+
+
+def _file_name(id: str) -> Path:
+    """A name for files, different for every id, that leads nowhere else: what is special to a path becomes %XX."""
+    name = "".join(
+        quote(char, safe="", errors="surrogatepass") if char in UNSAFE_IN_NAMES or not char.isprintable() else char
+        for char in id
+    )
+    return Path(name if not name.startswith(".") else f"%2E{name[1:]}")
 
 
 def _fixed_part(pattern: Path) -> Path:

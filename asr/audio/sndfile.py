@@ -1,0 +1,168 @@
+"""Samples of the formats that libsndfile reads, and of raw PCM."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from asr.audio.mpeg import count_frames, with_length
+from asr.audio.raw import ENCODINGS, RawFormat
+from asr.errors import AudioError
+
+BLOCK_SAMPLES = 1 << 18  # decoded at once, so that channels are mixed down before a long file is held in full
+STREAMED_SIZE = 0x7FFFF000  # a size of this or more is what writers to a pipe put where they cannot know it
+
+
+class UnknownFormatError(AudioError):
+    """A file that libsndfile cannot open; something else may."""
+
+
+class SndfileReader:
+    """An open file. Raises UnknownFormatError for what is no audio, AudioError for a file cut short or without samples.
+
+    Of a damaged file, `num_samples` is what the header announces.
+    """
+
+    def __init__(self, path: Path, raw: RawFormat | None = None) -> None:
+        self.path = path
+        self._may_end_early = False
+        self._file: BinaryIO | None = None  # that stands in for the path
+        self._sound = self._open(raw)
+        try:
+            self._check()
+        except AudioError:
+            self.close()
+            raise
+        self.sample_rate = int(self._sound.samplerate)
+        self.num_channels = int(self._sound.channels)
+        self.num_samples = int(self._sound.frames)
+
+    def close(self) -> None:
+        self._sound.close()
+        if self._file is not None:
+            self._file.close()
+
+    def read(self, first: int, last: int | None) -> Iterator[np.ndarray]:
+        """Samples `first` to `last`, or to the end, in order, as blocks (num_samples, num_channels) float32."""
+        if first >= self.num_samples:
+            return
+        position = self._go_to(first)
+        last = self.num_samples if last is None else min(last, self.num_samples)
+        while position < last:
+            block = self._read(position, min(BLOCK_SAMPLES, last - position))
+            if not len(block):
+                if position > first and self._may_end_early:
+                    return
+                raise _truncated(self.path, position, self.num_samples)
+            if position + len(block) > first:
+                yield block[max(0, first - position) :]
+            position += len(block)
+
+    def _open(self, raw: RawFormat | None) -> _ForwardOnly:
+        path = os.fsencode(self.path) if os.name == "posix" else self.path
+        try:
+            if raw is not None:
+                return self._open_raw(path, raw)
+            sound = _ForwardOnly(path)
+            return sound if sound.format != "MP3" else self._open_mp3(sound)
+        except (soundfile.SoundFileError, OSError) as error:
+            reason = str(getattr(error, "error_string", error)).rstrip(".\n ")
+            raise UnknownFormatError(f"{self.path}: cannot be read as audio ({reason})") from error
+
+    def _open_raw(self, path: bytes | Path, raw: RawFormat) -> _ForwardOnly:
+        if self.path.stat().st_size % raw.frame_bytes:
+            raise AudioError(
+                f"{self.path}: {self.path.stat().st_size} bytes are no whole number of samples of {raw.frame_bytes} "
+                f"bytes ({raw.channels} x {raw.encoding}); correct the raw format, or record it again"
+            )
+        subtype, endian, _ = ENCODINGS[raw.encoding]
+        return _ForwardOnly(
+            path,
+            samplerate=raw.sample_rate,
+            channels=raw.channels,
+            format="RAW",
+            subtype=subtype,
+            endian=endian,
+        )
+
+    def _open_mp3(self, sound: _ForwardOnly) -> _ForwardOnly:
+        """The same, but with the counted length where the file tells none or too small a one."""
+        length = count_frames(self.path)
+        if length is None or (length.announced is not None and length.num_frames <= length.announced):
+            return sound
+        sound.close()
+        self._may_end_early = True  # frames may be beyond decoding, those between joined files for instance
+        self._file = with_length(self.path, length)
+        return _ForwardOnly(self._file)
+
+    def _check(self) -> None:
+        sound = self._sound
+        promised = _promised_samples(self.path, sound)
+        if promised is not None and promised > sound.frames:
+            raise _truncated(self.path, sound.frames, promised)
+        if sound.format == "OGG" and not _ogg_has_its_end(self.path):
+            raise AudioError(f"{self.path}: the file is truncated, its last page is missing; record or copy it again")
+        if sound.frames == 0:
+            raise AudioError(f"{self.path}: the file holds no samples; record or copy it again")
+
+    def _go_to(self, first: int) -> int:
+        """Go to sample `first` and return the sample that is read next."""
+        if first == 0 or self._sound.format == "MP3" or self._sound.subtype == "OPUS":
+            return 0  # these decoders need all that comes before
+        try:
+            return int(self._sound.seek(first))
+        except soundfile.SoundFileError as error:
+            raise AudioError(
+                f"{self.path}: cannot go to sample {first} of {self.num_samples}; copy it again"
+            ) from error
+
+    def _read(self, position: int, num_samples: int) -> np.ndarray:
+        try:
+            return np.asarray(self._sound.read(num_samples, dtype="float32", always_2d=True))
+        except soundfile.SoundFileError as error:
+            raise AudioError(
+                f"{self.path}: the file is damaged or truncated after {position} of {self.num_samples} samples; "
+                "record or copy it again"
+            ) from error
+
+
+class _ForwardOnly(soundfile.SoundFile):
+    """Read forward only: soundfile seeks after every read, which makes mp3 decoders stumble where two reads meet."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _promised_samples(path: Path, sound: _ForwardOnly) -> int | None:
+    """How many samples the header announces where libsndfile silently settles for those that are there."""
+    if sound.format == "NIST":
+        with open(path, "rb") as file:
+            found = re.search(rb"sample_count -i (\d+)", file.read(1024))
+        return int(found[1]) if found else None
+    for announced, present in re.findall(
+        r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE
+    ):
+        if int(present) < int(announced) < STREAMED_SIZE:
+            return int(sound.frames) * int(announced) // max(1, int(present))
+    return None
+
+
+def _ogg_has_its_end(path: Path) -> bool:
+    """Whether the last ogg page (at most 65307 bytes) is whole and marked as the last of its stream."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * 65307))
+        tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _truncated(path: Path, read: int, expected: int) -> AudioError:
+    return AudioError(f"{path}: the file ends after {read} of {expected} samples; record or copy it again")
