@@ -105,11 +105,12 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     confidence: float | None = None
+    channel: int | None = None  # from 0, where the channels of a recording were transcribed apart
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """The segments of one recording in time order."""
+    """The segments of one recording in time order; those of different channels may overlap."""
 
     segments: tuple[Segment, ...]
 
