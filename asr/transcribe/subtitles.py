@@ -41,7 +41,7 @@ class SubtitleRules:
     line, may be longer. The others are kept where the speech leaves room.
     """
 
-    max_line_length: int = 42  # columns, from 10; a Chinese character takes two
+    max_line_length: int = 42  # columns; a Chinese character takes two
     max_lines: int = 2  # of a cue
     max_duration: float = 7.0  # seconds
     min_duration: float = 5 / 6  # seconds; a shorter cue stays on in the silence after it
@@ -50,7 +50,7 @@ class SubtitleRules:
     pause_seconds: float = 0.8  # a silence this long, or longer, is inside no cue
 
     def __post_init__(self) -> None:
-        for name, least in (("max_line_length", 10), ("max_lines", 1), ("min_duration", 0), ("min_gap", 0)):
+        for name, least in (("max_line_length", 1), ("max_lines", 1), ("min_duration", 0), ("min_gap", 0)):
             if not (value := getattr(self, name)) >= least:
                 raise ConfigError(f"subtitles: {name} is {value}; it must be at least {least}")
         for name in ("max_duration", "max_chars_per_second", "pause_seconds"):
@@ -104,17 +104,17 @@ def cheapest_split(size: int, prices: Callable[[int], Iterable[float]]) -> list[
 def _cues(channel: int | None, segments: Sequence[Segment], limit: int, rules: SubtitleRules) -> list[Cue]:
     """The cues of a channel."""
     groups = [group for segment in segments for group in _between_pauses(segment, rules)]
-    followings = [group[0].start for group in groups[1:]] + [limit / 1000]
     blocks = []
-    for group, following in zip(groups, followings, strict=True):
-        prices = functools.partial(_cue_prices, group, following=following, rules=rules)
+    for group, (_, following) in zip(groups, itertools.pairwise([*groups, None]), strict=True):
+        until = following[0].start if following else limit / 1000
+        prices = functools.partial(_cue_prices, group, until=until, rules=rules)
         blocks += [group[start:stop] for start, stop in cheapest_split(len(group), prices)]
-    spoken = [(milliseconds(block[0].start, limit), milliseconds(block[-1].end, limit)) for block in blocks]
-    spoken = disjoint(spoken, limit)
-    followings_ms = [start for start, _ in spoken[1:]] + [None]
+    spans = [(milliseconds(block[0].start, limit), milliseconds(block[-1].end, limit)) for block in blocks]
+    spoken = disjoint(spans, limit)
+    limits = itertools.pairwise([*(start for start, _ in spoken), None])
     return [
         Cue(start, _shown_until(start, end, following, limit, _width(block), rules), _lines(block, rules), channel)
-        for (start, end), following, block in zip(spoken, followings_ms, blocks, strict=True)
+        for block, (start, end), (_, following) in zip(blocks, spoken, limits, strict=True)
     ]
 
 
@@ -129,22 +129,22 @@ def _between_pauses(segment: Segment, rules: SubtitleRules) -> Iterator[list[Pie
         yield group
 
 
-def _cue_prices(group: Sequence[Piece], first: int, following: float, rules: SubtitleRules) -> Iterator[float]:
-    """Prices of cues from piece `first` on; `following` is when, in seconds, the text after the group begins."""
+def _cue_prices(group: Sequence[Piece], first: int, until: float, rules: SubtitleRules) -> Iterator[float]:
+    """Prices of cues from piece `first` on; after the group it is silent until `until` seconds."""
     start = group[first].start
     lines, line_width, width = 0, math.inf, 0
     for place in range(first, len(group)):
         piece = group[place]
         line_width += piece.spaced + piece.width
-        width += piece.spaced + piece.width
+        width += piece.width + (piece.spaced and place > first)
         if line_width > rules.max_line_length:
             lines, line_width = lines + 1, piece.width
         if place > first and (lines > rules.max_lines or piece.end - start > rules.max_duration):
             return
         is_last = place == len(group) - 1
-        until = following if is_last else group[place + 1].start
-        shown = min(max(until - start, 0.001), rules.max_duration)
-        pause = 1.0 if is_last else min(max(until - piece.end, 0.0) / rules.pause_seconds, 1.0)
+        following = until if is_last else group[place + 1].start
+        shown = min(max(following - start, 0.001), rules.max_duration)
+        pause = 1.0 if is_last else min(max(following - piece.end, 0.0) / rules.pause_seconds, 1.0)
         filled = width / (rules.max_lines * rules.max_line_length)
         yield (
             1.0
@@ -187,5 +187,5 @@ def _shown_until(start: int, end: int, following: int | None, limit: int, width:
     """When a cue that is spoken from `start` to `end` goes; `following` is when the next comes. All in milliseconds."""
     seconds = max(rules.min_duration, width / rules.max_chars_per_second)
     latest = limit if following is None else following - min(round(1000 * rules.min_gap), (following - start) // 2)
-    latest = min(latest, start + math.ceil(1000 * rules.max_duration))
+    latest = min(latest, start + math.floor(1000 * rules.max_duration))
     return max(min(max(end, start + round(1000 * seconds)), latest), start + 1)

@@ -32,6 +32,7 @@ def timed_pieces(segment: Segment, max_width: int) -> list[Piece]:
         parts = [
             (part, place == 0 and number > 0)
             for number, word in enumerate(text.split(" "))
+            if word
             for place, part in enumerate(unbreakable_parts(word, max_width))
         ]
         widths = [display_width(part) for part, _ in parts]

@@ -16,7 +16,7 @@ def to_srt(transcript: Transcript, source: Source, rules: SubtitleRules = DEFAUL
     Where the channels were transcribed apart, the number of its channel stands before each cue's text.
     """
     labels = {len(channel_label(segment.channel)) for segment in transcript.segments}
-    room = rules.max_line_length - max(labels, default=0)
+    room = max(rules.max_line_length - max(labels, default=0), 1)
     cues = lay_out_cues(transcript, source.duration, dataclasses.replace(rules, max_line_length=room))
     return "".join(
         f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{channel_label(cue.channel)}{text}\n\n"
