@@ -105,12 +105,16 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     confidence: float | None = None
+<<<<<<< HEAD
     channel: int | None = None  # from 0; None where the channels were not told apart
+=======
+    channel: int | None = None  # from 0, where the channels of a recording were transcribed apart
+>>>>>>> writers
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """The segments of one recording in time order."""
+    """The segments of one recording in time order; those of different channels may overlap."""
 
     segments: tuple[Segment, ...]
 

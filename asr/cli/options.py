@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from asr.transcribe.search import SearchRequest
+    from asr.transcribe.subtitles import SubtitleRules
 
 Device = Annotated[str, typer.Option(help="Where the model runs: auto (CUDA if there is one), cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default as many as there are cores.")]
@@ -46,6 +47,12 @@ Overrides = Annotated[
 ]
 Confidence = Annotated[
     str, typer.Option(help="Measure of confidence: posterior (of each token) or entropy (of all tokens).")
+]
+MaxLineLength = Annotated[int, typer.Option(min=10, help="srt, vtt: longest line, in columns.")]
+MaxLines = Annotated[int, typer.Option(min=1, help="srt, vtt: lines of a subtitle at most.")]
+MaxCueSeconds = Annotated[float, typer.Option(min=1.0, help="srt, vtt: how long a subtitle stays at most.")]
+CuePause = Annotated[
+    float, typer.Option(min=0.05, metavar="SECONDS", help="srt, vtt: a silence this long is inside no subtitle.")
 ]
 
 
@@ -85,3 +92,15 @@ def choose_formats(text: str, output_dir: Path | None) -> list[str]:
     if len(names) > 1 and output_dir is None:
         raise typer.BadParameter("several formats cannot share standard output; add --output-dir DIR")
     return names
+
+
+def subtitle_rules(max_line_length: int, max_lines: int, max_cue_seconds: float, cue_pause: float) -> SubtitleRules:
+    """What the options above ask for."""
+    from asr.transcribe.subtitles import SubtitleRules
+
+    return SubtitleRules(
+        max_line_length=max_line_length,
+        max_lines=max_lines,
+        max_duration=max_cue_seconds,
+        pause_seconds=cue_pause,
+    )

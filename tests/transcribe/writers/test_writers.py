@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from asr.scoring.texts import read_pair
 from asr.transcribe.inputs import Recording, plan_outputs
+from asr.transcribe.subtitles import SubtitleRules
+from asr.transcribe.timeline import recording_end
 from asr.transcribe.writers import WRITERS, Source
 from asr.types import Segment, Transcript, Word
 
@@ -68,6 +70,13 @@ TIMED = Transcript(
         Segment(2.0, 3661.0, "later", (Word(3660.0, 3661.0, "later"),)),
     )
 )
+TALK = Transcript(
+    (
+        Segment(0.5, 1.5, "hello", (Word(0.5, 1.5, "hello"),), channel=0),
+        Segment(1.0, 2.5, "hi", (Word(1.0, 2.5, "hi"),), channel=1),
+        Segment(3.0, 3.5, "fine", (Word(3.0, 3.5, "fine"),), channel=0),
+    )
+)
 LONG = Source("talks/my talk.wav", 3662.5, "exp/m", "0.1.0")
 
 
@@ -80,10 +89,83 @@ def test_ctm_has_a_line_for_every_word(tmp_path: Path) -> None:
     assert read_pair(tmp_path / "a.ctm", tmp_path / "a.ctm").references == {"my_talk": 'say "hi" later'}
 
 
-def test_srt_has_a_cue_for_every_segment() -> None:
+def test_ctm_and_textgrid_count_channels_from_one_and_keep_them_apart() -> None:
+    assert [line.split()[1:5] for line in WRITERS["ctm"](TALK, LONG).splitlines()] == [
+        ["1", "0.500", "1.000", "hello"],
+        ["1", "3.000", "0.500", "fine"],
+        ["2", "1.000", "1.500", "hi"],
+    ]
+    tiers = read_textgrid(WRITERS["textgrid"](TALK, LONG))
+    assert list(tiers) == ["segments 1", "words 1", "segments 2", "words 2"]
+    assert [text for _, _, text in tiers["words 1"] if text] == ["hello", "fine"]
+
+
+def test_durations_of_a_ctm_are_between_rounded_times_so_that_no_word_overlaps() -> None:
+    words = (Word(0.1234, 0.4326, "a"), Word(0.4326, 0.5, "b"))
+    text = WRITERS["ctm"](Transcript((Segment(0.0, 1.0, "a b", words),)), LONG)
+    assert [line.split()[2:4] for line in text.splitlines()] == [["0.123", "0.310"], ["0.433", "0.067"]]
+
+
+def test_srt_numbers_its_cues_and_vtt_marks_points() -> None:
     assert WRITERS["srt"](TIMED, LONG) == (
-        '1\n00:00:00,500 --> 00:00:02,000\nsay "hi"\n\n2\n00:00:02,000 --> 01:01:01,000\nlater\n\n'
+        '1\n00:00:00,500 --> 00:00:02,000\nsay "hi"\n\n2\n01:01:00,000 --> 01:01:01,000\nlater\n\n'
     )
+    assert WRITERS["vtt"](TIMED, LONG) == (
+        'WEBVTT\n\n00:00:00.500 --> 00:00:02.000\nsay "hi"\n\n01:01:00.000 --> 01:01:01.000\nlater\n'
+    )
+
+
+def test_subtitles_name_the_channel() -> None:
+    assert [line for line in WRITERS["srt"](TALK, LONG).splitlines() if "[" in line] == [
+        "[1] hello",
+        "[2] hi",
+        "[1] fine",
+    ]
+    assert "\n<v Channel 2>hi\n" in WRITERS["vtt"](TALK, LONG)
+
+
+def test_the_channel_counts_as_part_of_a_line_of_srt() -> None:
+    transcript = Transcript((Segment(0.0, 9.0, "one two three four five six", channel=0),))
+    lines = WRITERS["srt"](transcript, LONG, SubtitleRules(max_line_length=13)).splitlines()
+    assert "[1] one two" in lines
+    assert all(len(line) <= 13 for line in lines if "-->" not in line)
+
+
+@pytest.mark.parametrize("name", ["srt", "vtt"])
+def test_subtitles_heed_the_rules_given(name: str) -> None:
+    text = WRITERS[name](TIMED, LONG, SubtitleRules(max_line_length=5))
+    assert '\nsay\n"hi"\n' in text
+
+
+def test_vtt_escapes_what_would_be_markup_and_srt_has_another_arrow() -> None:
+    transcript = Transcript((Segment(0.0, 5.0, "a --> b & <i>c"),))
+    assert "a --&gt; b &amp; &lt;i&gt;c\n" in WRITERS["vtt"](transcript, SOURCE)
+    assert "a → b & <i>c\n" in WRITERS["srt"](transcript, SOURCE)
+
+
+def test_tsv_is_whispers_table_in_milliseconds() -> None:
+    assert WRITERS["tsv"](TRANSCRIPT, SOURCE) == "start\tend\ttext\n0\t1500\tgrüße an\n1500\t3250\talle\n"
+
+
+def test_tsv_and_json_count_channels_from_zero_and_text_from_one() -> None:
+    assert WRITERS["tsv"](TALK, LONG).splitlines()[:3] == [
+        "start\tend\ttext\tchannel",
+        "500\t1500\thello\t0",
+        "1000\t2500\thi\t1",
+    ]
+    assert [segment["channel"] for segment in json.loads(WRITERS["json"](TALK, LONG))["segments"]] == [0, 1, 0]
+    assert WRITERS["txt"](TALK, LONG) == "[1] hello\n[2] hi\n[1] fine\n"
+
+
+def test_a_text_of_several_lines_is_one_line_where_a_line_means_a_segment() -> None:
+    transcript = Transcript((Segment(0.0, 1.0, "a\n\nb\tc"),))
+    assert WRITERS["txt"](transcript, SOURCE) == "a b c\n"
+    assert WRITERS["tsv"](transcript, SOURCE).splitlines()[1] == "0\t1000\ta b c"
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_a_file_name_that_is_not_utf_8_can_be_written(name: str) -> None:
+    assert WRITERS[name](TIMED, Source("\udcff.wav", 3662.5, "m", "1")).encode("utf-8")
 
 
 def read_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
@@ -124,13 +206,14 @@ def test_nothing_said_is_a_textgrid_of_silence_and_no_lines_elsewhere() -> None:
         "words": [(0, 3.25, "")],
     }
     assert WRITERS["ctm"](Transcript(()), SOURCE) == WRITERS["srt"](Transcript(()), SOURCE) == ""
+    assert WRITERS["vtt"](Transcript(()), SOURCE) == "WEBVTT\n"
 
 
 @given(st.lists(st.floats(0, 100), max_size=20).map(sorted), st.floats(0.01, 120))
 def test_the_intervals_of_a_textgrid_follow_each_other_without_gaps(moments: list[float], duration: float) -> None:
     words = tuple(Word(start, end, "a") for start, end in zip(moments[::2], moments[1::2], strict=False))
     transcript = Transcript((Segment(words[0].start, words[-1].end, "a", words),) if words else ())
-    end = max([duration, *(word.end for word in words)])
+    end = max(duration, recording_end(transcript, duration) / 1000)
     for intervals in read_textgrid(WRITERS["textgrid"](transcript, Source("a", duration, "m", "1"))).values():
         assert intervals[0][0] == 0
         assert intervals[-1][1] == pytest.approx(end, abs=1e-6)
