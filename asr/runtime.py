@@ -68,6 +68,17 @@ def computes_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def peak_memory_mb() -> float | None:
+    """Most megabytes that this process and the largest one it started ever held; None where no system call tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1e6 if platform.system() == "Darwin" else 1e3  # bytes there, kilobytes elsewhere
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(who).ru_maxrss for who in whose) / unit
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; flush and rename it when the block ends well, remove it otherwise.

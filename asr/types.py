@@ -105,11 +105,7 @@ class Segment:
     text: str
     words: tuple[Word, ...] = ()
     confidence: float | None = None
-<<<<<<< HEAD
-    channel: int | None = None  # from 0; None where the channels were not told apart
-=======
     channel: int | None = None  # from 0, where the channels of a recording were transcribed apart
->>>>>>> writers
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = (
-    ("types", "lengths", "registry", "errors", "runtime"),  # single modules, one room: they may use each other
+    (
+        "types",
+        "lengths",
+        "registry",
+        "errors",
+        "runtime",
+        "display",
+    ),  # single modules, one room: they may use each other
     ("audio", "features", "text", "nn"),
     ("data", "models", "losses", "lm", "optim", "scoring"),
     ("decoding",),

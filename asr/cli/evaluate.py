@@ -44,11 +44,11 @@ def evaluate(
 ) -> None:
     """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json and reliability.png."""
     from asr.bundle import Bundle, TrainingTexts
+    from asr.display import Display
     from asr.evaluate import evaluate as run
     from asr.evaluate import table
     from asr.runtime import resolve_device, resolve_dtype
     from asr.training.card import write_card
-    from asr.training.metrics import Display
     from asr.transcribe.search import choose_decoding
 
     use_threads(threads)

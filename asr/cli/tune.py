@@ -35,8 +35,8 @@ def tune(
     from rich.table import Table
 
     from asr.bundle import Bundle
+    from asr.display import Display
     from asr.runtime import resolve_device
-    from asr.training.metrics import Display
     from asr.transcribe.search import SearchRequest, choose_beam_search
     from asr.tune import Trial, Tuner, trial_row, write_decode_config
     from asr.tune import tune as run

@@ -10,13 +10,13 @@ import torch
 from asr.bundle import Bundle, LmBundle
 from asr.config import LmConfig, TextConfig, load_lm_config
 from asr.data.sentences import Sentence, read_sentences, texts_hash
+from asr.display import Display, clock
 from asr.errors import TrainingError
 from asr.runtime import resolve_device
 from asr.text.vocabulary import UNK
 from asr.training.card import write_lm_card
 from asr.training.checkpoint import Progress
 from asr.training.lm_task import LmTask
-from asr.training.metrics import Display, clock
 from asr.training.start import (
     build_trainer,
     num_parameters,

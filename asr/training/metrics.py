@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from asr.errors import AsrError
 
@@ -75,35 +73,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """The records of a `train.jsonl`."""
     with open(path, encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
-
-
-class Display:
-    """One line per epoch, and on a terminal a live line in between that is overwritten."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
-        self._live = self.stream.isatty()
-        self._next_update = 0.0
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        clear = "\r\x1b[K" if self._live else ""
-        self.stream.write(f"{clear}{text}\n")
-        self.stream.flush()
-
-    def update(self, text: str) -> None:
-        """A line that the next one overwrites; a few times a second at most, and only on a terminal."""
-        if self._live and time.monotonic() >= self._next_update:
-            self._next_update = time.monotonic() + 0.2
-            self.stream.write(f"\r\x1b[K{text}")
-            self.stream.flush()
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def draw_curves(log: Path, picture: Path, metric: Metric, item: str) -> bool:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from asr.bundle import Bundle
 from asr.data.manifest import read_manifest
+from asr.display import clock
 from asr.errors import LmError
 from asr.lm.ngram.arpa import open_binary, write_arpa
 from asr.lm.ngram.counts import SPECIAL_WORDS, IdCorpus
@@ -19,7 +20,6 @@ from asr.lm.ngram.kneser_ney import OrderSummary, estimate
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, Perplexity, perplexity
 from asr.text.normalize import normalize
 from asr.text.tokenizer.base import split_words
-from asr.training.metrics import clock
 
 Spell = Callable[[str], list[str]]  # a text as the words of the language model
 

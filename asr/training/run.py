@@ -12,13 +12,13 @@ import torch
 
 from asr.bundle import CONFIG_FILE, Bundle, TrainingTexts
 from asr.config import load_config, parse_config, read_yaml
+from asr.display import Display, clock
 from asr.errors import TrainingError
 from asr.losses.joint import JointLoss
 from asr.runtime import resolve_device
 from asr.training.asr_task import AsrTask
 from asr.training.card import write_card
 from asr.training.checkpoint import CheckpointFolder, Progress
-from asr.training.metrics import Display, clock
 from asr.training.prepare import Prepared, data_hash, prepare
 from asr.training.start import (
     build_trainer,

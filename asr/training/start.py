@@ -11,12 +11,12 @@ import torch
 
 from asr.bundle import CONFIG_FILE
 from asr.config import ExperimentConfig, LmConfig, Provenance
+from asr.display import Display
 from asr.errors import ConfigError, TrainingError
 from asr.optim.optimizer import build_optimizer
 from asr.optim.schedule import schedule
 from asr.runtime import computes_bfloat16, environment
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.metrics import Display
 from asr.training.trainer import AnyBatch, Task, Trainer
 
 RunConfig = TypeVar("RunConfig", ExperimentConfig, LmConfig)

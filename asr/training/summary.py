@@ -11,8 +11,9 @@ import torch
 
 from asr.bundle import Bundle, LmBundle, TrainingTexts, is_language_model
 from asr.config import Provenance
+from asr.display import clock
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.metrics import PERPLEXITY, WER, Metric, clock
+from asr.training.metrics import PERPLEXITY, WER, Metric
 from asr.training.start import num_parameters
 
 

@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
+from asr.display import Display, clock
 from asr.errors import TrainingError
 from asr.losses.joint import LossOutput
 from asr.optim.averaging import Ema
@@ -34,7 +35,7 @@ from asr.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from asr.training.metrics import Display, Metric, TrainLog, Unit, clock, draw_curves
+from asr.training.metrics import Metric, TrainLog, Unit, draw_curves
 
 
 class NamedRows(Protocol):

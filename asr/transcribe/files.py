@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from asr import __version__
-from asr.audio.io import audio_info, read_blocks
+from asr.audio.channels import SPLIT, Channels
 from asr.errors import AudioError
 from asr.transcribe.inputs import Recording
 from asr.transcribe.pipeline import Ended, Heard, Pipeline, Reached, Track
 from asr.transcribe.recognizer import BLOCK_SECONDS
 from asr.transcribe.writers import Source
 from asr.types import Segment, Transcript
-
-SPLIT = "split"  # a transcript of all channels, each recognised by itself
 
 
 @dataclass(frozen=True)
@@ -52,28 +48,29 @@ def transcribe_files(
     sample_rate: int,
     model: str,
     *,
-    channel: int | str | None = None,
+    channel: Channels = None,
     on_segment: Callable[[Recording, Segment], None] = lambda *_: None,
-    on_reached: Callable[[Recording, float], None] = lambda *_: None,
+    on_read: Callable[[Recording, float], None] = lambda *_: None,
 ) -> Iterator[Done | Failed]:
     """One result for each recording, in order, at a model's `sample_rate` in Hz; `model` is its name.
 
     `channel` counts from 0; None is the mean of all, SPLIT recognises each by itself and merges their segments in time.
-    `on_segment` is told each segment as it is ready, `on_reached` how many seconds of a recording have been read.
+    `on_segment` is told each segment as it is ready, `on_read` how many more seconds of a recording have been read.
     """
     segments: list[Segment] = []
     problem = ""
-    longest = 0.0
+    longest = reached = 0.0  # seconds of the recording, and of the track that goes on
     for event in pipeline.run(_tracks(recordings, sample_rate, channel)):
         part: _Part = event.key
         if isinstance(event, Heard):
             segments.append(replace(event.segment, channel=part.channel if channel == SPLIT else None))
             on_segment(part.recording, segments[-1])
         elif isinstance(event, Reached):
-            on_reached(part.recording, event.seconds)
+            on_read(part.recording, event.seconds - reached)
+            reached = event.seconds
         elif isinstance(event, Ended):
             problem = problem or (str(event.error) if event.error is not None else "")
-            longest = max(longest, event.seconds)
+            longest, reached = max(longest, event.seconds), 0.0
             if not part.is_last:
                 continue
             if problem:
@@ -85,7 +82,7 @@ def transcribe_files(
             segments, problem, longest = [], "", 0.0
 
 
-def _tracks(recordings: Sequence[Recording], sample_rate: int, channel: int | str | None) -> Iterator[Track]:
+def _tracks(recordings: Sequence[Recording], sample_rate: int, channel: Channels) -> Iterator[Track]:
     for recording in recordings:
         channels = _channels(recording, channel)
         for number in channels:

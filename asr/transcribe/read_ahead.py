@@ -27,7 +27,8 @@ def read_ahead(items: Iterable[Item], max_waiting: int) -> Iterator[Item]:
     def put(item: Item | _End) -> None:
         while not stopped.is_set():
             try:
-                return waiting.put(item, timeout=0.1)
+                waiting.put(item, timeout=0.1)
+                return
             except queue.Full:
                 continue
 

@@ -24,7 +24,7 @@ from asr.lengths import pad_stack
 from asr.runtime import resolve_device, resolve_dtype
 from asr.transcribe.pipeline import Ended, Heard, Pipeline, Track
 from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
-from asr.transcribe.segmentation import SegmentationConfig, Segmenter, Span
+from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig, Segmenter, Span
 from asr.transcribe.timed_words import hear, timed_words
 from asr.types import Batch, Segment, Transcript
 
@@ -48,7 +48,7 @@ class Recognizer:
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        segmentation: SegmentationConfig = SegmentationConfig(),
+        segmentation: SegmentationConfig = DEFAULT_SEGMENTATION,
         max_batch_seconds: float = 60.0,
         confidence: str = "posterior",
         min_confidence: float = 0.0,
@@ -70,7 +70,7 @@ class Recognizer:
         dtype: str = "float32",
         search: str | SearchRequest | None = None,
         *,
-        segmentation: SegmentationConfig = SegmentationConfig(),
+        segmentation: SegmentationConfig = DEFAULT_SEGMENTATION,
         max_batch_seconds: float = 60.0,
         confidence: str = "posterior",
         min_confidence: float = 0.0,
@@ -106,17 +106,25 @@ class Recognizer:
 
     def stream_segments(self, audio: str | Path | np.ndarray, sample_rate: int = 16000) -> Iterator[Segment]:
         """Like `transcribe`, but yields each segment as soon as it is ready; a fault of the file shows when reached."""
-        model_rate = self.bundle.frontend.sample_rate
+        rate = self.sample_rate
         if isinstance(audio, np.ndarray):
-            track = Track(0, partial(_blocks, resample(_checked(audio, sample_rate), sample_rate, model_rate), model_rate))
+            track = Track(0, partial(_blocks, resample(_checked(audio, sample_rate), sample_rate, rate), rate))
         else:
-            track = Track(0, partial(read_blocks, audio, model_rate, BLOCK_SECONDS))
-        pipeline = Pipeline(self.segmenter, self.recognize, max_batch_seconds=self.max_batch_seconds)
-        for event in pipeline.run([track]):
+            track = Track(0, partial(read_blocks, audio, rate, BLOCK_SECONDS))
+        for event in self.pipeline().run([track]):
             if isinstance(event, Heard):
                 yield event.segment
             elif isinstance(event, Ended) and event.error is not None:
                 raise event.error
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, of the spans it takes."""
+        return self.bundle.frontend.sample_rate
+
+    def pipeline(self) -> Pipeline:
+        """What recognises many recordings here, in this process."""
+        return Pipeline(self.segmenter, self.recognize, max_batch_seconds=self.max_batch_seconds)
 
     def recognize(self, spans: Sequence[Span]) -> list[Segment | None]:
         """Segments of spans, in one batch; None where nothing was said."""

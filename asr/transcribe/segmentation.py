@@ -1,29 +1,27 @@
 """Recordings of any length in bounded memory: a stream of samples becomes the spans that hold speech.
 
-A detector gives the probability of speech for every frame of some 30 ms. Speech is a sound that keeps to `offset` and is
-at `onset` or above for `min_speech`; it goes on over pauses shorter than `min_pause`. A span is such a stretch with
-`padding` around it, or half of the pause if that is shorter. One longer than `max_span` is cut at the quietest point of its second half, if there is a pause; where there
-is none, two spans share `overlap` seconds, and `asr.transcribe.overlaps` makes one text of both.
+A detector gives the probability of speech for every frame of some 30 ms. Speech is a sound that keeps to `offset` and
+is at `onset` or above for `min_speech`; it goes on over pauses shorter than `min_pause`. A span is such a stretch with
+`padding` around it, or half of the pause if that is shorter. One longer than `max_span` is cut at the quietest point of
+its second half, if there is a pause; where there is none, two spans share `overlap` seconds, and
+`asr.transcribe.overlaps` makes one text of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from asr.audio.vad import VADS, SileroVadConfig, Vad, VadStream
-from asr.registry import Config, NamedConfig
+from asr.audio.vad import VADS, SileroVadConfig, Vad, VadConfig, VadStream
+from asr.config import apply_override, validate
+from asr.registry import Config
 from asr.transcribe.long_form import pause_depth, quietest_point
 
-if TYPE_CHECKING:
-    AnyVadConfig = NamedConfig
-else:
-    AnyVadConfig = VADS.config_union()
-
+NO_VAD = "none"  # its name on a command line
 EVERYTHING_FRAME = 0.04  # seconds between looks where there is no detector
 MIN_SILENCE = 0.1  # seconds without speech that are a pause, however loud
 PAUSE_DEPTH_DB = 12.0  # a quiet point so far below its surroundings lies between words, not in one
@@ -37,7 +35,7 @@ class SegmentationConfig(Config):
     joined, AN4's dev utterances differ in 0.4 % of their words, with padding of 0.4 s in 3.2 %.
     """
 
-    vad: AnyVadConfig | None = SileroVadConfig()  # without one, everything is speech
+    vad: VadConfig | None = SileroVadConfig()  # without one, everything is speech
     onset: float = Field(default=0.9, gt=0, le=1)  # probability that is taken for certain
     offset: float = Field(default=0.3, ge=0, le=1)  # probability below which there is none
     min_speech: float = Field(default=0.15, ge=0)
@@ -53,6 +51,25 @@ class SegmentationConfig(Config):
         if 2 * self.overlap > self.max_span:
             raise ValueError("overlap is more than half of max_span")
         return self
+
+
+DEFAULT_SEGMENTATION = SegmentationConfig()
+
+
+def segmentation_config(vad: str | None, max_span: float | None, overrides: Sequence[str] = ()) -> SegmentationConfig:
+    """The defaults with another detector (NO_VAD: none), another limit and `segmentation.key=value` overrides.
+
+    ConfigError for an unknown detector or key and for values that do not go together.
+    """
+    settings: dict[str, Any] = {"vad": {"name": vad}} if vad is not None else {}
+    if vad == NO_VAD:
+        settings["vad"] = None
+    if max_span is not None:
+        settings |= {"max_span": max_span, "overlap": min(DEFAULT_SEGMENTATION.overlap, max_span / 4)}
+    data = {"segmentation": settings}
+    for override in overrides:
+        apply_override(data, override)
+    return validate(SegmentationConfig, data["segmentation"], "--set")
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import torch
 from asr.bundle import LmBundle
 from asr.config import LmConfig, TextConfig, TrainingConfig
 from asr.data.sentences import Sentence, collate_sentences
+from asr.display import Display
 from asr.lm.neural import LANGUAGE_MODELS
 from asr.lm.neural.scorer import NeuralLmScorer
 from asr.text.tokenizer import CharConfig, train_tokenizer
 from asr.text.vocabulary import EOS, SOS
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.lm_task import LmTask
-from asr.training.metrics import Display
 from asr.training.trainer import Trainer
 
 TEXTS = ["one two three", "four", "five six", "seven", "eight nine", "zero one", "two"]

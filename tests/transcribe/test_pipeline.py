@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -147,4 +148,4 @@ def test_spans_without_a_pause_between_them_hand_over() -> None:
     events = list(pipeline(recognize, max_batch_seconds=1.0).run([Track(0, partial(iter, [long]))]))
     segments = [event.segment for event in events if isinstance(event, Heard)]
     assert " ".join(segment.text for segment in segments) == "a b c d e f g"
-    assert all(before.end <= after.start for before, after in zip(segments, segments[1:], strict=False))
+    assert all(before.end <= after.start for before, after in pairwise(segments))

@@ -22,7 +22,7 @@ def cut(
     """Cut utterances at the pauses between their words, by forced alignment."""
     from asr.bundle import Bundle
     from asr.data.manifest import read_manifest, write_manifest
-    from asr.training.metrics import Display
+    from asr.display import Display
     from asr.training.pieces import cut as run
 
     use_threads(threads)

@@ -1,0 +1,36 @@
+"""What people watch while a program works."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+
+class Display:
+    """Lines that stay and, on a terminal, a live line in between that is overwritten."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.is_live = self.stream.isatty()
+        self._next_update = 0.0
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        clear = "\r\x1b[K" if self.is_live else ""
+        self.stream.write(f"{clear}{text}\n")
+        self.stream.flush()
+
+    def update(self, text: str) -> None:
+        """A line that the next one overwrites; a few times a second at most, and only on a terminal."""
+        if self.is_live and time.monotonic() >= self._next_update:
+            self._next_update = time.monotonic() + 0.2
+            self.stream.write(f"\r\x1b[K{text}")
+            self.stream.flush()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
