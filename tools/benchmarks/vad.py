@@ -2,8 +2,8 @@
 
 1. speed: times real time with one thread, beside Silero's published ONNX model called window by window;
 2. joined: AN4 utterances of the training set's dev speakers, with gaps of 0.3 to 3 s, bare, in white noise and in
-   steady sounds of ESC-10. "Found" is the share of frames above 0.5 inside words (aligned by the recipe's model), "false"
-   that of frames inside the gaps; how an utterance begins and ends is not counted;
+   steady sounds of ESC-10. "Found" is the share of frames above 0.5 inside words (aligned by the recipe's model),
+   "false" that of frames inside the gaps; how an utterance begins and ends is not counted;
 3. recordings: the share of frames above 0.5 in ESC-10 by class, where there is no speech, and in readings.
 Needs data/an4 (recipes/an4/prepare.py) and onnxruntime (extra test).
 """
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of the measurement of speed [%(default)s]")
     arguments = parser.parse_args()
     if importlib.util.find_spec("onnxruntime") is None:
-        sys.exit("error: the published model needs onnxruntime; pip install onnxruntime")
+        sys.exit("error: the published model needs onnxruntime; .venv/bin/pip install -c constraints.txt onnxruntime")
     torch.set_num_threads(1)
     vads = {name: VADS.part(name)(VADS.config(name)(), RATE) for name in VADS.names()}
 
