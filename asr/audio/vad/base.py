@@ -82,9 +82,8 @@ class VadStream(ABC):
         if self._resampler is not None and self._num_samples:
             rest = self._resampler.resample_chunk(rest, last=True)
         num_frames = -(-self._num_samples * MODEL_RATE // (self._sample_rate * FRAME_SAMPLES))
-        # the resampler rounds its length, which can miss the count of frames by a sample
-        missing = (num_frames - self._num_frames) * FRAME_SAMPLES - len(self._waiting)
-        rest = np.pad(rest[:missing], (0, max(0, missing - len(rest))))
+        missing = (num_frames - self._num_frames) * FRAME_SAMPLES - len(self._waiting) - len(rest)
+        rest = np.pad(rest, (0, missing))  # never negative: the resampler's length is the exact one, rounded
         return np.concatenate((self._score_whole_frames(rest), self._score_rest()))
 
     def _score_whole_frames(self, samples: np.ndarray) -> np.ndarray:

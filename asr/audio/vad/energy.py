@@ -25,19 +25,17 @@ LOW_FREQ, HIGH_FREQ = 100.0, 4000.0  # Hz; mains hum lies below, and a telephone
 NUM_BANDS = 8
 NUM_STANDING_OUT = 2  # recall at 3 % false alarms is 73 % with 2 of 8 bands, 62 % with all, 67 % with one wide band
 FLOOR_SECONDS = 10.0  # before a frame; with 5 or 20 recall moves by 2 %
-LOOK_AHEAD_SECONDS = 1.0  # after it; without, speech from the first sample on would be its own floor
+LOOK_AHEAD_SECONDS = 1.0  # after it, or speech from the first sample on would be its own floor; 2 find no more
 FLOOR_QUANTILE = 0.1  # 0.2 finds 84 % of first words without silence before them, not 92 %; 0.05 hears more noise
 SLOPE_DB = 2.5  # of the logistic function, fitted by maximum likelihood, as was the threshold of 12.5
-SILENCE_DB = -140.0  # of a band, below full scale; 16-bit rounding noise is 30 dB above: no recording of a room
+SILENCE_DB = -140.0  # of a band, relative to full scale; 16-bit rounding noise is 30 dB above: no recording of a room
 
 
 class EnergyVadConfig(NamedConfig):
     """The height that counts as speech."""
 
     name: Literal["energy"] = "energy"
-    threshold_db: float = Field(
-        default=12.5, gt=0
-    )  # above the noise floor, where speech and noise are equally probable
+    threshold_db: float = Field(default=12.5, gt=0)  # above the noise floor; there the probability is one half
 
 
 @VADS.register(EnergyVadConfig)
@@ -104,7 +102,7 @@ _WINDOW = np.hanning(FRAME_SAMPLES + 1)[:-1].astype(np.float32)
 
 
 def band_levels_db(frames_KW: np.ndarray) -> np.ndarray:
-    """The level (K, B) of each band, dB below a full-scale square wave; infinite where there is digital silence."""
+    """The level (K, B) of each band, dB relative to a full-scale square wave; infinite for digital silence."""
     spectrum = np.fft.rfft(frames_KW * _WINDOW)[:, : _EDGES[-1]]
     power = np.add.reduceat(spectrum.real**2 + spectrum.imag**2, _EDGES[:-1], axis=1)
     levels = 10 * np.log10(np.maximum(2 * power / (FRAME_SAMPLES * np.square(_WINDOW).sum()), np.float32(1e-30)))

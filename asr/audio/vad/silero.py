@@ -77,9 +77,8 @@ class SileroNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stft_conv = nn.Conv1d(
-            1, 2 * NUM_BINS, FFT_SIZE, stride=FFT_SHIFT, bias=False
-        )  # real parts, then imaginary
+        # real parts, then imaginary ones
+        self.stft_conv = nn.Conv1d(1, 2 * NUM_BINS, FFT_SIZE, stride=FFT_SHIFT, bias=False)
         self.conv1 = nn.Conv1d(NUM_BINS, 128, 3, padding=1)
         self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
         self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)
@@ -102,7 +101,7 @@ class SileroNetwork(nn.Module):
 def load_network() -> SileroNetwork:
     """The network with the weights that silero-vad brings; ConfigError where they are missing or do not fit.
 
-    The package itself is not imported: that takes seconds and changes the number of torch's threads.
+    The package itself is not imported, because that sets torch to one thread.
     """
     path = _weights_path()
     with torch.device("meta"):  # takes no draw from the caller's generator
