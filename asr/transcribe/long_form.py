@@ -59,24 +59,8 @@ def quietest_point(waveform: np.ndarray, sample_rate: int, earliest: int) -> int
 
 
 def pause_depth(waveform: np.ndarray, sample_rate: int, point: int) -> float:
-    """How many dB the power around a point, as in `quietest_point`, lies below that of the whole; 100 at most."""
+    """How many dB the power around a point, as in `quietest_point`, lies below that of the whole."""
     reach = round(QUIET_SECONDS * sample_rate / 2)
-    around, whole = (
-        float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0
-        for samples in (waveform[max(0, point - reach) : point + reach], waveform)
-    )
-    return 10 * float(np.log10(max(whole, 1e-10) / max(around, whole * 1e-10, 1e-20)))
-
-
-def batch_spans(spans: Iterable[Span], sample_rate: int, max_batch_seconds: float) -> Iterator[list[Span]]:
-    """Group neighbouring spans so that longest span times batch size stays within the budget; at least one a batch."""
-    batch: list[Span] = []
-    longest = 0
-    for span in spans:
-        longest = max(longest, len(span.waveform))
-        if batch and longest * (len(batch) + 1) > max_batch_seconds * sample_rate:
-            yield batch
-            batch, longest = [], len(span.waveform)
-        batch.append(span)
-    if batch:
-        yield batch
+    around = waveform[max(0, point - reach) : point + reach]
+    quiet, whole = (1e-10 + np.square(samples, dtype=np.float64).mean() for samples in (around, waveform))
+    return float(10 * np.log10(whole / quiet))

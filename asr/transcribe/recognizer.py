@@ -22,6 +22,7 @@ from asr.decoding.corpus import Decoded, decode_aligned
 from asr.errors import AudioError
 from asr.lengths import pad_stack
 from asr.runtime import resolve_device, resolve_dtype
+from asr.transcribe.loops import looped_words
 from asr.transcribe.pipeline import Ended, Heard, Pipeline, Track
 from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
 from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig, Segmenter, Span
@@ -29,6 +30,7 @@ from asr.transcribe.timed_words import hear, timed_words
 from asr.types import Batch, Segment, Transcript
 
 BLOCK_SECONDS = 10.0  # read at once
+LOOP_CONFIDENCE = 0.1  # a word below it that only repeats others has nothing in the audio for it
 SHAPE_SECONDS = 0.64  # batches are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
@@ -152,12 +154,17 @@ class Recognizer:
 
     def _segment(self, span: Span, decoded: Decoded) -> Segment | None:
         tokens = decoded.n_best[0].tokens
-        text = self.bundle.tokenizer.decode(tokens)
+        words = self.bundle.tokenizer.words(tokens)
+        sure = [0.0] * len(words)
+        if decoded.ctc_log_probs is not None:
+            sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
+        looped = {place for place in looped_words([word.text for word in words]) if sure[place] < LOOP_CONFIDENCE}
+        heard = [place for place in range(len(words)) if place not in looped]
+        words, sure = [words[place] for place in heard], [sure[place] for place in heard]
+        text = " ".join(word.text for word in words)
         if decoded.ctc_log_probs is None:
             first, last = (sample / span.sample_rate for sample in span.speech)
             return Segment(first, last, text) if text else None
-        words = self.bundle.tokenizer.words(tokens)
-        sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
         confidence = text_confidence(sure)
         if confidence is None or confidence < self.min_confidence:
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ class Outcome:
     folder: Path  # its working directory
     threads: int  # torch's, after the command
     dtypes: frozenset[torch.dtype]  # of what the layers of the model computed
+    num_layers: int  # that computed something
+    started_processes: bool
 
     def read(self, path: str) -> str | None:
         file = self.folder / path
@@ -80,6 +83,21 @@ def dtypes(outcome: Outcome) -> object:
     return outcome.dtypes
 
 
+def layers(outcome: Outcome) -> object:
+    assert outcome.status == 0, outcome.err
+    return outcome.num_layers
+
+
+def processes(outcome: Outcome) -> object:
+    assert outcome.status == 0, outcome.err
+    return outcome.started_processes
+
+
+def err(outcome: Outcome) -> object:
+    assert outcome.status == 0, outcome.err
+    return re.sub(r"\d+\.\d s .*", "", outcome.err)  # without times
+
+
 def has(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.exists(path)
 
@@ -104,7 +122,11 @@ def steps(path: str) -> Callable[[Outcome], object]:
 
 TRAIN = "asr train experiment.yaml --out exp --device cpu"
 EVALUATE = "asr evaluate model dev.jsonl --device cpu"
-TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu"
+TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu --vad none"
+FOLDER = "asr transcribe audio --model model --device cpu --vad none"
+SRT = f"{TRANSCRIBE} --format srt"
+WORDS = f"{SRT} --search ctc_prefix_beam --hotword 'e t:100'"
+RAW = "asr transcribe model/model.safetensors --model model --device cpu --vad none"
 TUNE = "asr tune model dev.jsonl --device cpu --trials 2"
 LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
 NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
@@ -156,6 +178,17 @@ CASES = {
         f"{TRANSCRIBE} --format json", f"{TRANSCRIBE} --format json --confidence entropy", out
     ),
     "transcribe --max-span": Case(TRANSCRIBE, f"{TRANSCRIBE} --max-span 1", out),
+    "transcribe --vad": Case("asr transcribe audio/5.wav --model model --device cpu", TRANSCRIBE, out),
+    "transcribe --min-confidence": Case(TRANSCRIBE, f"{TRANSCRIBE} --min-confidence 1", out),
+    "transcribe --channel": Case(TRANSCRIBE, f"{TRANSCRIBE} --channel 1", works),
+    "transcribe --raw": Case(RAW, f"{RAW} --raw 16000", works),
+    "transcribe --workers": Case(TRANSCRIBE, f"{TRANSCRIBE} --workers 2", processes),
+    "transcribe --batch-seconds": Case(FOLDER, f"{FOLDER} --batch-seconds 1", layers),
+    "transcribe --verbose": Case(TRANSCRIBE, f"{TRANSCRIBE} --verbose", err),
+    "transcribe --max-line-length": Case(SRT, f"{SRT} --max-line-length 10", out),
+    "transcribe --max-lines": Case(f"{SRT} --max-line-length 10", f"{SRT} --max-line-length 10 --max-lines 1", out),
+    "transcribe --max-cue-seconds": Case(SRT, f"{SRT} --max-cue-seconds 1", out),
+    "transcribe --cue-pause": Case(WORDS, f"{WORDS} --cue-pause 0", out),
     "transcribe --lm": Case(TRANSCRIBE, f"{TRANSCRIBE} --lm words.arpa", out, before=LM_FILE),
     "transcribe --lm-mode": Case(
         f"{TRANSCRIBE} --lm words.arpa",
@@ -282,11 +315,12 @@ def run(line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
     """Run a command line in this process."""
     capsys.readouterr()
     threads_before = torch.get_num_threads()
-    dtypes_seen: set[torch.dtype] = set()
+    dtypes_seen: list[torch.dtype] = []
+    children_before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
 
     def note_dtype(_module: torch.nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, torch.Tensor):
-            dtypes_seen.add(output.dtype)
+            dtypes_seen.append(output.dtype)
 
     hook = register_module_forward_hook(note_dtype)
     try:
@@ -294,7 +328,17 @@ def run(line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> Outcome:
             main(shlex.split(line)[1:])
         captured = capsys.readouterr()
         num_threads = torch.get_num_threads()
-        return Outcome(leaving.value.code, captured.out, captured.err, folder, num_threads, frozenset(dtypes_seen))
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - children_before
+        return Outcome(
+            status=leaving.value.code,
+            out=captured.out,
+            err=captured.err,
+            folder=folder,
+            threads=num_threads,
+            dtypes=frozenset(dtypes_seen),
+            num_layers=len(dtypes_seen),
+            started_processes=children > 0.5,  # seconds; git and the like take less
+        )
     finally:
         hook.remove()
         torch.set_num_threads(threads_before)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("workspace")
 
 def transcribe(*arguments: str) -> object:
     with pytest.raises(SystemExit) as leaving:
-        main(["transcribe", *arguments, "--model", "model", "--device", "cpu"])
+        main(["transcribe", *arguments, "--model", "model", "--device", "cpu", "--vad", "none"])
     return leaving.value.code
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.errors import ConfigError
-from asr.transcribe.long_form import Span, batch_spans, quietest_point, split_spans
+from asr.transcribe.long_form import pause_depth, quietest_point, split_spans
 
 RATE = 1000  # Hz; nothing here depends on it
 
@@ -81,11 +81,9 @@ def test_a_limit_below_one_second_is_refused(limit: float) -> None:
         next(split_spans([noise(3)], RATE, limit))
 
 
-def test_batches_keep_to_the_budget_and_the_order() -> None:
-    spans = [Span(number, number + 1, noise(seconds)) for number, seconds in enumerate([4, 4, 2, 9, 1, 1])]
-    batches = list(batch_spans(spans, RATE, 9.0))
-    assert [[span.start for span in batch] for batch in batches] == [[0, 1], [2], [3], [4, 5]]
-
-
-def test_a_span_beyond_the_budget_is_a_batch_alone() -> None:
-    assert [len(batch) for batch in batch_spans([Span(0, 5, noise(5)), Span(5, 10, noise(5))], RATE, 1.0)] == [1, 1]
+def test_a_pause_is_as_deep_as_it_is_quieter_than_the_rest() -> None:
+    waveform = noise(10)
+    waveform[7000:7400] *= 0.01
+    assert pause_depth(waveform, RATE, 7200) == pytest.approx(40, abs=0.5)
+    assert pause_depth(waveform, RATE, 3000) == pytest.approx(0, abs=1.0)
+    assert pause_depth(np.zeros(RATE, dtype=np.float32), RATE, 500) == 0

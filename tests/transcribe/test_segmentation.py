@@ -115,6 +115,13 @@ def test_what_is_not_speech_gives_no_span(speech: tuple[float, float, float], wh
     assert list(segmenter(speech).spans([noise(5)])) == [], why
 
 
+def test_a_recording_too_short_to_be_judged_is_heard_whole() -> None:
+    (span,) = segmenter().spans([noise(1.0)])
+    assert len(span.waveform) == RATE
+    assert list(segmenter().spans([noise(2.0)])) == []
+    assert list(segmenter().spans([silence(1.0)])) == []
+
+
 def test_speech_begins_where_the_sound_begins_that_becomes_certain() -> None:
     (span,) = segmenter((1, 2, 0.5), (2, 3, 1.0), padding=0).spans([noise(5)])
     assert span.start == pytest.approx(1, abs=0.032)
