@@ -10,7 +10,7 @@ MAX_TIMES_LONGER = 2
 
 
 def looped_words(words: Sequence[str]) -> set[int]:
-    """Places of words that belong to a loop, its first round apart: a phrase more often in a row than anyone says it."""
+    """Places of the words of loops, their first rounds apart: a phrase more often in a row than anyone says it."""
     looped: set[int] = set()
     for size in range(1, min(MAX_PHRASE, len(words) // 2) + 1):
         most = MAX_TIMES.get(size, MAX_TIMES_LONGER)

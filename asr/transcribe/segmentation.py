@@ -30,9 +30,10 @@ PAUSE_DEPTH_DB = 12.0  # a quiet point so far below its surroundings lies betwee
 class SegmentationConfig(Config):
     """What counts as speech, and how much of it a model hears at once. Times are seconds.
 
-    All but one of AN4's training utterances hold 0.15 s that Silero gives 0.9; of ESC-10's hundred clips of noise two do.
-    Of isolated digits of 0.4 s a third do not. Padding of a second keeps what a model was trained to hear around an utterance: transcribed one by one and
-    joined, AN4's dev utterances differ in 0.4 % of their words, with padding of 0.4 s in 3.2 %.
+    All but one of AN4's training utterances hold 0.15 s that Silero gives 0.9; of ESC-10's hundred clips of noise two
+    do. Of isolated digits of 0.4 s a third do not. Padding of a second keeps what a model was trained to hear around
+    an utterance: transcribed one by one and joined, AN4's dev utterances differ in 0.4 % of their words, with padding
+    of 0.4 s in 3.2 %.
     """
 
     vad: VadConfig | None = SileroVadConfig()  # without one, everything is speech
