@@ -24,6 +24,8 @@ SENTENCE_END = frozenset(".!?。؟।")
 CLAUSE_END = frozenset(",;:—\u2013،؛、")
 CLOSING = "\"')]»」』\u2019\u201d"
 
+ROUNDING = 1e-6  # seconds
+
 # Prices, in cues: what is as bad as one cue more.
 INSIDE_PHRASE = 1.0  # a cut where there is no mark
 INSIDE_SENTENCE = 0.5  # a cut after a comma
@@ -47,13 +49,16 @@ class SubtitleRules:
     min_duration: float = 5 / 6  # seconds; a shorter cue stays on in the silence after it
     min_gap: float = 0.08  # seconds between cues, two frames of film; half of a shorter cue at most
     max_chars_per_second: float = 17.0  # a fuller cue stays on in the silence after it
-    pause_seconds: float = 0.8  # a silence this long, or longer, is inside no cue
+    pause_seconds: float = 0.8  # a silence this long, or longer, is inside no cue; with 0, each word is a cue
 
     def __post_init__(self) -> None:
-        for name, least in (("max_line_length", 1), ("max_lines", 1), ("min_duration", 0), ("min_gap", 0)):
-            if not (value := getattr(self, name)) >= least:
-                raise ConfigError(f"subtitles: {name} is {value}; it must be at least {least}")
-        for name in ("max_duration", "max_chars_per_second", "pause_seconds"):
+        for name in ("max_line_length", "max_lines"):
+            if not (value := getattr(self, name)) >= 1:
+                raise ConfigError(f"subtitles: {name} is {value}; it must be at least 1")
+        for name in ("min_duration", "min_gap", "pause_seconds"):
+            if not (value := getattr(self, name)) >= 0:
+                raise ConfigError(f"subtitles: {name} is {value}; it must not be negative")
+        for name in ("max_duration", "max_chars_per_second"):
             if not (value := getattr(self, name)) > 0:
                 raise ConfigError(f"subtitles: {name} is {value}; it must be above 0")
 
@@ -121,7 +126,7 @@ def _cues(channel: int | None, segments: Sequence[Segment], limit: int, rules: S
 def _between_pauses(segment: Segment, rules: SubtitleRules) -> Iterator[list[Piece]]:
     group: list[Piece] = []
     for piece in timed_pieces(segment, rules.max_line_length):
-        if group and piece.start - group[-1].end >= rules.pause_seconds:
+        if group and max(piece.start - group[-1].end, 0.0) >= rules.pause_seconds - ROUNDING:
             yield group
             group = []
         group.append(piece)
@@ -144,11 +149,11 @@ def _cue_prices(group: Sequence[Piece], first: int, until: float, rules: Subtitl
         is_last = place == len(group) - 1
         following = until if is_last else group[place + 1].start
         shown = min(max(following - start, 0.001), rules.max_duration)
-        pause = 1.0 if is_last else min(max(following - piece.end, 0.0) / rules.pause_seconds, 1.0)
+        pause = 1.0 if is_last else max(following - piece.end, 0.0) / max(rules.pause_seconds, ROUNDING)
         filled = width / (rules.max_lines * rules.max_line_length)
         yield (
             1.0
-            + _cut_price(piece) * (1.0 - pause)
+            + _cut_price(piece) * (1.0 - min(pause, 1.0))
             + BRIEF * max(1.0 - shown / rules.min_duration if rules.min_duration else 0.0, 0.0)
             + FAST * max(width / shown / rules.max_chars_per_second - 1.0, 0.0)
             + UNEVEN * (1.0 - filled) ** 2

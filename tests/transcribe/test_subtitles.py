@@ -70,6 +70,10 @@ def test_a_pause_ends_a_cue(pause: float, count: int) -> None:
     assert len(cues_of(spoken("well then", pauses={"well": pause}))) == count
 
 
+def test_without_a_shortest_pause_every_word_is_a_cue() -> None:
+    assert texts(cues_of(spoken("one by one"), pause_seconds=0)) == ["one", "by", "one"]
+
+
 def test_lines_are_as_few_as_can_be_and_of_similar_length() -> None:
     (cue,) = cues_of(spoken("this line has rather more than forty-two columns"))
     assert cue.lines == ("this line has rather more", "than forty-two columns")
@@ -132,7 +136,7 @@ RULES = st.builds(
     max_duration=st.floats(0.5, 7),
     min_duration=st.floats(0, 2),
     min_gap=st.floats(0, 0.5),
-    pause_seconds=st.floats(0.1, 2),
+    pause_seconds=st.floats(0, 2),
 )
 
 
