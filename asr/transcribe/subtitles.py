@@ -39,15 +39,15 @@ LINE = 100.0  # above all others together: as few lines as possible
 class SubtitleRules:
     """What a subtitle may be. ConfigError for a value out of range.
 
-    Lines, their length and the longest duration are kept always; a single piece of text, or a character wider than a
-    line, may be longer. The others are kept where the speech leaves room.
+    Lines, their length, the longest duration and pauses are kept always, but for a character wider than a line. The
+    others are kept where the speech leaves room.
     """
 
     max_line_length: int = 42  # columns; a Chinese character takes two
     max_lines: int = 2  # of a cue
     max_duration: float = 7.0  # seconds
     min_duration: float = 5 / 6  # seconds; a shorter cue stays on in the silence after it
-    min_gap: float = 0.08  # seconds between cues, two frames of film; half of a shorter cue at most
+    min_gap: float = 0.08  # seconds between cues, two frames of video; at most half of the time between two starts
     max_chars_per_second: float = 17.0  # a fuller cue stays on in the silence after it
     pause_seconds: float = 0.8  # a silence this long, or longer, is inside no cue; with 0, each word is a cue
 
@@ -191,6 +191,6 @@ def _width(block: Sequence[Piece]) -> int:
 def _shown_until(start: int, end: int, following: int | None, limit: int, width: int, rules: SubtitleRules) -> int:
     """When a cue that is spoken from `start` to `end` goes; `following` is when the next comes. All in milliseconds."""
     seconds = max(rules.min_duration, width / rules.max_chars_per_second)
-    latest = limit if following is None else following - min(round(1000 * rules.min_gap), (following - start) // 2)
-    latest = min(latest, start + math.floor(1000 * rules.max_duration))
-    return max(min(max(end, start + round(1000 * seconds)), latest), start + 1)
+    room = limit if following is None else following - min(1000 * rules.min_gap, (following - start) / 2)
+    shown = min(max(end, start + 1000 * seconds), room, start + 1000 * rules.max_duration)
+    return max(math.floor(shown), start + 1)
