@@ -87,6 +87,35 @@ def test_no_word_is_left_alone_in_a_cue() -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
+def test_lines_are_as_few_as_can_be_even_where_more_would_end_with_sentences() -> None:
+    (cue,) = cues_of(spoken("alpha bravo charlie d. " * 3, seconds=0.3), max_lines=3)
+    assert len(cue.lines) == 2
+
+
+def test_a_cue_too_brief_to_be_seen_is_worse_than_a_cut_inside_a_phrase() -> None:
+    text = "No. abcde fghij klmno pq"
+    slow = cues_of(spoken(text, seconds=1.0), max_lines=1, max_line_length=20)
+    fast = cues_of(spoken(text, seconds=0.25), max_lines=1, max_line_length=20)
+    assert texts(slow)[0] == "No."
+    assert texts(fast)[0] == "No. abcde fghij"
+
+
+def test_what_is_said_fast_shares_a_cue_with_what_leaves_time_to_read_it() -> None:
+    text = "aaaaaaaa bbbbbbbb cccc dddd"
+    ends = [0.6, 0.9, 1.0, 1.1]
+    timed = tuple(map(Word, [0.0, *ends], ends, text.split()))
+    rules = {"max_lines": 1, "max_line_length": 20, "min_duration": 0}
+    hurried = cues_of(Segment(0.0, 1.1, text, timed), duration=1.1, **rules)
+    at_ease = cues_of(Segment(0.0, 1.1, text, timed), duration=1.1, max_chars_per_second=100, **rules)
+    assert texts(hurried)[0] == "aaaaaaaa"
+    assert texts(at_ease)[0] == "aaaaaaaa bbbbbbbb"
+
+
+def test_a_cue_keeps_half_of_the_time_to_the_next_if_the_gap_would_take_more() -> None:
+    first, _ = cues_of(spoken("yes", 0.0, 0.1), spoken("no", 0.1, 0.3))
+    assert (first.start, first.end) == (0, 50)
+
+
 def test_a_cue_stays_on_in_silence_until_it_can_be_read() -> None:
     (cue,) = cues_of(spoken("unbelievable", seconds=0.2))
     assert (cue.start, cue.end) == (0, 833)
