@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import Confidence, Device, Threads, choose_formats, use_threads
+from asr.cli.options import (
+    Confidence,
+    CuePause,
+    Device,
+    MaxCueSeconds,
+    MaxLineLength,
+    MaxLines,
+    Threads,
+    choose_formats,
+    subtitle_rules,
+    use_threads,
+)
 
 
 class Level(StrEnum):
@@ -23,7 +34,7 @@ def align(
     text: Annotated[Path, typer.Argument(metavar="TEXT_FILE", help="What is said in it, as lines of UTF-8 text.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
     formats: Annotated[
-        str, typer.Option("--format", help="json, ctm, srt, textgrid, txt; several with commas: ctm,srt.")
+        str, typer.Option("--format", help="txt, srt, vtt, json, tsv, ctm, textgrid; several with commas: ctm,srt.")
     ] = "json",
     level: Annotated[Level, typer.Option(help="Whether a segment, or a subtitle, is a line or a word.")] = Level.LINES,
     output_dir: Annotated[Path | None, typer.Option(help="Write files here; standard output otherwise.")] = None,
@@ -31,6 +42,10 @@ def align(
     device: Device = "auto",
     threads: Threads = None,
     confidence: Confidence = "posterior",
+    max_line_length: MaxLineLength = 42,
+    max_lines: MaxLines = 2,
+    max_cue_seconds: MaxCueSeconds = 7.0,
+    cue_pause: CuePause = 0.8,
 ) -> None:
     """Find when each word of a text is said in a recording.
 
@@ -46,6 +61,7 @@ def align(
     from asr.transcribe.writers import WRITERS, Source
 
     names = choose_formats(formats, output_dir)
+    rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
     outputs = plan_outputs([Recording(audio, Path(audio.name))], names, output_dir)[0].outputs if output_dir else {}
     if outputs and not overwrite and all(path.exists() for path in outputs.values()):
         typer.echo(f"{audio} is done already; --overwrite does it again", err=True)
@@ -60,6 +76,6 @@ def align(
     transcript = by_words(aligned.transcript) if level is Level.WORDS else aligned.transcript
     source = Source(str(audio), audio_info(audio).duration, str(model), __version__)
     for name, path in outputs.items():
-        write_text_atomic(path, WRITERS[name](transcript, source))
+        write_text_atomic(path, WRITERS[name](transcript, source, rules))
     if not outputs:
-        typer.echo(WRITERS[names[0]](transcript, source), nl=False)
+        typer.echo(WRITERS[names[0]](transcript, source, rules), nl=False)

@@ -52,7 +52,10 @@ MaxLineLength = Annotated[int, typer.Option(min=10, help="srt, vtt: longest line
 MaxLines = Annotated[int, typer.Option(min=1, help="srt, vtt: lines of a subtitle at most.")]
 MaxCueSeconds = Annotated[float, typer.Option(min=1.0, help="srt, vtt: how long a subtitle stays at most.")]
 CuePause = Annotated[
-    float, typer.Option(min=0.05, metavar="SECONDS", help="srt, vtt: a silence this long is inside no subtitle.")
+    float,
+    typer.Option(
+        min=0.0, metavar="SECONDS", help="srt, vtt: a silence this long is inside no subtitle; 0 shows each word alone."
+    ),
 ]
 
 

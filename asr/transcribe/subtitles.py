@@ -24,6 +24,8 @@ SENTENCE_END = frozenset(".!?。؟।")
 CLAUSE_END = frozenset(",;:—\u2013،؛、")
 CLOSING = "\"')]»」』\u2019\u201d"
 
+ROUNDING = 1e-6  # seconds
+
 # Prices, in cues: what is as bad as one cue more.
 INSIDE_PHRASE = 1.0  # a cut where there is no mark
 INSIDE_SENTENCE = 0.5  # a cut after a comma
@@ -37,23 +39,26 @@ LINE = 100.0  # above all others together: as few lines as possible
 class SubtitleRules:
     """What a subtitle may be. ConfigError for a value out of range.
 
-    Lines, their length and the longest duration are kept always; a single piece of text, or a character wider than a
-    line, may be longer. The others are kept where the speech leaves room.
+    Lines, their length, the longest duration and pauses are kept always, but for a character wider than a line. The
+    others are kept where the speech leaves room.
     """
 
     max_line_length: int = 42  # columns; a Chinese character takes two
     max_lines: int = 2  # of a cue
     max_duration: float = 7.0  # seconds
     min_duration: float = 5 / 6  # seconds; a shorter cue stays on in the silence after it
-    min_gap: float = 0.08  # seconds between cues, two frames of film; half of a shorter cue at most
+    min_gap: float = 0.08  # seconds between cues, two frames of video; at most half of the time between two starts
     max_chars_per_second: float = 17.0  # a fuller cue stays on in the silence after it
-    pause_seconds: float = 0.8  # a silence this long, or longer, is inside no cue
+    pause_seconds: float = 0.8  # a silence this long, or longer, is inside no cue; with 0, each word is a cue
 
     def __post_init__(self) -> None:
-        for name, least in (("max_line_length", 1), ("max_lines", 1), ("min_duration", 0), ("min_gap", 0)):
-            if not (value := getattr(self, name)) >= least:
-                raise ConfigError(f"subtitles: {name} is {value}; it must be at least {least}")
-        for name in ("max_duration", "max_chars_per_second", "pause_seconds"):
+        for name in ("max_line_length", "max_lines"):
+            if not (value := getattr(self, name)) >= 1:
+                raise ConfigError(f"subtitles: {name} is {value}; it must be at least 1")
+        for name in ("min_duration", "min_gap", "pause_seconds"):
+            if not (value := getattr(self, name)) >= 0:
+                raise ConfigError(f"subtitles: {name} is {value}; it must not be negative")
+        for name in ("max_duration", "max_chars_per_second"):
             if not (value := getattr(self, name)) > 0:
                 raise ConfigError(f"subtitles: {name} is {value}; it must be above 0")
 
@@ -121,7 +126,7 @@ def _cues(channel: int | None, segments: Sequence[Segment], limit: int, rules: S
 def _between_pauses(segment: Segment, rules: SubtitleRules) -> Iterator[list[Piece]]:
     group: list[Piece] = []
     for piece in timed_pieces(segment, rules.max_line_length):
-        if group and piece.start - group[-1].end >= rules.pause_seconds:
+        if group and max(piece.start - group[-1].end, 0.0) >= rules.pause_seconds - ROUNDING:
             yield group
             group = []
         group.append(piece)
@@ -144,11 +149,11 @@ def _cue_prices(group: Sequence[Piece], first: int, until: float, rules: Subtitl
         is_last = place == len(group) - 1
         following = until if is_last else group[place + 1].start
         shown = min(max(following - start, 0.001), rules.max_duration)
-        pause = 1.0 if is_last else min(max(following - piece.end, 0.0) / rules.pause_seconds, 1.0)
+        pause = 1.0 if is_last else max(following - piece.end, 0.0) / max(rules.pause_seconds, ROUNDING)
         filled = width / (rules.max_lines * rules.max_line_length)
         yield (
             1.0
-            + _cut_price(piece) * (1.0 - pause)
+            + _cut_price(piece) * (1.0 - min(pause, 1.0))
             + BRIEF * max(1.0 - shown / rules.min_duration if rules.min_duration else 0.0, 0.0)
             + FAST * max(width / shown / rules.max_chars_per_second - 1.0, 0.0)
             + UNEVEN * (1.0 - filled) ** 2
@@ -186,6 +191,6 @@ def _width(block: Sequence[Piece]) -> int:
 def _shown_until(start: int, end: int, following: int | None, limit: int, width: int, rules: SubtitleRules) -> int:
     """When a cue that is spoken from `start` to `end` goes; `following` is when the next comes. All in milliseconds."""
     seconds = max(rules.min_duration, width / rules.max_chars_per_second)
-    latest = limit if following is None else following - min(round(1000 * rules.min_gap), (following - start) // 2)
-    latest = min(latest, start + math.floor(1000 * rules.max_duration))
-    return max(min(max(end, start + round(1000 * seconds)), latest), start + 1)
+    room = limit if following is None else following - min(1000 * rules.min_gap, (following - start) / 2)
+    shown = min(max(end, start + 1000 * seconds), room, start + 1000 * rules.max_duration)
+    return max(math.floor(shown), start + 1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from asr.transcribe.display import display_width, one_line, unbreakable_parts
-from asr.types import Segment
+from asr.types import Segment, Word
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def timed_pieces(segment: Segment, max_width: int) -> list[Piece]:
     return pieces
 
 
-def joined(pieces: list[Piece]) -> str:
+def joined(pieces: Sequence[Piece]) -> str:
     """Pieces on one line."""
     return "".join(" " * (piece.spaced and place > 0) + piece.text for place, piece in enumerate(pieces))
 
@@ -56,25 +56,29 @@ def _timed_stretches(segment: Segment) -> Iterator[tuple[str, float, float]]:
     What stands between two words belongs to the first up to the last space, and to the second from there on.
     """
     text = one_line(segment.text)
-    if not text:
+    places = _places(text, segment.words)
+    if not places:
+        if text:
+            yield text, segment.start, segment.end
         return
-    spans = []
+    cuts = [0]
+    for (_, stop, _), (found, _, _) in itertools.pairwise(places):
+        space = text.rfind(" ", stop, found)
+        cuts.append(found if space < 0 else space)
+    for (_, _, word), (start, stop) in zip(places, itertools.pairwise([*cuts, len(text)]), strict=True):
+        yield text[start:stop], word.start, word.end
+
+
+def _places(text: str, words: Sequence[Word]) -> list[tuple[int, int, Word]]:
+    """Where in the text each word starts and stops; none at all if one is not there."""
+    places = []
     reached = 0
-    for word in segment.words:
+    for word in words:
         written = one_line(word.text)
         found = text.find(written, reached)
         if found < 0:
-            yield text, segment.start, segment.end
-            return
+            return []
+        reached = found + len(written)
         if written:
-            reached = found + len(written)
-            spans.append((found, reached, word))
-    if not spans:
-        yield text, segment.start, segment.end
-        return
-    cuts = [0]
-    for (_, stop, _), (found, _, _) in itertools.pairwise(spans):
-        space = text.rfind(" ", stop, found)
-        cuts.append(found if space < 0 else space)
-    for (_, _, word), (start, stop) in zip(spans, itertools.pairwise([*cuts, len(text)]), strict=True):
-        yield text[start:stop], word.start, word.end
+            places.append((found, reached, word))
+    return places

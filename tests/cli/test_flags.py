@@ -131,6 +131,7 @@ TUNE = "asr tune model dev.jsonl --device cpu --trials 2"
 LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
 NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
 ALIGN = "asr align audio/5.wav hyp.txt --model model --device cpu"
+SUBTITLES = "asr align audio/5.wav ref.jsonl --model model --device cpu --format srt"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
@@ -233,6 +234,12 @@ CASES = {
     "align --device": Case(ALIGN, f"{ALIGN} --device nowhere", works),
     "align --threads": Case(ALIGN, f"{ALIGN} --threads 2", threads),
     "align --confidence": Case(ALIGN, f"{ALIGN} --confidence entropy", out),
+    "align --max-line-length": Case(SUBTITLES, f"{SUBTITLES} --max-line-length 20", out),
+    "align --max-lines": Case(
+        f"{SUBTITLES} --max-line-length 20", f"{SUBTITLES} --max-line-length 20 --max-lines 1", out
+    ),
+    "align --max-cue-seconds": Case(SUBTITLES, f"{SUBTITLES} --max-cue-seconds 1", out),
+    "align --cue-pause": Case(SUBTITLES, f"{SUBTITLES} --cue-pause 0", out),
     "score REF": Case("asr score train.jsonl train.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score --cer": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl dev.jsonl --cer", out),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.transcribe.display import display_width, one_line, unbreakable_parts
@@ -68,6 +68,7 @@ def test_a_word_wider_than_a_line_is_cut_between_characters_with_their_accents()
     assert unbreakable_parts("n\u0303" * 4, 3) == ["n\u0303" * 3, "n\u0303"]
 
 
+@settings(max_examples=60, deadline=None)
 @given(TEXTS, st.integers(2, 8))
 def test_parts_hold_all_of_a_word_and_fit_the_line(word: str, max_width: int) -> None:
     parts = unbreakable_parts(word, max_width)
@@ -75,6 +76,7 @@ def test_parts_hold_all_of_a_word_and_fit_the_line(word: str, max_width: int) ->
     assert all(display_width(part) <= max_width for part in parts)
 
 
+@settings(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_one_line_stays_as_it_is_and_survives_utf_8_and_every_way_of_splitting_lines(text: str) -> None:
     line = one_line(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.transcribe.timeline import by_channel, clock, disjoint, milliseconds, recording_end
@@ -14,6 +14,7 @@ from asr.types import Segment, Transcript, Word
 MOMENTS = st.integers(-5, 40)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(MOMENTS, MOMENTS), max_size=12), st.integers(0, 40))
 def test_any_spans_become_disjoint_ones_within_the_limit(spans: list[tuple[int, int]], limit: int) -> None:
     placed = disjoint(spans, limit)
@@ -23,6 +24,7 @@ def test_any_spans_become_disjoint_ones_within_the_limit(spans: list[tuple[int, 
     assert all(start < end for start, end in placed)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 100), unique=True, max_size=12).map(sorted))
 def test_spans_that_are_disjoint_stay_as_they_are(edges: list[int]) -> None:
     spans = list(zip(edges[::2], edges[1::2], strict=False))

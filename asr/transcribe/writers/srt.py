@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from asr.transcribe.subtitles import DEFAULT_RULES, SubtitleRules, lay_out_cues
+from asr.transcribe.subtitles import DEFAULT_RULES, Cue, SubtitleRules, lay_out_cues
 from asr.transcribe.timeline import clock
 from asr.transcribe.writers.base import Source, channel_label
 from asr.types import Transcript
@@ -18,8 +18,9 @@ def to_srt(transcript: Transcript, source: Source, rules: SubtitleRules = DEFAUL
     labels = {len(channel_label(segment.channel)) for segment in transcript.segments}
     room = max(rules.max_line_length - max(labels, default=0), 1)
     cues = lay_out_cues(transcript, source.duration, dataclasses.replace(rules, max_line_length=room))
-    return "".join(
-        f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{channel_label(cue.channel)}{text}\n\n"
-        for number, cue in enumerate(cues, start=1)
-        for text in ["\n".join(cue.lines).replace("-->", "→")]
-    )
+    return "".join(_cue(number, cue) for number, cue in enumerate(cues, start=1))
+
+
+def _cue(number: int, cue: Cue) -> str:
+    text = channel_label(cue.channel) + "\n".join(cue.lines).replace("-->", "→")
+    return f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{text}\n\n"

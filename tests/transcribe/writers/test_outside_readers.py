@@ -20,7 +20,7 @@ import parselmouth
 import pytest
 import srt
 import webvtt
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lhotse import SupervisionSegment, SupervisionSet
 from parselmouth.praat import call as praat
@@ -40,6 +40,7 @@ WORDS = st.one_of(
     st.lists(st.integers(0, 0x10FFFF).map(chr), max_size=4).map("".join),
     st.lists(st.sampled_from("abc.,"), min_size=1, max_size=12).map("".join),
 )
+THOROUGH = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONFIDENCES = st.none() | st.floats(0, 1)
 
 
@@ -105,7 +106,7 @@ def assert_cues(spans: list[tuple[str, int, int]], made: tuple[Transcript, Sourc
         assert all(one[1] <= other[0] for one, other in itertools.pairwise(own))
 
 
-@settings(max_examples=60)
+@THOROUGH
 @given(made=transcripts())
 def test_srt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript, Source]) -> None:
     cues = list(srt.parse(written("srt", made)))
@@ -118,7 +119,7 @@ def test_srt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript
     assert_cues([(name, cue.start // ms, cue.end // ms) for (name, _), cue in zip(shown, cues, strict=True)], made)
 
 
-@settings(max_examples=60)
+@THOROUGH
 @given(made=transcripts())
 def test_vtt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript, Source]) -> None:
     captions = webvtt.from_string(written("vtt", made), strict=True).captions
@@ -129,7 +130,7 @@ def test_vtt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript
     assert_cues([(voice, *span) for voice, span in zip(voices, times, strict=True)], made)
 
 
-@settings(max_examples=40)
+@THOROUGH
 @given(made=transcripts())
 def test_praat_reads_a_textgrid_and_finds_every_text_in_its_tier(
     made: tuple[Transcript, Source], tmp_path_factory: pytest.TempPathFactory
@@ -150,7 +151,7 @@ def test_praat_reads_a_textgrid_and_finds_every_text_in_its_tier(
     assert letters(labels) == said(made)
 
 
-@settings(max_examples=40)
+@THOROUGH
 @given(made=transcripts())
 def test_lhotse_reads_every_word_of_a_ctm(
     made: tuple[Transcript, Source], tmp_path_factory: pytest.TempPathFactory
@@ -176,7 +177,7 @@ def test_lhotse_reads_every_word_of_a_ctm(
     assert letters(found) == letters(timed)
 
 
-@settings(max_examples=60)
+@THOROUGH
 @given(made=transcripts())
 def test_json_fits_the_published_schema_and_says_everything_in_order(made: tuple[Transcript, Source]) -> None:
     value = json.loads(written("json", made))
@@ -196,7 +197,7 @@ def test_the_published_schema_is_one_and_refuses_what_is_not_in_it() -> None:
         jsonschema.validate(value, schema)
 
 
-@settings(max_examples=60)
+@THOROUGH
 @given(made=transcripts())
 def test_a_table_reads_as_a_row_for_every_segment(made: tuple[Transcript, Source]) -> None:
     header, *rows = csv.reader(io.StringIO(written("tsv", made)), delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.scoring.texts import read_pair
@@ -209,6 +209,7 @@ def test_nothing_said_is_a_textgrid_of_silence_and_no_lines_elsewhere() -> None:
     assert WRITERS["vtt"](Transcript(()), SOURCE) == "WEBVTT\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 100), max_size=20).map(sorted), st.floats(0.01, 120))
 def test_the_intervals_of_a_textgrid_follow_each_other_without_gaps(moments: list[float], duration: float) -> None:
     words = tuple(Word(start, end, "a") for start, end in zip(moments[::2], moments[1::2], strict=False))
