@@ -2,10 +2,9 @@
 
 1. speed: short files one at a time, in batches, in batches under bfloat16, and with two processes, in turn;
 2. joins: utterances with random gaps of digital silence between them in one recording. "Differs" is the word error rate
-   of the joined texts against those of the utterances transcribed one by one, so whether the texts are right does not
+   of the texts of the join against those of the utterances transcribed one by one, so whether texts are right does not
    matter; the error of starts is against the moments at which a single utterance becomes loud;
-3. noise: words written for an hour of digital silence, and for ESC-10's clips in random order, over and over for an
-   hour, by class;
+3. noise: words written for an hour of digital silence, and for ESC-10's clips over and over for an hour, by class;
 4. memory: the most that a process of its own holds for three hours, with a model of 11 M random weights.
 Speed and joins need data/an4 (recipes/an4/prepare.py), noise and the second join the corpora.
 """
@@ -14,16 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -34,52 +32,29 @@ from asr.bundle import Bundle
 from asr.config import parse_config, read_yaml
 from asr.data.manifest import read_manifest
 from asr.decoding.timing import HOP, loudness
-from asr.display import Display
-from asr.runtime import computes_bfloat16, derive_rng, peak_memory_mb
+from asr.runtime import computes_bfloat16, derive_rng
 from asr.scoring.wer import score
-from asr.transcribe.inputs import Job, find_all
+from asr.transcribe.files import Done, transcribe_files
+from asr.transcribe.inputs import find_all
+from asr.transcribe.pipeline import Pipeline
 from asr.transcribe.recognizer import Recognizer
-from asr.transcribe.run import Power, Wanted, run
-from asr.transcribe.subtitles import DEFAULT_RULES
-from asr.types import Segment
+from asr.transcribe.workers import recognize, worker_pool
 from tools.benchmarks.common import ROOT, alternate, finish, machine, say, table
 
 RATE = 16000
-HOUR = 3600 * RATE
-LARGE = {"dim": 256, "num_layers": 12, "num_heads": 4, "ff_dim": 1024}  # 11 M parameters: a Conformer S of the papers
+LARGE = ("encoder.dim=256", "encoder.num_layers=12", "encoder.ff_dim=1024")  # 11 M parameters
+GAP_SECONDS = (1.0, 3.0)
 
 
-@dataclass(frozen=True)
-class Utterances:
-    """Ids and waveforms of utterances, in the order of the join."""
-
-    name: str
-    ids: list[str]
-    waveforms: list[np.ndarray]
-
-
-def transcribe_all(model: Path, files: Sequence[Path], workers: int, dtype: str) -> float:
-    """Seconds from the first file to the last text, the model's loading apart."""
+def through(pipeline: Pipeline, files: Sequence[Path]) -> float:
+    """Seconds for all files in one pipeline."""
     recordings, _ = find_all(map(str, files))
-    texts: list[str] = []
-    load = partial(Recognizer.load, model, "cpu", dtype)
-    recognizer = load()
-    began = 0.0
-
-    def loaded() -> Recognizer:
-        nonlocal began
-        began = time.perf_counter()
-        return recognizer
-
-    wanted = Wanted(("txt",), DEFAULT_RULES, str(model))
-    jobs = [Job(recording, {}) for recording in recordings]
-    problems = run(jobs, loaded if workers == 1 else load, wanted, Power(workers), Display(), texts.append)
-    assert not problems
-    assert len(texts) == len(files)
+    began = time.perf_counter()
+    assert all(isinstance(result, Done) for result in transcribe_files(pipeline, recordings, RATE, "model"))
     return time.perf_counter() - began
 
 
-def one_at_a_time(recognizer: Recognizer, files: Sequence[Path]) -> float:
+def one_by_one(recognizer: Recognizer, files: Sequence[Path]) -> float:
     """Seconds of a loop over files."""
     began = time.perf_counter()
     for file in files:
@@ -87,34 +62,163 @@ def one_at_a_time(recognizer: Recognizer, files: Sequence[Path]) -> float:
     return time.perf_counter() - began
 
 
-def batched(recognizer: Recognizer, files: Sequence[Path]) -> float:
-    """Seconds with all files in one pipeline."""
-    recordings, _ = find_all(map(str, files))
-    wanted = Wanted(("txt",), DEFAULT_RULES, "model")
-    began = time.perf_counter()
-    run([Job(one, {}) for one in recordings], lambda: recognizer, wanted, Power(), Display(quiet()), lambda _: None)
-    return time.perf_counter() - began
-
-
-def quiet() -> Any:
-    """Somewhere to write what nobody reads."""
-    return open("/dev/null", "w")  # noqa: PTH123
-
-
-def speed(model: Path, files: Sequence[Path], rounds: int) -> list[list[str]]:
-    """Rows of a table: real-time factors and how they compare with one file at a time."""
+def speed(model: Path, files: Sequence[Path], rounds: int) -> tuple[list[list[str]], float]:
+    """Rows of a table, and how many times as fast as one by one batches are."""
     seconds = sum(soundfile.info(file).duration for file in files)
-    sides: dict[str, Callable[[], float]] = {}
-    plain = Recognizer.load(model, "cpu")
-    sides["one at a time"] = partial(one_at_a_time, plain, files)
-    sides["batched"] = partial(batched, plain, files)
+    load = partial(Recognizer.load, model, "cpu")
+    plain = load()
+    sides: dict[str, Callable[[], float]] = {
+        "one by one": partial(one_by_one, plain, files),
+        "batches": partial(through, plain.pipeline(), files),
+    }
     if computes_bfloat16(torch.device("cpu")):
-        sides["batched, bfloat16"] = partial(batched, Recognizer.load(model, "cpu", "bfloat16"), files)
-    for side in sides.values():
-        side()  # kernels are compiled on first use
-    taken = alternate(list(sides.values()), rounds)
-    base = np.array(taken[0])
-    return [
-        [name, f"{np.median(times) / seconds:.4f}", f"{np.median(base / np.array(times)):.2f}"]
-        for name, times in zip(sides, taken, strict=True)
-    ]
+        sides["batches, bfloat16"] = partial(through, load(dtype="bfloat16").pipeline(), files)
+    with worker_pool(2, load, max(1, (os.cpu_count() or 1) // 2)) as pool:
+        many = Pipeline(plain.segmenter, recognize, max_batch_seconds=60.0, executor=pool, max_in_flight=4)
+        sides["batches, 2 workers"] = partial(through, many, files)
+        for side in sides.values():
+            side()  # kernels are compiled on first use
+        taken = dict(zip(sides, alternate(list(sides.values()), rounds), strict=True))
+    base = np.array(taken["one by one"])
+    gains = {name: float(np.median(base / np.array(times))) for name, times in taken.items()}
+    rows = [[name, f"{np.median(times) / seconds:.4f}", f"{gains[name]:.2f}"] for name, times in taken.items()]
+    return rows, gains["batches"]
+
+
+def joined(recognizer: Recognizer, waveforms: Sequence[np.ndarray], seed: int) -> dict[str, float]:
+    """How the text of a join differs from those of its utterances, and how wrong the starts of segments are."""
+    rng = derive_rng("join", seed)
+    pieces: list[np.ndarray] = []
+    bounds = []
+    reached = 0
+    for waveform in waveforms:
+        gap = int(rng.uniform(*GAP_SECONDS) * RATE)
+        bounds.append((reached + gap, reached + gap + len(waveform)))
+        reached += gap + len(waveform)
+        pieces += [np.zeros(gap, dtype=np.float32), waveform]
+    segments = recognizer.transcribe(np.concatenate(pieces), RATE).segments
+    alone, together, errors, outside = {}, {}, [], 0
+    for number, (waveform, (first, last)) in enumerate(zip(waveforms, bounds, strict=True)):
+        own = [one for one in segments if first <= (one.start + one.end) / 2 * RATE <= last]
+        alone[str(number)] = recognizer.transcribe(waveform, RATE).text
+        together[str(number)] = " ".join(segment.text for segment in own)
+        outside += len(own)
+        if own:
+            errors.append(abs(own[0].start - first / RATE - onset(waveform)))
+    words = score(alone, together).words
+    ends = [segment.end for segment in segments]
+    return {
+        "seconds": reached / RATE,
+        "words": words.reference_length,
+        "differs": words.rate or 0.0,
+        "start_error": float(np.median(errors)),
+        "outside": len(segments) - outside,
+        "overlaps": sum(after.start < end for after, end in zip(segments[1:], ends, strict=False)),
+    }
+
+
+def onset(waveform: np.ndarray) -> float:
+    """The second from which an utterance is loud for a tenth of one: half way between its 10th and 95th percentile."""
+    level = loudness(waveform, RATE)
+    low, high = np.percentile(level, (10, 95))
+    run = 0
+    for place, is_loud in enumerate(level > (low + high) / 2):
+        run = run + 1 if is_loud else 0
+        if run == round(0.1 / HOP):
+            return (place - run + 1) * HOP
+    return 0.0
+
+
+def words_in_noise(recognizer: Recognizer, clips: Sequence[Path], hours: float) -> Counter[str]:
+    """Words written for clips in random orders, end to end, by the folder that a clip is in."""
+    found: Counter[str] = Counter()
+    order: list[Path] = []
+    pieces: list[np.ndarray] = []
+    total = round_number = 0
+    while total < hours * 3600 * RATE:
+        for place in derive_rng("noise", round_number).permutation(len(clips)).tolist():
+            order.append(clips[place])
+            pieces.append(load_audio(clips[place], RATE))
+            total += len(pieces[-1])
+        round_number += 1
+    ends = np.cumsum([len(piece) for piece in pieces]) / RATE
+    for segment in recognizer.stream_segments(np.concatenate(pieces), RATE):
+        for word in segment.words:
+            found[order[int(np.searchsorted(ends, (word.start + word.end) / 2))].parent.name] += 1
+    return found
+
+
+def large_model(folder: Path, like: Path) -> Path:
+    """A model of 11 M random weights with the front-end and tokens of another."""
+    small = Bundle.load(like)
+    config = parse_config(read_yaml(like / "config.yaml"), LARGE, source=str(like))
+    Bundle.build(config, small.frontend, small.tokenizer).save(folder)
+    return folder
+
+
+def peak_memory(model: Path, speech: np.ndarray, hours: float) -> float:
+    """MB that `asr transcribe` holds at most for a wav file of so many hours of speech."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "long.wav")
+        with soundfile.SoundFile(path, "w", RATE, 1) as file:
+            for _ in range(round(hours * 3600 * RATE / len(speech))):
+                file.write(speech)
+        command = [sys.executable, "-m", "asr.cli.main", "transcribe", str(path), "--model", str(model)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    say(done.stderr.strip())
+    return float(done.stderr.rpartition("at most ")[2].split()[0])
+
+
+def main() -> int:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ROOT / "recipes" / "an4" / "model", help="[%(default)s]")
+    parser.add_argument("--corpora", type=Path, default=ROOT.parent / "shared" / "corpora", help="[%(default)s]")
+    parser.add_argument("--split", default="dev", help="of data/an4 [%(default)s]")
+    parser.add_argument("--rounds", type=int, default=3, help="of the measurement of speed [%(default)s]")
+    parser.add_argument(
+        "--hours", type=float, default=1.0, help="of silence and noise; memory takes three times as many"
+    )
+    parser.add_argument("--parts", default="speed,joins,noise,memory", help="what to measure [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="of the gaps [%(default)s]")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    arguments = parser.parse_args()
+    parts = arguments.parts.split(",")
+    report: dict[str, object] = {"machine": machine()}
+    targets: dict[str, bool] = {}
+    files = [row.audio for row in read_manifest(ROOT / "data" / "an4" / f"{arguments.split}.jsonl")]
+    recognizer = Recognizer.load(arguments.model, "cpu")
+    if "speed" in parts:
+        rows, gain = speed(arguments.model, files, arguments.rounds)
+        report["speed"] = rows
+        targets["batches twice as fast as one by one"] = gain >= 2
+        say(table([f"{len(files)} files of AN4 {arguments.split}", "RTF", "times as fast"], rows))
+    if "joins" in parts:
+        reading = sorted((arguments.corpora / "ljspeech_tail" / "wavs").glob("*.opus"))
+        for name, paths in ((f"AN4 {arguments.split}", files), ("LJ Speech LJ002", reading)):
+            found = joined(recognizer, [load_audio(path, RATE) for path in paths], arguments.seed)
+            report[f"join of {name}"] = found
+            targets[f"{name}: differs by less than 0.5 %"] = found["differs"] < 0.005
+            targets[f"{name}: starts within 80 ms"] = found["start_error"] < 0.08
+            targets[f"{name}: no segment outside or over another"] = found["outside"] == found["overlaps"] == 0
+            say(f"join of {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()))
+    if "noise" in parts:
+        silence = np.zeros(round(arguments.hours * 3600 * RATE), dtype=np.float32)
+        noise = words_in_noise(recognizer, sorted(arguments.corpora.glob("esc10/**/*.ogg")), arguments.hours)
+        report["silence"], report["noise"] = len(recognizer.transcribe(silence, RATE).segments), noise
+        targets["no word in silence"] = not report["silence"]
+        targets["at most 20 words an hour in noise"] = noise.total() <= 20 * arguments.hours
+        say(f"words: {report['silence']} in silence, {noise.total()} in noise {dict(noise)}")
+    if "memory" in parts:
+        speech = np.concatenate([load_audio(file, RATE) for file in files])
+        with tempfile.TemporaryDirectory() as folder:
+            report["memory_mb"] = peak_memory(large_model(Path(folder), arguments.model), speech, 3 * arguments.hours)
+        targets["less than 1.5 GB"] = float(str(report["memory_mb"])) < 1500
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    return finish(targets, arguments.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
