@@ -49,11 +49,8 @@ def audio_info(path: str | Path, raw: RawFormat | None = None) -> AudioInfo:
     only when the samples are read.
     """
     with _open(Path(path), raw) as reader:
-        rate, channels, samples = reader.sample_rate, reader.num_channels, reader.num_samples
-        if samples is None:
-            assert isinstance(reader, MediaReader)
-            samples = reader.count_samples()
-        return AudioInfo(rate, channels, samples)
+        num_samples = reader.num_samples if reader.num_samples is not None else reader.count_samples()
+        return AudioInfo(reader.sample_rate, reader.num_channels, num_samples)
 
 
 def load_audio(

@@ -25,17 +25,16 @@ MEDIA_SUFFIXES = frozenset(
     | {".avi", ".flv", ".ts", ".mpg", ".mpeg", ".amr", ".ac3", ".caf"}
 )
 # FFmpeg's names of the formats that state their length; of the others it guesses from the bit rate.
-WITH_LENGTH = frozenset({"mov", "mp4", "matroska", "webm", "asf", "avi", "flv", "wav", "w64", "caf", "flac", "aiff"})
-WITHOUT_LENGTH = frozenset(
-    {"aac", "mp3", "ac3", "eac3", "amr", "mpeg", "mpegts", "ogg", "nistsphere", "au", "ape", "wv"}
-)
+EXACT_LENGTH = frozenset({"wav", "w64", "aiff", "flac", "nistsphere"})  # to the sample
+WITH_LENGTH = EXACT_LENGTH | {"mov", "mp4", "matroska", "webm", "asf", "avi", "caf"}
+WITHOUT_LENGTH = frozenset({"aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "ogg", "flv", "au", "ape", "wv"})
 # Only these, and only files: a playlist must not make FFmpeg open addresses of others.
 OPTIONS = {"format_whitelist": ",".join(sorted(WITH_LENGTH | WITHOUT_LENGTH)), "protocol_whitelist": "file"}
 PREROLL = 1.0  # seconds decoded and thrown away before a start, more than any codec needs to settle
 MIN_GAP = 0.1  # seconds without packets that become silence; less is what timestamps are rounded by
 MAX_GAP = 3600.0  # seconds; more is a wrong timestamp
 MAX_SKIPPED = 4096  # bytes between two packets; more where sound is missing, too, is damage
-MISSING = 1.0  # seconds by which a file may end before its header says
+MISSING = 0.5  # seconds by which a file of another format may end before its header says
 
 
 def has_pyav() -> bool:
@@ -83,6 +82,7 @@ class MediaReader:
         self.num_channels = int(first.layout.nb_channels)
         names = set(self._container.format.name.split(","))
         self._duration = (self._container.duration or 0) / av.time_base if names & WITH_LENGTH else 0.0
+        self._tolerance = 1e-3 if names & EXACT_LENGTH else MISSING
         self.num_samples = self._announced_samples()
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class MediaReader:
 
     def _check_end(self, position: int) -> None:
         reached = max(self._end - self._origin, position / self.sample_rate)
-        if reached < self._duration - MISSING:
+        if reached < self._duration - self._tolerance:
             raise AudioError(
                 f"{self.path}: the file ends after {reached:.1f} of {self._duration:.1f} s; record or copy it again"
             )
