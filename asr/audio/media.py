@@ -31,7 +31,7 @@ WITHOUT_LENGTH = frozenset({"aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "ogg"
 # Only these, and only files: a playlist must not make FFmpeg open addresses of others.
 OPTIONS = {"format_whitelist": ",".join(sorted(WITH_LENGTH | WITHOUT_LENGTH)), "protocol_whitelist": "file"}
 PREROLL = 1.0  # seconds decoded and thrown away before a start, more than any codec needs to settle
-MIN_GAP = 0.1  # seconds without packets that become silence; less is what timestamps are rounded by
+MIN_GAP = 0.1  # seconds without packets that become silence; less, but before the first, is timestamps' rounding
 MAX_GAP = 3600.0  # seconds; more is a wrong timestamp
 MAX_SKIPPED = 4096  # bytes between two packets; more where sound is missing, too, is damage
 MISSING = 0.5  # seconds by which a file of another format may end before its header says
@@ -160,7 +160,7 @@ class MediaReader:
                     "convert it to wav or flac"
                 )
             gap = (self._position(frame) or 0) - position
-            if MIN_GAP * self.sample_rate <= gap <= MAX_GAP * self.sample_rate:
+            if (MIN_GAP * self.sample_rate if position else 0) < gap <= MAX_GAP * self.sample_rate:
                 if self._skipped > MAX_SKIPPED:
                     raise AudioError(
                         f"{self.path}: the file is damaged after {position / self.sample_rate:.1f} s; "

@@ -134,8 +134,9 @@ class SndfileReader:
 
     def _go_to(self, first: int) -> int:
         """Go to sample `first` and return the sample that is read next."""
-        if first == 0 or self._sound.format == "MP3" or self._sound.subtype == "OPUS":
-            return 0  # these decoders need all that comes before
+        needs_all = self._sound.format == "MP3" or self._sound.subtype == "OPUS"  # that comes before
+        if first == 0 or needs_all or self.num_samples is None:
+            return 0
         try:
             return int(self._sound.seek(first))
         except soundfile.SoundFileError as error:
@@ -148,8 +149,8 @@ class SndfileReader:
             return np.asarray(self._sound.read(num_samples, dtype="float32", always_2d=True))
         except soundfile.SoundFileError as error:
             raise AudioError(
-                f"{self.path}: the file is damaged or truncated after {position} of {self.num_samples} samples; "
-                "record or copy it again"
+                f"{self.path}: the file is damaged or truncated after {position} of {self.num_samples or 'unknown'} "
+                "samples; record or copy it again"
             ) from error
 
 
