@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -64,11 +64,12 @@ class MediaReader:
         with self._errors("cannot be read as audio"):
             self._container = av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore")
         try:
-            self._stream = self._container.streams.best("audio")
-            if self._stream is None:
+            stream = self._container.streams.best("audio")
+            if stream is None:
                 raise AudioError(f"{path}: the file has no audio track")
+            self._stream = stream
             self._end = 0.0  # of the packets read so far, of all tracks, in seconds
-            self._skipped = 0  # bytes between the packet read last and the one before it
+            self._skipped = 0  # bytes in no packet before the audio packet decoded last
             frames = self._decode()
             first = next(frames, None)
             if first is None:
@@ -119,15 +120,17 @@ class MediaReader:
 
     def _decode(self) -> Iterator[AudioFrame]:
         with self._errors("the file is damaged or truncated"):
+            skipped = 0
             reached: int | None = None  # byte behind the last packet
             for packet in self._container.demux():
-                if packet.pos is not None:
-                    self._skipped = 0 if reached is None else packet.pos - reached
+                if packet.pos is not None and packet.pos >= 0:
+                    skipped = max(skipped, 0 if reached is None else packet.pos - reached)
                     reached = packet.pos + packet.size
                 if packet.pts is not None and packet.time_base is not None:
                     self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream_index == self._stream.index:
-                    yield from packet.decode()
+                    self._skipped, skipped = skipped, 0
+                    yield from cast("list[AudioFrame]", packet.decode())
 
     def _go_to(self, first: int) -> int:
         """Go to a little before sample `first`, and return the sample that is decoded next."""
@@ -201,10 +204,8 @@ class MediaReader:
 
 def _samples(frame: AudioFrame) -> np.ndarray:
     """(num_samples, num_channels) float32, full scale [-1, 1], of samples of any type, interleaved or not."""
-    samples = frame.to_ndarray()
+    samples: np.ndarray = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128.0) / 128.0
-    if np.issubdtype(samples.dtype, np.integer):
-        return samples.astype(np.float32) / np.float32(-float(np.iinfo(samples.dtype).min))
-    return samples.astype(np.float32)
+    middle = 128.0 if samples.dtype == np.uint8 else 0.0
+    full_scale = 2.0 ** (8 * samples.itemsize - 1) if samples.dtype.kind in "iu" else 1.0
+    return np.asarray((samples - middle) / full_scale, dtype=np.float32)
