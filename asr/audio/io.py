@@ -23,7 +23,9 @@ from asr.audio.sndfile import SndfileReader, UnknownFormatError
 from asr.errors import AudioError
 from asr.runtime import atomic_path
 
-SNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64"})
+SNDFILE_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64", ".caf"}
+)
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | MEDIA_SUFFIXES  # what is looked for in folders; raw PCM is not known by its name
 
 

@@ -19,10 +19,10 @@ from asr.errors import AudioError
 if TYPE_CHECKING:
     from av import AudioFrame
 
-# Suffixes that are read here and not by libsndfile.
+# Suffixes of what libsndfile cannot read. A .ts is read, too, but in folders it may be TypeScript.
 MEDIA_SUFFIXES = frozenset(
     {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".aac", ".webm", ".mkv", ".mka", ".wma", ".wmv", ".asf"}
-    | {".avi", ".flv", ".ts", ".mpg", ".mpeg", ".amr", ".ac3", ".caf"}
+    | {".avi", ".flv", ".mpg", ".mpeg", ".amr", ".ac3"}
 )
 # FFmpeg's names of the formats that state their length; of the others it guesses from the bit rate.
 EXACT_LENGTH = frozenset({"wav", "w64", "aiff", "flac", "nistsphere"})  # to the sample

@@ -119,6 +119,15 @@ def test_speech_of_an4_is_read(corpora):
     np.testing.assert_array_equal(load_audio(path), raw.astype(np.float32) / 32768)
 
 
+@pytest.mark.parametrize("files", ["an4/**/*.sph", "ljspeech_tail/**/*.opus", "longform/*.mp3", "esc10/**/*.ogg"])
+def test_real_recordings_are_read_in_blocks_as_soundfile_reads_them_whole(corpora, files):
+    path = sorted(corpora.glob(files))[3]
+    expected, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    waveform = np.concatenate(list(read_blocks(path, rate, 1.0)))
+    np.testing.assert_allclose(waveform, expected.mean(axis=1), atol=1e-6)
+    assert len(waveform) == audio_info(path).num_samples
+
+
 def test_what_is_no_audio_file_is_named(tmp_path):
     text = tmp_path / "text.wav"
     text.write_text("these are words")
