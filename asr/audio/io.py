@@ -23,7 +23,9 @@ from asr.audio.sndfile import SndfileReader, UnknownFormatError
 from asr.errors import AudioError
 from asr.runtime import atomic_path
 
-SNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64"})
+SNDFILE_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64", ".caf"}
+)
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | MEDIA_SUFFIXES  # what is looked for in folders; raw PCM is not known by its name
 
 
@@ -49,11 +51,8 @@ def audio_info(path: str | Path, raw: RawFormat | None = None) -> AudioInfo:
     only when the samples are read.
     """
     with _open(Path(path), raw) as reader:
-        rate, channels, samples = reader.sample_rate, reader.num_channels, reader.num_samples
-        if samples is None:
-            assert isinstance(reader, MediaReader)
-            samples = reader.count_samples()
-        return AudioInfo(rate, channels, samples)
+        num_samples = reader.num_samples if reader.num_samples is not None else reader.count_samples()
+        return AudioInfo(reader.sample_rate, reader.num_channels, num_samples)
 
 
 def load_audio(

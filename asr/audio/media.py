@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -19,23 +19,22 @@ from asr.errors import AudioError
 if TYPE_CHECKING:
     from av import AudioFrame
 
-# Suffixes that are read here and not by libsndfile.
+# Suffixes of what libsndfile cannot read. A .ts is read, too, but in folders it may be TypeScript.
 MEDIA_SUFFIXES = frozenset(
     {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".aac", ".webm", ".mkv", ".mka", ".wma", ".wmv", ".asf"}
-    | {".avi", ".flv", ".ts", ".mpg", ".mpeg", ".amr", ".ac3", ".caf"}
+    | {".avi", ".flv", ".mpg", ".mpeg", ".amr", ".ac3"}
 )
 # FFmpeg's names of the formats that state their length; of the others it guesses from the bit rate.
-WITH_LENGTH = frozenset({"mov", "mp4", "matroska", "webm", "asf", "avi", "flv", "wav", "w64", "caf", "flac", "aiff"})
-WITHOUT_LENGTH = frozenset(
-    {"aac", "mp3", "ac3", "eac3", "amr", "mpeg", "mpegts", "ogg", "nistsphere", "au", "ape", "wv"}
-)
+EXACT_LENGTH = frozenset({"wav", "w64", "aiff", "flac", "nistsphere"})  # to the sample
+WITH_LENGTH = EXACT_LENGTH | {"mov", "mp4", "matroska", "webm", "asf", "avi", "caf"}
+WITHOUT_LENGTH = frozenset({"aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "ogg", "flv", "au", "ape", "wv"})
 # Only these, and only files: a playlist must not make FFmpeg open addresses of others.
 OPTIONS = {"format_whitelist": ",".join(sorted(WITH_LENGTH | WITHOUT_LENGTH)), "protocol_whitelist": "file"}
 PREROLL = 1.0  # seconds decoded and thrown away before a start, more than any codec needs to settle
-MIN_GAP = 0.1  # seconds without packets that become silence; less is what timestamps are rounded by
+MIN_GAP = 0.1  # seconds without packets that become silence; less, but before the first, is timestamps' rounding
 MAX_GAP = 3600.0  # seconds; more is a wrong timestamp
 MAX_SKIPPED = 4096  # bytes between two packets; more where sound is missing, too, is damage
-MISSING = 1.0  # seconds by which a file may end before its header says
+MISSING = 0.5  # seconds by which a file of another format may end before its header says
 
 
 def has_pyav() -> bool:
@@ -65,11 +64,12 @@ class MediaReader:
         with self._errors("cannot be read as audio"):
             self._container = av.open(f"file:{path}", options=OPTIONS, metadata_errors="ignore")
         try:
-            self._stream = self._container.streams.best("audio")
-            if self._stream is None:
+            stream = self._container.streams.best("audio")
+            if stream is None:
                 raise AudioError(f"{path}: the file has no audio track")
+            self._stream = stream
             self._end = 0.0  # of the packets read so far, of all tracks, in seconds
-            self._skipped = 0  # bytes between the packet read last and the one before it
+            self._skipped = 0  # bytes in no packet before the audio packet decoded last
             frames = self._decode()
             first = next(frames, None)
             if first is None:
@@ -83,6 +83,7 @@ class MediaReader:
         self.num_channels = int(first.layout.nb_channels)
         names = set(self._container.format.name.split(","))
         self._duration = (self._container.duration or 0) / av.time_base if names & WITH_LENGTH else 0.0
+        self._tolerance = 1e-3 if names & EXACT_LENGTH else MISSING
         self.num_samples = self._announced_samples()
 
     def close(self) -> None:
@@ -119,15 +120,17 @@ class MediaReader:
 
     def _decode(self) -> Iterator[AudioFrame]:
         with self._errors("the file is damaged or truncated"):
+            skipped = 0
             reached: int | None = None  # byte behind the last packet
             for packet in self._container.demux():
-                if packet.pos is not None:
-                    self._skipped = 0 if reached is None else packet.pos - reached
+                if packet.pos is not None and packet.pos >= 0:
+                    skipped = max(skipped, 0 if reached is None else packet.pos - reached)
                     reached = packet.pos + packet.size
                 if packet.pts is not None and packet.time_base is not None:
                     self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream_index == self._stream.index:
-                    yield from packet.decode()
+                    self._skipped, skipped = skipped, 0
+                    yield from cast("list[AudioFrame]", packet.decode())
 
     def _go_to(self, first: int) -> int:
         """Go to a little before sample `first`, and return the sample that is decoded next."""
@@ -160,7 +163,7 @@ class MediaReader:
                     "convert it to wav or flac"
                 )
             gap = (self._position(frame) or 0) - position
-            if MIN_GAP * self.sample_rate <= gap <= MAX_GAP * self.sample_rate:
+            if (MIN_GAP * self.sample_rate if position else 0) < gap <= MAX_GAP * self.sample_rate:
                 if self._skipped > MAX_SKIPPED:
                     raise AudioError(
                         f"{self.path}: the file is damaged after {position / self.sample_rate:.1f} s; "
@@ -176,7 +179,7 @@ class MediaReader:
 
     def _check_end(self, position: int) -> None:
         reached = max(self._end - self._origin, position / self.sample_rate)
-        if reached < self._duration - MISSING:
+        if reached < self._duration - self._tolerance:
             raise AudioError(
                 f"{self.path}: the file ends after {reached:.1f} of {self._duration:.1f} s; record or copy it again"
             )
@@ -201,10 +204,8 @@ class MediaReader:
 
 def _samples(frame: AudioFrame) -> np.ndarray:
     """(num_samples, num_channels) float32, full scale [-1, 1], of samples of any type, interleaved or not."""
-    samples = frame.to_ndarray()
+    samples: np.ndarray = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128.0) / 128.0
-    if np.issubdtype(samples.dtype, np.integer):
-        return samples.astype(np.float32) / np.float32(-float(np.iinfo(samples.dtype).min))
-    return samples.astype(np.float32)
+    middle = 128.0 if samples.dtype == np.uint8 else 0.0
+    full_scale = 2.0 ** (8 * samples.itemsize - 1) if samples.dtype.kind in "iu" else 1.0
+    return np.asarray((samples - middle) / full_scale, dtype=np.float32)

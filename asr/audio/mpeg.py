@@ -66,25 +66,26 @@ class Mp3Length:
 
 
 def count_frames(path: Path) -> Mp3Length | None:
-    """Walk through all frames of an mp3, past other tags and damage; None for a file without any."""
+    """Walk through all frames of an mp3, past other tags and damage; None for a file that is mostly something else."""
     with open(path, "rb") as file:
-        place = _skip_id3(file)
-        start = header = None
-        num_frames = 0
-        while True:
+        begin = _skip_id3(file)
+        start = place = _next_frame(file, begin, None)
+        if start is None or place is None:
+            return None
+        file.seek(start)
+        header = FrameHeader.parse(file.read(4))
+        assert header is not None
+        num_frames = num_bytes = 0
+        while place is not None:
             file.seek(place)
             frame = FrameHeader.parse(file.read(4))
-            if frame is None or (header is not None and frame.kind != header.kind):
-                found = _next_frame(file, place, header)
-                if found is None:
-                    break
-                place = found
-                continue
-            if header is None:
-                start, header = place, frame
-            num_frames += 1
-            place += frame.num_bytes
-        if start is None or header is None:
+            if frame is not None and frame.kind == header.kind:
+                num_frames += 1
+                num_bytes += frame.num_bytes
+                place += frame.num_bytes
+            else:
+                place = _next_frame(file, place, header)
+        if 2 * num_bytes < file.seek(0, io.SEEK_END) - begin:
             return None
         file.seek(start)
         first = file.read(header.num_bytes)

@@ -11,11 +11,13 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from asr.audio.mpeg import count_frames, with_length
+from asr.audio.mpeg import FrameHeader, count_frames, with_length
 from asr.audio.raw import ENCODINGS, RawFormat
 from asr.errors import AudioError
 
 BLOCK_SAMPLES = 1 << 18  # decoded at once, so that channels are mixed down before a long file is held in full
+MAGIC = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"NIST", b".snd", b"riff", b"caff")  # what is no mp3 begins so
+UNKNOWN_LENGTH = 1 << 48  # samples; libsndfile has more than that where a flac was written to a pipe
 STREAMED_SIZE = 0x7FFFF000  # a size of this or more is what writers to a pipe put where they cannot know it
 
 
@@ -24,9 +26,9 @@ class UnknownFormatError(AudioError):
 
 
 class SndfileReader:
-    """An open file. Raises UnknownFormatError for what is no audio, AudioError for a file cut short or without samples.
+    """An open file; `num_samples` is what the header announces or, for mp3, what was counted, and None if neither is.
 
-    Of a damaged file, `num_samples` is what the header announces.
+    Raises UnknownFormatError for what is no audio, AudioError for a file cut short or without samples.
     """
 
     def __init__(self, path: Path, raw: RawFormat | None = None) -> None:
@@ -41,7 +43,7 @@ class SndfileReader:
             raise
         self.sample_rate = int(self._sound.samplerate)
         self.num_channels = int(self._sound.channels)
-        self.num_samples = int(self._sound.frames)
+        self.num_samples = int(self._sound.frames) if self._sound.frames < UNKNOWN_LENGTH else None
 
     def close(self) -> None:
         self._sound.close()
@@ -50,30 +52,42 @@ class SndfileReader:
 
     def read(self, first: int, last: int | None) -> Iterator[np.ndarray]:
         """Samples `first` to `last`, or to the end, in order, as blocks (num_samples, num_channels) float32."""
-        if first >= self.num_samples:
+        end = UNKNOWN_LENGTH if self.num_samples is None else self.num_samples
+        if first >= end:
             return
         position = self._go_to(first)
-        last = self.num_samples if last is None else min(last, self.num_samples)
+        last = end if last is None else min(last, end)
         while position < last:
             block = self._read(position, min(BLOCK_SAMPLES, last - position))
             if not len(block):
-                if position > first and self._may_end_early:
+                if self.num_samples is None or (position > first and self._may_end_early):
                     return
                 raise _truncated(self.path, position, self.num_samples)
             if position + len(block) > first:
                 yield block[max(0, first - position) :]
             position += len(block)
 
+    def count_samples(self) -> int:
+        """The length of a file that does not tell it, by decoding all; nothing can be read afterwards."""
+        return sum(len(block) for block in self.read(0, None))
+
     def _open(self, raw: RawFormat | None) -> _ForwardOnly:
         path = os.fsencode(self.path) if os.name == "posix" else self.path
         try:
             if raw is not None:
                 return self._open_raw(path, raw)
-            sound = _ForwardOnly(path)
-            return sound if sound.format != "MP3" else self._open_mp3(sound)
+            return self._open_mp3(path) if self._is_mpeg() else _ForwardOnly(path)
         except (soundfile.SoundFileError, OSError) as error:
             reason = str(getattr(error, "error_string", error)).rstrip(".\n ")
+            if _is_shorten(self.path):
+                reason = "SPHERE compressed by shorten"
             raise UnknownFormatError(f"{self.path}: cannot be read as audio ({reason})") from error
+
+    def _is_mpeg(self) -> bool:
+        with open(self.path, "rb") as file:
+            head = file.read(4)
+        is_named_so = self.path.suffix.lower() == ".mp3" and head not in MAGIC
+        return is_named_so or head[:3] == b"ID3" or FrameHeader.parse(head) is not None
 
     def _open_raw(self, path: bytes | Path, raw: RawFormat) -> _ForwardOnly:
         if self.path.stat().st_size % raw.frame_bytes:
@@ -91,12 +105,19 @@ class SndfileReader:
             endian=endian,
         )
 
-    def _open_mp3(self, sound: _ForwardOnly) -> _ForwardOnly:
-        """The same, but with the counted length where the file tells none or too small a one."""
+    def _open_mp3(self, path: bytes | Path) -> _ForwardOnly:
+        """An mp3, with the counted length where it tells none or too small a one."""
         length = count_frames(self.path)
-        if length is None or (length.announced is not None and length.num_frames <= length.announced):
-            return sound
-        sound.close()
+        if length is None:  # libsndfile would say so, too, after lines of its own on standard error
+            raise UnknownFormatError(f"{self.path}: cannot be read as audio (Format not recognised)")
+        missing = None if length.announced is None else length.announced - length.num_frames
+        if missing == 0:
+            return _ForwardOnly(path)
+        if missing is not None and missing > 1:  # with one, the frame that announces the length counted itself
+            raise AudioError(
+                f"{self.path}: the file holds {length.num_frames} of {length.announced} mp3 frames; "
+                "it is truncated or damaged; record or copy it again"
+            )
         self._may_end_early = True  # frames may be beyond decoding, those between joined files for instance
         self._file = with_length(self.path, length)
         return _ForwardOnly(self._file)
@@ -113,8 +134,9 @@ class SndfileReader:
 
     def _go_to(self, first: int) -> int:
         """Go to sample `first` and return the sample that is read next."""
-        if first == 0 or self._sound.format == "MP3" or self._sound.subtype == "OPUS":
-            return 0  # these decoders need all that comes before
+        needs_all = self._sound.format == "MP3" or self._sound.subtype == "OPUS"  # that comes before
+        if first == 0 or needs_all or self.num_samples is None:
+            return 0
         try:
             return int(self._sound.seek(first))
         except soundfile.SoundFileError as error:
@@ -127,8 +149,8 @@ class SndfileReader:
             return np.asarray(self._sound.read(num_samples, dtype="float32", always_2d=True))
         except soundfile.SoundFileError as error:
             raise AudioError(
-                f"{self.path}: the file is damaged or truncated after {position} of {self.num_samples} samples; "
-                "record or copy it again"
+                f"{self.path}: the file is damaged or truncated after {position} of {self.num_samples or 'unknown'} "
+                "samples; record or copy it again"
             ) from error
 
 
@@ -151,6 +173,13 @@ def _promised_samples(path: Path, sound: _ForwardOnly) -> int | None:
         if int(present) < int(announced) < STREAMED_SIZE:
             return int(sound.frames) * int(announced) // max(1, int(present))
     return None
+
+
+def _is_shorten(path: Path) -> bool:
+    """Whether it is a SPHERE file compressed as many corpora are, which libsndfile does not read."""
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    return head.startswith(b"NIST_1A") and b"embedded-shorten" in head
 
 
 def _ogg_has_its_end(path: Path) -> bool:
