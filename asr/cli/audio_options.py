@@ -31,6 +31,17 @@ Raw = Annotated[
     ),
 ]
 
+Vad = Annotated[
+    str | None, typer.Option(help="What finds speech: silero, energy, or none: all is heard.  [default: silero]")
+]
+MaxSpan = Annotated[
+    float | None,
+    typer.Option(min=1.0, help="Seconds the model hears at once; longer speech is cut in its pauses.  [default: 20]"),
+]
+MinConfidence = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Segments that the model is less sure of are left out.")
+]
+
 
 def parse_channel_option(text: str) -> Channels:
     """What --channel asks for; a mistake of usage if it is neither mix, split nor a number."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from asr.audio.channels import SPLIT, Channels
+from asr.audio.raw import RawFormat
 from asr.display import Display
 from asr.errors import AudioError
 from asr.runtime import peak_memory_mb, write_text_atomic
 from asr.transcribe.files import Done, Failed, transcribe_files
-from asr.transcribe.inputs import Job, Recording
+from asr.transcribe.inputs import Job, Recording, find_all, plan_outputs, standard_input
 from asr.transcribe.pipeline import Pipeline
 from asr.transcribe.progress import Progress
 from asr.transcribe.recognizer import Recognizer
@@ -30,9 +32,11 @@ class Wanted:
     formats: Sequence[str]
     rules: SubtitleRules
     model: str  # its name in outputs
+    folder: Path | None = None  # for outputs; None is standard output
+    overwrite: bool = False  # what exists
     channel: Channels = None
-    labelled: bool = False  # on standard output, a text stands behind the name of its recording
     verbose: bool = False  # segments are shown as they come
+    labelled: bool = False  # on standard output, a text stands behind the name of its recording
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,33 @@ class Power:
 
     workers: int = 1
     threads: int | None = None
+
+
+def transcribe_sources(
+    sources: Sequence[str],
+    raw: RawFormat | None,
+    load: Callable[[], Recognizer],
+    wanted: Wanted,
+    power: Power,
+    display: Display,
+    write: Callable[[str], None],
+) -> bool:
+    """Transcribe what a user named; False if something could not be, which is told at the end.
+
+    Raises OutputClashError, before any work, where two recordings would become the same file.
+    """
+    with standard_input(sources) as stdin:
+        recordings, problems = find_all(sources, raw=raw, stdin=stdin)
+        planned = plan_outputs(recordings, wanted.formats, wanted.folder)
+        jobs = [job for job in planned if wanted.overwrite or not job.is_done]
+        if num_done := len(planned) - len(jobs):
+            display.say(f"{num_done} of {len(planned)} files are done already; --overwrite does them again")
+        if jobs:
+            labelled = len(sources) > 1 or len(recordings) != 1 or Path(sources[0]).is_dir()
+            problems += run(jobs, load, replace(wanted, labelled=labelled), power, display, write)
+    for problem in problems:
+        display.say(f"error: {problem}")
+    return not problems
 
 
 def run(
@@ -109,12 +140,13 @@ def _deliver(job: Job, done: Done, wanted: Wanted, write: Callable[[str], None])
     """Write a transcript into its files, or hand it over if it has none."""
     for name, path in job.outputs.items():
         write_text_atomic(path, WRITERS[name](done.transcript, done.source, wanted.rules))
-    if not job.outputs:
-        (name,) = wanted.formats
-        if wanted.labelled and name == "txt":
-            write(f"{done.source.audio}\t{done.transcript.text}\n")
-        else:
-            write(WRITERS[name](done.transcript, done.source, wanted.rules))
+    if job.outputs:
+        return
+    name = wanted.formats[0]
+    if wanted.labelled and name == "txt":
+        write(f"{done.source.audio}\t{done.transcript.text}\n")
+    else:
+        write(WRITERS[name](done.transcript, done.source, wanted.rules))
 
 
 def _total_seconds(jobs: Sequence[Job], channel: Channels) -> float:

@@ -74,6 +74,12 @@ def segmentation_config(vad: str | None, max_span: float | None, overrides: Sequ
     return validate(SegmentationConfig, data["segmentation"], "--set")
 
 
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of the segmentation, and the others."""
+    own = [override for override in overrides if override.startswith("segmentation.")]
+    return own, [override for override in overrides if override not in own]
+
+
 @dataclass(frozen=True)
 class Span:
     """A stretch of a recording that a model hears at once."""
