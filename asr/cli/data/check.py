@@ -44,7 +44,9 @@ def check(
     channels: Annotated[int | None, typer.Option(min=1, help="Expected; by default what most have.")] = None,
     script: Annotated[
         list[str] | None,
-        typer.Option(help="Expected: latin, cyrillic, han, ...; may be given several times; by default what most have."),
+        typer.Option(
+            help="Expected: latin, cyrillic, han, ...; may be given several times; by default what most have."
+        ),
     ] = None,
     normalize: Annotated[
         str | None, typer.Option(help="Normaliser of texts: none, basic or english; by default the model's, or basic.")

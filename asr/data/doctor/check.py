@@ -1,4 +1,4 @@
-"""The whole examination of a manifest: its lines, one pass over the audio, the texts, then each row beside the others."""
+"""The examination of a manifest: its lines, one pass over the audio, the texts, then each row beside the others."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ QUIET = -60.0  # dB of full scale; no frame of 20 ms above it is silence
 STEADY = 6.0  # dB; sound that never rises further above its quiet moments is noise, speech rises by 10 to 60
 STEADY_SECONDS = 0.5  # shorter audio may be one vowel
 CLIPPED = 0.0005  # share of samples in flat tops; none in four corpora of clean speech
+CLIPPED_SAMPLES = 10  # a short file of few levels has a flat top or two
 FLAT_LEVEL = 0.1  # of full scale; the peaks of quieter audio are flat because it has few levels
 
 
@@ -36,16 +37,16 @@ class _Row:
 
     @property
     def seconds(self) -> float:
-        """What can be heard: as long as the manifest says, unless the audio ends before."""
-        if isinstance(self.sound, Fault):
+        """What can be heard: as long as the manifest says, unless the audio ends before; if nothing can, as it says."""
+        if isinstance(self.sound, Fault) or not self.sound.num_samples:
             return self.utterance.duration
         return min(self.utterance.duration, self.sound.seconds)
 
 
 def check(
     manifest: Path,
-    settings: CheckSettings = CheckSettings(),
-    requirements: Requirements = Requirements(),
+    settings: CheckSettings | None = None,
+    requirements: Requirements | None = None,
     *,
     workers: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -56,6 +57,7 @@ def check(
     processes. Nothing stops it but a manifest that cannot be read or is empty (ManifestError) and a normaliser that
     does not exist (TextError).
     """
+    settings, requirements = settings or CheckSettings(), requirements or Requirements()
     lines = list(read_lines(manifest))
     if not lines:
         raise ManifestError(f"{manifest}: the manifest is empty; prepare the corpus again")
@@ -94,7 +96,9 @@ def _line_findings(lines: Sequence[ManifestLine]) -> Iterator[Finding]:
 def _writable(utterance: Utterance) -> bool:
     """Whether its strings are whole characters: JSON can spell halves, which no file can hold."""
     try:
-        "".join((utterance.id, str(utterance.audio), utterance.text, utterance.speaker or "", utterance.lang or "")).encode()
+        "".join(
+            (utterance.id, str(utterance.audio), utterance.text, utterance.speaker or "", utterance.lang or "")
+        ).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -140,7 +144,9 @@ def _audio_faults(row: _Row, settings: CheckSettings) -> Iterator[tuple[str, str
         yield "silent", f"nothing is louder than {sound.loudest:.0f} dB of full scale"
     elif sound.seconds >= STEADY_SECONDS and sound.rise < STEADY:
         yield "silent", f"steady noise, nothing rises more than {sound.rise:.1f} dB above it"
-    if sound.peak >= FLAT_LEVEL and sound.clipped > CLIPPED:
+    if sound.peak >= FLAT_LEVEL and sound.clipped * sound.num_samples > max(
+        CLIPPED_SAMPLES, CLIPPED * sound.num_samples
+    ):
         yield "clipped", f"{100 * sound.clipped:.2f} % of the samples are cut off at the peaks"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -53,9 +52,10 @@ def scripts_of(text: str) -> frozenset[str]:
     return frozenset(name for name in map(script, set(text)) if name is not None)
 
 
-def known_scripts() -> set[str]:
-    """Every script that Unicode has letters of."""
-    return {name for code in range(sys.maxunicode + 1) if (name := script(chr(code))) is not None}
+@functools.cache
+def known_scripts() -> frozenset[str]:
+    """Every script that Unicode has letters of; what lies beyond the second plane are more of han."""
+    return frozenset(name for code in range(0x20000) if (name := script(chr(code))) is not None)
 
 
 def common_scripts(texts: Iterable[str]) -> frozenset[str]:

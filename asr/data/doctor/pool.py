@@ -69,7 +69,7 @@ def _alone(recording: Recording) -> list[Result]:
     with _pool(1) as pool:
         try:
             with _deaf_to_ctrl_c():
-                future = pool.submit(examine, recording)
+                future = pool.submit(_examine_chunk, [recording])
             return future.result()
         except BrokenProcessPool:
             fault = Fault("unreadable", "decoding it ended the process; convert it to wav or flac")
@@ -100,15 +100,20 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     They are spawned, not forked: this process may have threads (of torch), which a fork would leave half-way.
     """
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_silence_decoders)
     try:
         yield pool
     except BaseException:
         for process in set(multiprocessing.active_children()) - before:
             process.kill()
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _silence_decoders() -> None:
+    """The mp3 decoder comments on files on standard error, where progress is shown; faults are returned as values."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @contextmanager

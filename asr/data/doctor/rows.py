@@ -48,10 +48,8 @@ class Rejected:
     reason: str  # for people: what is wrong with this row
 
 
-def check_rows(
-    utterances: Iterable[Utterance], requirements: Requirements
-) -> tuple[list[Utterance], list[Rejected]]:
-    """The rows to train on and the others, each with its first fault; whatever is wrong with a row, the rest goes on."""
+def check_rows(utterances: Iterable[Utterance], requirements: Requirements) -> tuple[list[Utterance], list[Rejected]]:
+    """The rows to train on, and the others with the first fault of each."""
     kept: list[Utterance] = []
     rejected: list[Rejected] = []
     for utterance in utterances:
