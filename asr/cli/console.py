@@ -11,12 +11,14 @@ PIPED_WIDTH = 10_000  # characters; in a file or a pipe nothing is wrapped, so t
 
 
 def print_tables(*tables: Table) -> None:
-    """Print each table that has rows, fitted to the terminal."""
+    """Print each table that has rows, a blank line between two; fitted to a terminal, plain elsewhere."""
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPED_WIDTH)
-    for table in tables:
-        if table.row_count:
-            console.print(table)
+    with console.capture() as capture:
+        for number, table in enumerate(table for table in tables if table.row_count):
+            console.print(*([""] if number else []), table, sep="\n")
+    for line in capture.get().splitlines():
+        console.file.write(line.rstrip() + "\n")

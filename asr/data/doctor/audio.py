@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from asr.audio.io import audio_info, read_blocks
 from asr.errors import AudioError
+from asr.types import Utterance
 
 FRAME = 0.02  # seconds; loudness is measured in frames of this length
 BLOCK = 30.0  # seconds decoded at once
@@ -29,6 +31,12 @@ class Stretch:
     start: float  # seconds
     duration: float  # seconds, as the manifest says
     whole: bool = False  # the row is the whole file, whatever its duration
+
+    def bounds(self, sample_rate: int) -> tuple[int, float]:
+        """First sample and the one after the last, infinite for a whole file; the file may end before."""
+        begin = round(min(self.start, LONGEST) * sample_rate)
+        length = max(1, round(min(self.duration, LONGEST) * sample_rate))
+        return begin, math.inf if self.whole else begin + length
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,23 @@ class Fault:
 
     code: str
     reason: str
+
+
+def recordings(rows: Iterable[tuple[int, Utterance]]) -> list[Recording]:
+    """Each audio file of numbered rows once. A row that starts at 0 and shares its file with no other is all of it."""
+    by_path: dict[Path, list[tuple[int, Utterance]]] = defaultdict(list)
+    for number, row in rows:
+        by_path[row.audio].append((number, row))
+    return [
+        Recording(
+            path,
+            tuple(
+                Stretch(number, row.start, row.duration, whole=len(those) == 1 and row.start == 0)
+                for number, row in those
+            ),
+        )
+        for path, those in by_path.items()
+    ]
 
 
 def examine(recording: Recording) -> list[tuple[int, Sound | Fault]]:
@@ -117,9 +142,7 @@ class _Meter:
     def __init__(self, stretch: Stretch, sample_rate: int) -> None:
         self.stretch = stretch
         self.sample_rate = sample_rate
-        self.begin = round(min(stretch.start, LONGEST) * sample_rate)
-        length = max(1, round(min(stretch.duration, LONGEST) * sample_rate))
-        self.end: float = math.inf if stretch.whole else self.begin + length
+        self.begin, self.end = stretch.bounds(sample_rate)
         self.done = False
         self._num_samples = 0
         self._peak = 0.0

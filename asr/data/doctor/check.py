@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asr.data.doctor.audio import Fault, Recording, Sound, Stretch
+from asr.data.doctor.audio import Fault, Sound, recordings
 from asr.data.doctor.codes import Finding
-from asr.data.doctor.corpus import common_scripts, most_common, num_letters, repeats, scripts_of, unusual_durations
+from asr.data.doctor.corpus import common_scripts, most_common, num_characters, repeats, scripts_of, unusual_durations
 from asr.data.doctor.pool import examine_all
 from asr.data.doctor.report import CheckReport
 from asr.data.doctor.rows import Requirements
@@ -65,7 +65,7 @@ def check(
     findings = list(_line_findings(lines))
     utterances = [(line.number, line.utterance) for line in lines if line.utterance and _writable(line.utterance)]
     sounds: dict[int, Sound | Fault] = {}
-    for results in examine_all(_recordings(utterances), workers):
+    for results in examine_all(recordings(utterances), workers):
         sounds.update(results)
         on_progress(len(sounds), len(utterances))
     rows = [_Row(number, utterance, sounds[number]) for number, utterance in utterances]
@@ -102,23 +102,6 @@ def _writable(utterance: Utterance) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _recordings(utterances: Sequence[tuple[int, Utterance]]) -> list[Recording]:
-    """Each audio file once. A row that starts at 0 and shares its file with no other is all of it."""
-    by_path: dict[Path, list[tuple[int, Utterance]]] = defaultdict(list)
-    for number, utterance in utterances:
-        by_path[utterance.audio].append((number, utterance))
-    return [
-        Recording(
-            path,
-            tuple(
-                Stretch(number, row.start, row.duration, whole=len(rows) == 1 and row.start == 0)
-                for number, row in rows
-            ),
-        )
-        for path, rows in by_path.items()
-    ]
 
 
 def _findings(row: _Row, faults: Iterator[tuple[str, str]]) -> Iterator[Finding]:
@@ -184,12 +167,12 @@ def _corpus_findings(rows: Sequence[_Row], normalizer: str) -> Iterator[Finding]
         yield _duplicate(spoken[position][0], spoken[origin][0], "duplicate_text", "text")
     by_language: dict[str | None, list[tuple[_Row, int]]] = defaultdict(list)
     for row, text in spoken:
-        by_language[row.utterance.lang].append((row, num_letters(text)))
+        by_language[row.utterance.lang].append((row, num_characters(text)))
     for group in by_language.values():
-        unusual = unusual_durations([letters for _, letters in group], [row.seconds for row, _ in group])
+        unusual = unusual_durations([count for _, count in group], [row.seconds for row, _ in group])
         for position, usual in unusual.items():
-            row, letters = group[position]
-            reason = f"{letters} letters in {row.seconds:.2f} s; {usual:.1f} s would be usual here"
+            row, count = group[position]
+            reason = f"{count} characters in {row.seconds:.2f} s; {usual:.1f} s would be usual here"
             yield Finding(row.line, row.utterance.id, "speech_rate", reason)
 
 

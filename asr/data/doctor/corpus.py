@@ -65,23 +65,23 @@ def common_scripts(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name, count in counts.items() if count >= least)
 
 
-def num_letters(text: str) -> int:
+def num_characters(text: str) -> int:
     """Characters that are no white space."""
     return sum(map(len, text.split()))
 
 
-def unusual_durations(letters: Sequence[int], seconds: Sequence[float]) -> dict[int, float]:
+def unusual_durations(num_characters: Sequence[int], seconds: Sequence[float]) -> dict[int, float]:
     """Rows whose duration does not fit the length of their text, each with the duration that would be usual.
 
-    A line, duration = pause + letters x time per letter, is fitted by medians (Theil 1950, Sen 1968, over random
-    pairs of rows): unlike letters per second, it is fair to short texts between silences. A row is far from it if the
+    A line, duration = pause + characters x time per character, is fitted by medians (Theil 1950, Sen 1968, over random
+    pairs of rows): unlike characters per second, it is fair to short texts between silences. A row is far off if the
     logarithm of its duration lies more than FAR robust standard deviations (1.4826 times the median absolute
-    deviation) off. Rows without letters take no part; too few rows give {}.
+    deviation) from it. Rows without characters take no part; too few rows give {}.
     """
-    rows = [row for row, count in enumerate(letters) if count]
+    rows = [row for row, count in enumerate(num_characters) if count]
     if len(rows) < MIN_ROWS:
         return {}
-    x, y = np.array(letters, dtype=np.float64)[rows], np.array(seconds, dtype=np.float64)[rows]
+    x, y = np.array(num_characters, dtype=np.float64)[rows], np.array(seconds, dtype=np.float64)[rows]
     left, right = derive_rng("speech rate", len(rows)).integers(0, len(rows), (2, NUM_PAIRS))
     differing = x[left] != x[right]
     slopes = (y[left] - y[right])[differing] / (x[left] - x[right])[differing]

@@ -16,9 +16,8 @@ from asr.data.doctor.corpus import common_scripts, known_scripts, most_common, r
         ("Don't stop, 3 times!", {"latin"}),
         ("naïve \N{FULLWIDTH LATIN SMALL LETTER W}ide ª µ", {"latin", "greek"}),
         ("Привет", {"cyrillic"}),
-        ("p\N{CYRILLIC SMALL LETTER A}ypal", {"latin", "cyrillic"})(
-            "東京へ行くテスト", {"han", "hiragana", "katakana"}
-        ),
+        ("p\N{CYRILLIC SMALL LETTER A}ypal", {"latin", "cyrillic"}),
+        ("東京へ行くテスト", {"han", "hiragana", "katakana"}),
         ("कखग", {"devanagari"}),
         ("42 ... \N{MODIFIER LETTER APOSTROPHE} ー \N{COMBINING ACUTE ACCENT}", set()),
     ],
