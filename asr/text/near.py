@@ -65,9 +65,11 @@ class NearTexts:
             [self._spelled[place] for place in candidates],
             scorer=Levenshtein.normalized_similarity,
             processor=None,
-            score_cutoff=self.threshold - _ROUNDING,
+            score_cutoff=self.threshold - 0.01,  # rapidfuzz rounds a cutoff close to a score to either side
         )
-        return Match(int(candidates[best[2]]), float(best[1])) if best else None
+        if best is None or best[1] < self.threshold - _ROUNDING:
+            return None
+        return Match(int(candidates[best[2]]), float(best[1]))
 
     def _spell(self, text: str) -> str:
         """One character a word, so that edit distances over words are those over characters."""

@@ -78,6 +78,8 @@ def check(
         raise typer.BadParameter("--out would overwrite the manifest; choose another file")
     if rejected is not None and out is None:
         raise typer.BadParameter("--rejected needs --out")
+    if rejected is not None and out is not None and rejected.resolve() in (out.resolve(), manifest.resolve()):
+        raise typer.BadParameter("--rejected must be a file of its own")
     if model is not None and config is not None:
         raise typer.BadParameter("--model and --config exclude each other")
     if script and (unknown := set(script) - (known := known_scripts())):
@@ -93,15 +95,17 @@ def check(
         requirements = load_requirements(manifest, model=model, config=config)
     given = {"normalizer": normalize, "min_duration": min_duration, "max_duration": max_duration}
     settings = CheckSettings(tolerance, sample_rate, channels, frozenset(script or ()), judgement)
+    num_workers = workers or num_cores()
     display, began = Display(), time.monotonic()
     report = examine(
         manifest,
         settings,
         replace(requirements, **{key: value for key, value in given.items() if value is not None}),
-        workers=workers or num_cores(),
+        workers=num_workers,
         on_progress=lambda done, total: display.update(f"{done} of {total} rows"),
     )
-    display.say(f"{len(report.lines)} rows examined in {clock(time.monotonic() - began)}")
+    seconds = time.monotonic() - began
+    display.say(f"{len(report.lines)} rows examined in {clock(seconds)}, processes: {num_workers}")
     print_tables(report.table())
     typer.echo(report.summary())
     if json_file is not None:

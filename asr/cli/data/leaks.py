@@ -35,6 +35,7 @@ def leaks(
     from asr.runtime import write_text_atomic
     from asr.training.metrics import Display
 
+    num_workers = workers or num_cores()
     display = Display()
     found = find_leaks(
         read_manifest(train),
@@ -42,14 +43,14 @@ def leaks(
         normalizer=normalize,
         threshold=threshold,
         audio=audio,
-        workers=workers or num_cores(),
+        workers=num_workers,
         on_progress=display.update,
     )
     for reason in found.unheard[:5]:
         display.say(f"warning: not compared: {reason}")
     if len(found.unheard) > 5:
         display.say(f"warning: {len(found.unheard) - 5} more were not compared")
-    display.say(f"{found.num_test} test utterances compared with {train}")
+    display.say(f"{found.num_test} test utterances compared, processes: {num_workers}")
     print_tables(found.table(examples))
     if json_file is not None:
         write_text_atomic(json_file, json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n")

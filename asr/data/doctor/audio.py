@@ -169,7 +169,7 @@ class _Meter:
         self._peak = max(self._peak, peak)
         high = magnitudes >= min(self._peak, 1.0) * FLAT
         middles = high[:-2] & high[1:-1] & high[2:]
-        runs = np.count_nonzero(middles[1:] & ~middles[:-1]) + int(middles[:1].sum())
+        runs = int(np.count_nonzero(middles[1:] & ~middles[:-1])) + int(middles[:1].sum())
         self._flat += int(np.count_nonzero(middles)) + 2 * runs
 
     def sound(self, num_channels: int, file_seconds: float) -> Sound:

@@ -156,8 +156,9 @@ class CheckReport:
 
     def _rejected_row(self, line: ManifestLine, why: Sequence[Finding], folder: Path) -> dict[str, Any]:
         """A bad line is kept as text, any other as the row it would be in this folder."""
-        bad = why[0].code == "bad_row" or line.utterance is None
-        row = line.content.decode(errors="replace").strip() if bad else manifest_row(line.utterance, folder)
+        row: str | dict[str, Any] = line.content.decode(errors="replace").strip()
+        if line.utterance is not None and why[0].code != "bad_row":
+            row = manifest_row(line.utterance, folder)
         first, *others = why
         also = {"also": [finding.code for finding in others]} if others else {}
         return {"line": line.number, "code": first.code, "reason": first.reason, **also, "row": row}
