@@ -80,9 +80,9 @@ class Leaks:
         for name, shared in self.kinds.items():
             share = f"{100 * len(shared) / self.num_test:.1f}"
             head = [name.replace("_", " "), str(len(shared)), share]
-            for example in shared[: max(1, num_examples)] or [None]:
-                cells = (example.test, example.train, example.what) if example and num_examples else ("", "", "")
-                table.add_row(*head, *map(Text, cells))
+            cells = [(one.test, one.train, one.what) for one in shared[:num_examples]]
+            for test, train, what in cells or [("", "", "")]:
+                table.add_row(*head, Text(test), Text(train), Text(what))
                 head = ["", "", ""]
         return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ def check(
     lines = list(read_lines(manifest))
     if not lines:
         raise ManifestError(f"{manifest}: the manifest is empty; prepare the corpus again")
+    began = time.monotonic()
     normalize("", requirements.normalizer)  # rather now than after hours of audio
     findings = list(_line_findings(lines))
     utterances = [(line.number, line.utterance) for line in lines if line.utterance and _writable(line.utterance)]
@@ -79,7 +81,8 @@ def check(
     for row in sound_rows:
         findings += _findings(row, _format_faults(row, settings))
     findings += _corpus_findings(sound_rows, requirements.normalizer)
-    return CheckReport.collect(manifest, lines, findings, requirements, settings)
+    report = CheckReport.collect(manifest, lines, findings, requirements, settings)
+    return replace(report, workers=workers, seconds=time.monotonic() - began)
 
 
 def _line_findings(lines: Sequence[ManifestLine]) -> Iterator[Finding]:

@@ -30,6 +30,8 @@ class CheckReport:
     findings: Sequence[Finding]  # without ignored codes; of a rejected row, only what it is rejected for
     requirements: Requirements
     settings: CheckSettings  # with what was expected of all rows filled in
+    workers: int = 1  # processes
+    seconds: float = 0.0  # the examination took
 
     @classmethod
     def collect(
@@ -74,11 +76,18 @@ class CheckReport:
                 by_line[finding.line].append(finding)
         return dict(by_line)
 
-    def write(self, clean: Path, rejected: Path) -> None:
-        """Write the clean manifest and, one JSON line each, the rejected rows; both whole or not at all.
+    def save(self, *, json_file: Path | None = None, clean: Path | None = None, rejected: Path | None = None) -> None:
+        """Write what is asked for: `to_json`, the clean manifest, and the rejected rows, each whole or not at all.
 
-        ManifestError if no row is left; the rejected ones are written even then.
+        The rejected rows, one JSON object a line, go with a clean manifest: into `rejected.jsonl` beside it unless
+        another file is named. ManifestError if no row is left; all but the clean manifest is written even then.
         """
+        if json_file is not None:
+            write_text_atomic(json_file, json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n")
+        if clean is not None:
+            self._write_rows(clean, rejected or clean.with_name("rejected.jsonl"))
+
+    def _write_rows(self, clean: Path, rejected: Path) -> None:
         numbered = {line.number: line for line in self.lines}
         rows = (self._rejected_row(numbered[line], why, rejected.parent) for line, why in self.rejected.items())
         write_text_atomic(rejected, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

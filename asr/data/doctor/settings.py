@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from asr.data.doctor.codes import CODES, REJECTED, UNAVOIDABLE, Severity
+from asr.data.doctor.corpus import known_scripts
 from asr.errors import ConfigError
 from asr.registry import did_you_mean
 
@@ -35,6 +36,15 @@ class Judgement:
         if code in self.ignored:
             return None
         return "reject" if code in REJECTED or code in self.promoted else "warn"
+
+
+def parse_scripts(names: Iterable[str]) -> frozenset[str]:
+    """The scripts of these names; ConfigError for one that Unicode has no letters of, naming the nearest."""
+    names = frozenset(names)
+    for name in names:
+        if name not in known_scripts():
+            raise ConfigError(f"unknown script '{name}'{did_you_mean(name, known_scripts())}")
+    return names
 
 
 @dataclass(frozen=True)

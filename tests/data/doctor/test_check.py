@@ -194,7 +194,7 @@ def test_the_clean_manifest_holds_the_good_rows_and_rejected_rows_stand_beside_i
     report: CheckReport, tmp_path: Path
 ) -> None:
     clean = tmp_path / "clean.jsonl"
-    report.write(clean, tmp_path / "rejected.jsonl")
+    report.save(clean=clean)
     assert read_manifest(clean) == report.kept
     assert check(clean).rejected == {}
     rows = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -209,7 +209,7 @@ def test_a_row_tells_all_it_is_rejected_for(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text('{"id": "a", "audio": "a.wav", "duration": 1}\n', encoding="utf-8")
     report = check(tmp_path / "m.jsonl")
     with pytest.raises(ManifestError, match="no row is left"):
-        report.write(tmp_path / "clean.jsonl", tmp_path / "rejected.jsonl")
+        report.save(clean=tmp_path / "clean.jsonl")
     row = json.loads((tmp_path / "rejected.jsonl").read_text(encoding="utf-8"))
     assert (row["code"], row["also"]) == ("missing", ["empty_text"])
     assert not (tmp_path / "clean.jsonl").exists()
@@ -308,7 +308,7 @@ def test_any_line_is_kept_or_rejected_and_never_stops_the_pass(
     ignored = ("empty_text",) if audio_matters else ("missing", "unreadable", "empty_text")
     report = check(path, CheckSettings(judgement=Judgement.parse((), ignored)))
     assert len(report.kept) + len(report.rejected) == len(report.lines)
-    report.write(folder / "clean.jsonl", folder / "rejected.jsonl")
+    report.save(clean=folder / "clean.jsonl")
     assert read_manifest(folder / "clean.jsonl") == report.kept
 
 
