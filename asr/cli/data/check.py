@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from asr.data.doctor.rows import Requirements
     from asr.data.doctor.settings import CheckSettings
 
 Manifest = Annotated[Path, typer.Argument(help="What to examine.", metavar="MANIFEST")]
@@ -68,22 +69,16 @@ def check(
     from asr.cli.console import print_tables
     from asr.data.doctor.check import check as examine
     from asr.data.doctor.pool import num_cores
-    from asr.data.doctor.rows import Requirements
     from asr.training.metrics import Display, clock
 
     _refuse_clashes(manifest, out, rejected, model, config)
     settings = _settings(tolerance, sample_rate, channels, script or [], reject or [], ignore or [])
-    requirements = Requirements()
-    if model is not None or config is not None:
-        from asr.training.requirements import load_requirements  # imports torch, which the rest does without
-
-        requirements = load_requirements(manifest, model=model, config=config)
-    given: dict[str, Any] = {"normalizer": normalize, "min_duration": min_duration, "max_duration": max_duration}
+    limits = {"normalizer": normalize, "min_duration": min_duration, "max_duration": max_duration}
     display = Display()
     report = examine(
         manifest,
         settings,
-        replace(requirements, **{key: value for key, value in given.items() if value is not None}),
+        _requirements(manifest, model, config, limits),
         workers=workers or num_cores(),
         on_progress=lambda done, total: display.update(f"{done} of {total} rows"),
     )
@@ -107,6 +102,18 @@ def _refuse_clashes(
         raise typer.BadParameter("--out would overwrite the manifest; choose another file")
     if rejected is not None and out is not None and rejected.resolve() in (out.resolve(), manifest.resolve()):
         raise typer.BadParameter("--rejected must be a file of its own")
+
+
+def _requirements(manifest: Path, model: Path | None, config: Path | None, limits: dict[str, Any]) -> Requirements:
+    """Those of a model, where one is given, with the limits that are not None."""
+    from asr.data.doctor.rows import Requirements
+
+    requirements = Requirements()
+    if model is not None or config is not None:
+        from asr.training.requirements import load_requirements  # imports torch, which the rest does without
+
+        requirements = load_requirements(manifest, model=model, config=config)
+    return replace(requirements, **{key: value for key, value in limits.items() if value is not None})
 
 
 def _settings(

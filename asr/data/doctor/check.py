@@ -89,7 +89,7 @@ def _line_findings(lines: Sequence[ManifestLine]) -> Iterator[Finding]:
     first: dict[str, int] = {}
     for line in lines:
         if line.utterance is None:
-            yield Finding(line.number, None, "bad_row", str(line.error))
+            yield Finding(line.number, None, "bad_row", str(line.error).encode(errors="replace").decode())
         elif not _writable(line.utterance):
             yield Finding(line.number, None, "bad_row", "holds half a character (a lone surrogate); write it again")
         elif (origin := first.setdefault(line.utterance.id, line.number)) != line.number:

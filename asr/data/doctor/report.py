@@ -152,7 +152,7 @@ class CheckReport:
                     first = found[0]
                     example = f"line {first.line}{f' {first.id}' if first.id else ''}: {first.reason}"
                     share = f"{100 * len(found) / len(self.lines):.1f}"
-                    table.add_row(code, severity, str(len(found)), share, Text(example))
+                    table.add_row(code, severity, str(len(found)), share, Text(" ".join(example.split())))
         return table
 
     def _by_code(self) -> dict[str, list[Finding]]:

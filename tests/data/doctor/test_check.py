@@ -98,6 +98,7 @@ def plant_bad_lines(corpus: Corpus) -> None:
     corpus.add_line(json.dumps({**row, "duration": "1.4"}), "bad_row")
     corpus.add_line(json.dumps({**row, "txet": "hi"}), "bad_row")
     corpus.add_line(json.dumps({**row, "text": "half \ud800"}), "bad_row")
+    corpus.add_line(json.dumps({**row, "half \ud800": 1}), "bad_row")
     corpus.add_line("")
     corpus.add("good0", "duplicate_id", name="again.wav", samples=voice(90), text="word 5 wor1")
 
@@ -262,7 +263,7 @@ def test_the_table_has_a_line_for_every_code_and_json_the_counts(report: CheckRe
         code: sum(finding.code == code for finding in report.findings) for code in CODES
     }
     assert told["kept"] + told["rejected"] == told["rows"] == len(report.lines)
-    assert json.loads(json.dumps(told)) == told
+    assert json.loads(json.dumps(told, ensure_ascii=False).encode()) == told
     first = told["codes"]["missing"]["first"]
     assert first["id"] == "missing"
     assert "missing.wav does not exist" in first["reason"]
