@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +27,47 @@ KEYS = ("id", "audio", "duration", "text", "start", "speaker", "lang")
 REQUIRED = ("id", "audio", "duration")
 
 
-def read_manifest(path: Path | str) -> list[Utterance]:
-    """Every utterance of a manifest, in file order; ManifestError as `path:line: ...` for the first bad line."""
+@dataclass(frozen=True)
+class ManifestLine:
+    """A line of a manifest that is not blank: an utterance, or the error that keeps it from being one."""
+
+    number: int  # from 1
+    content: bytes
+    utterance: Utterance | None
+    error: ManifestError | None = None
+
+
+def read_lines(path: Path | str) -> Iterator[ManifestLine]:
+    """Every line of a manifest, bad ones included; ids may repeat. ManifestError only if the file cannot be read."""
     path = Path(path)
     try:
         lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise ManifestError(f"{path}: cannot read the manifest ({error.strerror}); check the path") from error
     folder = _real_folder(path.parent)
-    utterances = []
-    line_of_id: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            utterance = _parse(line, folder)
+            yield ManifestLine(number, line, _parse(line, folder))
         except ManifestError as error:
-            raise ManifestError(f"{path}:{number}: {error}") from error
-        first = line_of_id.setdefault(utterance.id, number)
-        if first != number:
-            raise ManifestError(f"{path}:{number}: id '{utterance.id}' already stands in line {first}; ids must differ")
-        utterances.append(utterance)
+            yield ManifestLine(number, line, None, error)
+
+
+def read_manifest(path: Path | str) -> list[Utterance]:
+    """Every utterance of a manifest, in file order; ManifestError as `path:line: ...` for the first bad line."""
+    utterances = []
+    line_of_id: dict[str, int] = {}
+    for line in read_lines(path):
+        if line.utterance is None:
+            raise ManifestError(f"{path}:{line.number}: {line.error}") from line.error
+        identifier = line.utterance.id
+        first = line_of_id.setdefault(identifier, line.number)
+        if first != line.number:
+            raise ManifestError(
+                f"{path}:{line.number}: id '{identifier}' already stands in line {first}; ids must differ"
+            )
+        utterances.append(line.utterance)
     if not utterances:
         raise ManifestError(f"{path}: the manifest is empty; prepare the corpus again")
     return utterances
@@ -91,6 +112,11 @@ def content_hash(utterances: Iterable[Utterance]) -> str:
         row = [utterance.id, utterance.text, float(utterance.duration), float(utterance.start)]
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
+
+
+def manifest_row(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    """The JSON object of an utterance in a manifest that lies in `folder`, defaults left out; nothing is checked."""
+    return _row(utterance, os.path.relpath(_real_folder(utterance.audio.parent), _real_folder(folder)))
 
 
 def _real_folder(folder: Path) -> Path:

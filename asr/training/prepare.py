@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle import Bundle, TrainingTexts
 from asr.config import ExperimentConfig
 from asr.data.dataset import SpeechDataset
-from asr.data.doctor import Rejected, check_rows
+from asr.data.doctor.rows import Rejected, check_rows
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.data.sampler import BucketSampler
@@ -24,6 +23,7 @@ from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
+from asr.training.requirements import requirements
 from asr.types import Utterance
 
 MAX_STATISTICS_UTTERANCES = 2000  # enough for mean and variance of each mel bin to settle
@@ -62,7 +62,7 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         tokenizer = train_tokenizer(config.tokenizer, texts)
         frontend = _fit_frontend(config, rows, tokenizer)
         bundle = Bundle.build(config, frontend, tokenizer)
-    train, rejected = _learnable(config, rows, bundle)
+    train, rejected = check_rows(rows, requirements(config, bundle))
     for rejection in rejected[:5]:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")
     if len(rejected) > 5:
@@ -110,7 +110,7 @@ def read_pieces(config: ExperimentConfig, bundle: Bundle) -> list[Utterance]:
     """The pieces to chain, those left out that could not be learnt from alone; [] without `splice`."""
     if config.splice is None:
         return []
-    pieces, _ = _learnable(config, read_manifest(Path(config.splice.pieces)), bundle)
+    pieces, _ = check_rows(read_manifest(Path(config.splice.pieces)), requirements(config, bundle))
     if not any(piece.speaker for piece in pieces):
         raise TrainingError(f"{config.splice.pieces}: no piece has a speaker and can be learnt from; cut others")
     return pieces
@@ -144,27 +144,6 @@ def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer
     dataset = SpeechDataset(rows, frontend, tokenizer, config.normalize, seed=config.seed)
     frontend.fit_cmvn(dataset.raw_features(int(index)) for index in np.sort(order))
     return frontend
-
-
-def _learnable(
-    config: ExperimentConfig, rows: Sequence[Utterance], bundle: Bundle
-) -> tuple[list[Utterance], list[Rejected]]:
-    """Rows a model of this shape can learn from, at the fastest speed augmentation may play them."""
-
-    def output_len(feature_frames: int) -> int:
-        return int(bundle.model.output_lens(torch.tensor([feature_frames])))
-
-    augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
-    return check_rows(
-        rows,
-        bundle.tokenizer,
-        config.normalize,
-        bundle.frontend,
-        output_len=output_len if config.loss.ctc_weight > 0 else None,
-        min_duration=config.data.min_duration,
-        max_duration=config.data.max_duration,
-        max_speed=1 / augment.min_stretch if augment else 1.0,
-    )
 
 
 def data_hash(config: ExperimentConfig) -> str:

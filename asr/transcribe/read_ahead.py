@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -52,4 +53,5 @@ def read_ahead(items: Iterable[Item], max_waiting: int) -> Iterator[Item]:
             raise item.error
     finally:
         stopped.set()
-        reader.join()
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C, while the first one is on its way through here
+            reader.join()

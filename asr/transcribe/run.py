@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from asr.audio.channels import SPLIT, Channels
 from asr.audio.raw import RawFormat
 from asr.display import Display
 from asr.errors import AudioError
+from asr.processes import num_cores
 from asr.runtime import peak_memory_mb, write_text_atomic
 from asr.transcribe.files import Done, Failed, transcribe_files
 from asr.transcribe.inputs import Job, Recording, find_all, plan_outputs, standard_input
@@ -125,7 +125,7 @@ def _pipeline(recognizer: Recognizer, load: Callable[[], Recognizer], power: Pow
     if power.workers == 1:
         yield recognizer.pipeline()
         return
-    threads = power.threads or max(1, (os.cpu_count() or 1) // power.workers)
+    threads = power.threads or max(1, num_cores() // power.workers)
     with worker_pool(power.workers, load, threads) as pool:
         yield Pipeline(
             recognizer.segmenter,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 import torch
 
 from asr.errors import WorkerError
+from asr.processes import process_pool
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.segmentation import Span
 from asr.types import Segment
@@ -25,17 +24,14 @@ def worker_pool(num_workers: int, load: Callable[[], Recognizer], threads: int) 
 
     Each uses `threads` CPU threads. WorkerError if one of them is killed.
     """
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
-    pool = ProcessPoolExecutor(num_workers, spawn, _start, (load, threads))
     try:
-        yield pool
+        with process_pool(num_workers, _start, (load, threads)) as pool:
+            yield pool
     except BrokenProcessPool as error:
         raise WorkerError(
             f"one of {num_workers} processes that recognise speech was killed, perhaps for want of memory; "
             "use fewer --workers, and run again: finished files are kept"
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def recognize(spans: Sequence[Span]) -> list[Segment | None]:
@@ -46,6 +42,5 @@ def recognize(spans: Sequence[Span]) -> list[Segment | None]:
 
 def _start(load: Callable[[], Recognizer], threads: int) -> None:
     global _recognizer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the pool
     torch.set_num_threads(threads)
     _recognizer = load()

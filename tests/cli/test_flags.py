@@ -98,6 +98,11 @@ def err(outcome: Outcome) -> object:
     return re.sub(r"\d+\.\d s .*", "", outcome.err)  # without times
 
 
+def num_processes(outcome: Outcome) -> object:
+    assert outcome.status == 0, outcome.err
+    return re.findall(r"processes: \d+", outcome.err)
+
+
 def has(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.exists(path)
 
@@ -133,6 +138,10 @@ NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
 ALIGN = "asr align audio/5.wav hyp.txt --model model --device cpu"
 SUBTITLES = "asr align audio/5.wav ref.jsonl --model model --device cpu --format srt"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
+CHECK = "asr data check train.jsonl --workers 1"
+SHORT = f"{CHECK} --max-duration 1.2"  # some are longer
+STATS = "asr data stats train.jsonl"
+LEAKS = "asr data leaks train.jsonl dev.jsonl --workers 1"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
@@ -266,6 +275,48 @@ CASES = {
     "data cut --out": Case(CUT, "asr data cut model dev.jsonl --out other.jsonl", has("other.jsonl")),
     "data cut --pause-db": Case(f"{CUT} --pause-db 0", f"{CUT} --pause-db 200", content("pieces.jsonl")),
     "data cut --threads": Case(CUT, f"{CUT} --threads 2", threads),
+    "data check MANIFEST": Case(CHECK, "asr data check dev.jsonl --workers 1", out),
+    "data check --out": Case(CHECK, f"{CHECK} --out good/clean.jsonl", has("good/rejected.jsonl")),
+    "data check --rejected": Case(
+        f"{CHECK} --out clean.jsonl", f"{CHECK} --out clean.jsonl --rejected bad.jsonl", has("bad.jsonl")
+    ),
+    "data check --model": Case(CHECK, f"{CHECK} --model model", out),
+    "data check --config": Case(CHECK, f"{CHECK} --config experiment.yaml", out),
+    "data check --reject": Case(SHORT, f"{SHORT} --reject too_long", out),
+    "data check --ignore": Case(SHORT, f"{SHORT} --ignore too_long", out),
+    "data check --strict": Case(f"{SHORT} --reject too_long", f"{SHORT} --reject too_long --strict", works),
+    "data check --json": Case(CHECK, f"{CHECK} --json check.json", has("check.json")),
+    "data check --min-duration": Case(CHECK, f"{CHECK} --min-duration 1.2", out),
+    "data check --max-duration": Case(CHECK, SHORT, out),
+    "data check --tolerance": Case(
+        f"{CHECK} --json check.json", f"{CHECK} --json check.json --tolerance 9", content("check.json")
+    ),
+    "data check --sample-rate": Case(CHECK, f"{CHECK} --sample-rate 8000", out),
+    "data check --channels": Case(CHECK, f"{CHECK} --channels 2", out),
+    "data check --script": Case(CHECK, f"{CHECK} --script greek", out),
+    "data check --normalize": Case(
+        f"{CHECK} --json check.json", f"{CHECK} --json check.json --normalize none", content("check.json")
+    ),
+    "data check --workers": Case(CHECK, "asr data check train.jsonl --workers 2", num_processes),
+    "data stats MANIFEST": Case(STATS, "asr data stats dev.jsonl", out),
+    "data stats --against": Case(STATS, f"{STATS} --against dev.jsonl", out),
+    "data stats --headers": Case(STATS, f"{STATS} --headers", out),
+    "data stats --normalize": Case(STATS, f"{STATS} --normalize none", out),
+    "data stats --plots": Case(STATS, f"{STATS} --plots plots", has("plots/durations.png")),
+    "data stats --json": Case(STATS, f"{STATS} --json stats.json", has("stats.json")),
+    "data leaks TRAIN": Case(LEAKS, "asr data leaks dev.jsonl dev.jsonl", out),
+    "data leaks TEST": Case(LEAKS, "asr data leaks train.jsonl train.jsonl", out),
+    "data leaks --audio": Case(LEAKS, f"{LEAKS} --no-audio", out),
+    "data leaks --normalize": Case(
+        f"{LEAKS} --json leaks.json", f"{LEAKS} --json leaks.json --normalize none", content("leaks.json")
+    ),
+    "data leaks --threshold": Case(
+        f"{LEAKS} --json leaks.json", f"{LEAKS} --json leaks.json --threshold 0.5", content("leaks.json")
+    ),
+    "data leaks --examples": Case(LEAKS, f"{LEAKS} --examples 0", out),
+    "data leaks --strict": Case(LEAKS, f"{LEAKS} --strict", works),
+    "data leaks --json": Case(LEAKS, f"{LEAKS} --json leaks.json", has("leaks.json")),
+    "data leaks --workers": Case(LEAKS, "asr data leaks train.jsonl dev.jsonl --workers 2", num_processes),
     "lm train TEXT...": Case(LM, "asr lm train train.jsonl --order 2 --out lm.arpa", content("lm.arpa")),
     "lm train --out": Case(LM, f"{LM} --out other.arpa.gz", has("other.arpa.gz")),
     "lm train --order": Case(LM, f"{LM} --order 1", content("lm.arpa")),

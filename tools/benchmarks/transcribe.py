@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from asr.bundle import Bundle
 from asr.config import parse_config, read_yaml
 from asr.data.manifest import read_manifest
 from asr.decoding.timing import HOP, loudness
+from asr.processes import num_cores
 from asr.runtime import computes_bfloat16, derive_rng
 from asr.scoring.wer import score
 from asr.transcribe.files import Done, transcribe_files
@@ -73,7 +73,7 @@ def speed(model: Path, files: Sequence[Path], rounds: int) -> tuple[list[list[st
     }
     if computes_bfloat16(torch.device("cpu")):
         sides["batches, bfloat16"] = partial(through, load(dtype="bfloat16").pipeline(), files)
-    with worker_pool(2, load, max(1, (os.cpu_count() or 1) // 2)) as pool:
+    with worker_pool(2, load, max(1, num_cores() // 2)) as pool:
         many = Pipeline(plain.segmenter, recognize, max_batch_seconds=60.0, executor=pool, max_in_flight=4)
         sides["batches, 2 workers"] = partial(through, many, files)
         for side in sides.values():

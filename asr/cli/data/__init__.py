@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from asr.cli.data.check import check
 from asr.cli.data.cut import cut
+from asr.cli.data.leaks import leaks
+from asr.cli.data.stats import stats
 
-app = typer.Typer(help="Work on manifests: cut utterances into pieces.", no_args_is_help=True)
-# a callback keeps `cut` a command of its own while it is the only one
-app.callback()(lambda: None)
+app = typer.Typer(help="Work on manifests: examine, measure, compare and cut.", no_args_is_help=True)
 app.command()(cut)
+app.command()(check)
+app.command()(stats)
+app.command()(leaks)
