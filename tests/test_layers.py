@@ -19,6 +19,7 @@ RANKS = (
         "errors",
         "runtime",
         "display",
+        "processes",
     ),  # single modules, one room: they may use each other
     ("audio", "features", "text", "nn"),
     ("data", "models", "losses", "lm", "optim", "scoring"),

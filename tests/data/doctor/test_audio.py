@@ -72,6 +72,7 @@ def test_samples_in_flat_tops_are_counted_and_lower_ones_forgotten_at_a_higher_p
 
 def test_damage_spares_the_stretches_before_it(tmp_path, monkeypatch):
     monkeypatch.setattr(audio, "BLOCK", 1.0)
+    monkeypatch.setattr("asr.audio.sndfile.BLOCK_SAMPLES", RATE)
     samples = noise(4.0)
     samples[3 * RATE] = np.nan
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")

@@ -21,7 +21,7 @@ def recordings(*names: str) -> list[Recording]:
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that inherit what a test changed."""
     context = multiprocessing.get_context("fork")
-    monkeypatch.setattr(pool.multiprocessing, "get_context", lambda method: context)
+    monkeypatch.setattr("asr.processes.multiprocessing.get_context", lambda method: context)
 
 
 @pytest.mark.usefixtures("forked")
