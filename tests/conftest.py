@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +100,43 @@ def workspace(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copytree(tiny_workspace, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+class FolderServer(ThreadingHTTPServer):
+    """Serves a folder on this machine; the next `failures` requests are answered 503, and all are noted."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        self.failures = 0
+        self.requests: list[str] = []  # paths, in the order they came
+        super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    server: FolderServer
+
+    def do_GET(self) -> None:
+        self.server.requests.append(self.path.lstrip("/"))
+        if self.server.failures:
+            self.server.failures -= 1
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def folder_server(tmp_path: Path) -> Iterator[FolderServer]:
+    """A server of `tmp_path`."""
+    server = FolderServer(tmp_path)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
