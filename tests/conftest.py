@@ -62,8 +62,8 @@ def melody(seed: int, seconds: float, sample_rate: int = 16000) -> np.ndarray:
 def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with six recordings, manifests, `experiment.yaml` and the folder `model` trained from it.
 
-    Two pairs of texts to score, hotwords, a list of words and `lm.yaml`, of a language model, lie there, too. Shared by
-    all tests: read only. `workspace` gives a copy to write to.
+    Two pairs of texts to score, hotwords, a list of words, two tables and `lm.yaml`, of a language model, lie there,
+    too. Shared by all tests: read only. `workspace` gives a copy to write to.
     """
     from asr.audio.io import write_wav
     from asr.data.manifest import write_manifest
@@ -86,6 +86,9 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "hyp.txt").write_text("a One two!\nb three\n", encoding="utf-8")
     (folder / "words.txt").write_text("one\nthree\n", encoding="utf-8")
     (folder / "ref.jsonl").write_text('{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n', encoding="utf-8")
+    table = "audio,text,other,note,number\naudio/4.wav,zero,audio/5.wav,word,0.5\n"
+    (folder / "table.csv").write_text(table, encoding="utf-8")
+    (folder / "half.csv").write_text(f"{table}gone.wav,gone,,,\n", encoding="utf-8")
     (folder / "part.jsonl").write_text('{"id": "a", "text": "one"}\n', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -41,14 +42,18 @@ def import_lhotse_corpus(corpus: str, folder: Path, settings: Sequence[str] = ()
         except AsrError:
             raise
         except Exception as error:  # whatever some hundred functions of others may raise
-            text = " ".join(str(error).split()) or "no reason given"
             raise AsrError(
-                f"{folder}: lhotse cannot prepare {corpus} from it ({type(error).__name__}: {text}); "
+                f"{folder}: lhotse cannot prepare {corpus} from it ({type(error).__name__}: {_reason(error)}); "
                 "check that it holds the corpus as published"
             ) from error
     if not splits:
         raise ManifestError(f"{folder}: lhotse finds no supervisions for {corpus}, so there is nothing to learn from")
     return splits
+
+
+def _reason(error: Exception) -> str:
+    """In one line; for a bare assertion the line that makes it."""
+    return " ".join(str(error).split()) or (traceback.extract_tb(error.__traceback__)[-1].line or "no reason given")
 
 
 def _recipes() -> ModuleType:

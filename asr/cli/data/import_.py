@@ -17,7 +17,7 @@ def import_(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder; or lhotse:CORPUS, before DIR.")],
     out: Annotated[Path, typer.Option(help="Manifest to write; with lhotse:CORPUS the folder for one of each split.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="With lhotse:CORPUS, the folder of that corpus.")
+        Path | None, typer.Argument(metavar="DIR", help="With lhotse:CORPUS, the folder of that corpus.")
     ] = None,
     format_name: Annotated[
         str | None,

@@ -43,7 +43,7 @@ def import_corpus(source: Path, format: str | None = None, options: ImportOption
     importer = IMPORTERS[format] if format is not None else _detect(source)
     if options.columns and not importer.takes_columns:
         raise ManifestError(f"{source}: read as {importer.name}, which has no columns to choose")
-    root = options.root or importer.root(source)
+    root = (options.root or importer.root(source)).absolute()
     return collect(importer.name, root, importer.read(source, options, root))
 
 
