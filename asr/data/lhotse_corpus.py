@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import tempfile
 import traceback
@@ -58,10 +59,9 @@ def _reason(error: Exception) -> str:
 
 def _recipes() -> ModuleType:
     try:
-        from lhotse import recipes
+        return importlib.import_module("lhotse.recipes")
     except ImportError as error:
         raise AsrError(f"lhotse is needed ({error}); pip install 'asr-toolkit[lhotse]'") from error
-    return recipes
 
 
 def _prepare_function(recipes: ModuleType, corpus: str) -> Callable[..., Any]:

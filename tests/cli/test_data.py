@@ -36,7 +36,7 @@ def test_what_is_left_out_is_named_and_listed_and_the_rest_imported(run: Run) ->
     (rejected,) = map(json.loads, Path("new.rejected.jsonl").read_text().splitlines())
     assert (rejected["id"], rejected["where"]) == ("gone", "half.csv:3")
     (row,) = map(json.loads, Path("new.jsonl").read_text().splitlines())
-    assert (row["id"], row["audio"], row["text"], row["duration"]) == ("4", "audio/4.wav", "zero", 2.2)
+    assert (row["id"], row["audio"], row["text"], row["duration"]) == ("audio/4", "audio/4.wav", "zero", 2.2)
 
 
 def test_an_import_without_faults_leaves_no_old_list_of_them(run: Run) -> None:

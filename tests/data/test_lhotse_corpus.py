@@ -107,6 +107,7 @@ def test_whatever_goes_wrong_is_one_line(prepare, tmp_path):
 
 
 def test_without_lhotse_the_extra_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "lhotse", None)
+    for module in ("lhotse", "lhotse.recipes"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(AsrError, match=r"pip install 'asr-toolkit\[lhotse\]'"):
         import_lhotse_corpus("yesno", tmp_path)

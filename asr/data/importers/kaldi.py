@@ -31,11 +31,13 @@ class KaldiImporter:
 
     def read(self, source: Path, options: ImportOptions, root: Path) -> Iterator[Row | Fault]:
         """Rows in the order of `segments`, or else of wav.scp; commands and archives are faults, nothing is run."""
-        recordings = yield from _table(source / "wav.scp")
-        files = {}
-        for name in ("segments", "text", "utt2spk", "utt2lang"):
-            files[name] = (yield from _table(source / name)) if (source / name).is_file() else None
-        segments, texts = files["segments"], files["text"]
+        faults: list[Fault] = []
+        recordings = _table(source / "wav.scp", faults)
+        segments, texts, speakers, langs = (
+            _table(source / name, faults) if (source / name).is_file() else None
+            for name in ("segments", "text", "utt2spk", "utt2lang")
+        )
+        yield from faults
         ids = recordings if segments is None else segments
         for id, (where, value) in ids.items():
             if texts is not None and id not in texts:
@@ -47,7 +49,7 @@ class KaldiImporter:
             except ManifestError as error:
                 yield Fault(where, str(error), id)
                 continue
-            speaker = _value(files["utt2spk"], id)
+            speaker = _value(speakers, id)
             yield Row(
                 where,
                 root / audio,
@@ -56,7 +58,7 @@ class KaldiImporter:
                 start=start,
                 duration=duration,
                 speaker=speaker if speaker != id else None,
-                lang=_value(files["utt2lang"], id),
+                lang=_value(langs, id),
             )
         for id, (where, _) in (texts or {}).items():
             if id not in ids:
@@ -65,8 +67,8 @@ class KaldiImporter:
                 )
 
 
-def _table(path: Path) -> Iterator[Fault, None, Lines]:
-    """`key value` lines; the value keeps its inner spaces. A key that comes again is a fault."""
+def _table(path: Path, faults: list[Fault]) -> Lines:
+    """`key value` lines; the value keeps its inner spaces. A key that comes again is added to the faults."""
     lines: dict[str, tuple[str, str]] = {}
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
@@ -74,7 +76,7 @@ def _table(path: Path) -> Iterator[Fault, None, Lines]:
         key, *rest = line.strip().split(maxsplit=1)
         where = f"{path}:{number}"
         if key in lines:
-            yield Fault(where, f"the key already stands at {lines[key][0]}", key)
+            faults.append(Fault(where, f"the key already stands at {lines[key][0]}", key))
             continue
         lines[key] = (where, rest[0] if rest else "")
     return lines

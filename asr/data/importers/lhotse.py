@@ -62,11 +62,11 @@ class LhotseImporter:
 def from_supervisions(recordings: Numbered, supervisions: Numbered, root: Path) -> Iterator[Row | Fault]:
     """Rows of supervisions whose recordings are in another table."""
     known: dict[str, dict[str, Any]] = {}
-    for _, recording in recordings:
-        if isinstance(recording, Fault):
-            yield recording
+    for _, row in recordings:
+        if isinstance(row, Fault):
+            yield row
         else:
-            known[str(recording.get("id"))] = recording
+            known[str(row.get("id"))] = row
     for where, row in supervisions:
         if isinstance(row, Fault):
             yield row

@@ -47,9 +47,12 @@ class TableImporter:
 def table_rows(source: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """`file:line` and cells of every line by column name. In a .tsv a quotation mark is one, as Common Voice has it."""
     delimiter = SUFFIXES.get(source.suffix.lower(), ",")
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     csv.field_size_limit(1 << 27)
-    reader = csv.reader(io.StringIO(read_text(source), newline=""), delimiter=delimiter, quoting=quoting)
+    lines = io.StringIO(read_text(source), newline="")
+    if delimiter == "\t":
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter)
     try:
         names = next(reader, [])
         yield f"{source}:1", dict(zip(names, names, strict=True))

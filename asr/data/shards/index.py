@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from asr.data.manifest import utterance_from_row
 from asr.data.shards.store import ShardStore, is_address
@@ -56,7 +56,7 @@ class Shard:
         except OSError as error:
             raise AudioError(f"{self.place}: cannot read the shard ({error.strerror})") from error
 
-    def _open(self) -> Any:
+    def _open(self) -> BinaryIO:
         try:
             return open(self.local_path(), "rb")
         except FileNotFoundError:  # another process dropped the local copy between the two calls
