@@ -47,6 +47,7 @@ class Loader:
         self.waited_seconds = 0.0  # how long the consumer has waited for batches since the epoch began
         self._dataset = dataset
         self._sampler = sampler
+        self._num_batches: dict[int, int] = {}  # of one epoch; forming the batches of a large corpus takes seconds
         self._plan: list[_Order] = []  # what the workers are to load; torch reads it anew for every epoch
         self._batches: DataLoader[_Delivery] = DataLoader(
             _BatchDataset(dataset, num_views),
@@ -63,7 +64,9 @@ class Loader:
 
     def num_batches(self, epoch: int) -> int:
         """How many batches an epoch has."""
-        return len(self._sampler.batches(epoch))
+        if epoch not in self._num_batches:
+            self._num_batches = {epoch: len(self._sampler.batches(epoch))}
+        return self._num_batches[epoch]
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The epoch's batches from number `start_batch` on. One epoch at a time; a new one ends the one before."""

@@ -104,13 +104,16 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Fault]]:
 
 
 def first_json_row(path: Path) -> dict[str, Any]:
-    """The first object of a JSON lines file; empty if there is none, or if the file is something else."""
+    """The object in the first line that is not blank; empty if there is none, or if the file is something else."""
     if not path.is_file() or not {".jsonl", ".json"} & set(path.suffixes[-2:]):
         return {}
     try:
-        return next((row for _, row in json_rows(path) if isinstance(row, dict)), {})
-    except ManifestError:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+            line = next((line for line in file if line.strip()), b"{}")
+        row = json.loads(line.decode("utf-8-sig"))
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
         return {}
+    return row if isinstance(row, dict) else {}
 
 
 def optional_text(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:

@@ -49,7 +49,7 @@ class Shard:
                 size = os.fstat(file.fileno()).st_size
                 if size != self.num_bytes:
                     raise AudioError(
-                        f"{self.place}: has {size} bytes, not the {self.num_bytes} of the index; copy it again"
+                        f"{file.name}: has {size} bytes, not the {self.num_bytes} of the index; copy it again"
                     )
                 file.seek(offset)
                 return file.read(num_bytes)

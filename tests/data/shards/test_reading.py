@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr.data import loader as loader_module
+from asr.data.loader import Loader
+from asr.data.sampler import ShardSampler
 from asr.data.shards import store as store_module
 from asr.data.shards.index import ShardedUtterance, is_shard_index, read_shards
 from asr.data.shards.reading import fetch_in_background, load_waveform, shard_numbers, shards_ahead
@@ -182,3 +185,17 @@ def test_fetching_in_the_background_brings_the_shard_and_keeps_errors_to_itself(
     fetch_in_background([rows[0].shard]).join()
     assert [path.suffix for path in (tmp_path / "cache").glob("*.tar")] == [".tar"]
     assert isinstance(rows[0], ShardedUtterance)
+
+
+def test_a_loader_has_later_shards_fetched_while_it_reads_earlier_ones(index, folder_server, dataset, monkeypatch):
+    dataset.utterances = read_shards(f"{folder_server.address}/shards.jsonl", window=2)
+    seconds = [row.duration for row in dataset.utterances]
+    sampler = ShardSampler(seconds, shard_numbers(dataset.utterances), window=2, max_batch_seconds=2)
+    fetched: list[int] = []
+    monkeypatch.setattr(
+        loader_module, "fetch_in_background", lambda shards: fetched.extend(shard.number for shard in shards)
+    )
+    batches = list(Loader(dataset, sampler).epoch(0))
+    assert sorted(id for batch in batches for id in batch.ids) == [f"u{number:02}" for number in range(24)]
+    used = [number // 4 for batch in sampler.batches(0) for number in batch]
+    assert sorted(fetched) == sorted(set(used) - set(dict.fromkeys(used[:8])))
