@@ -23,7 +23,8 @@ def save(manifest: Path, imported: Imported, say: Callable[[str], None]) -> int:
     rejected.unlink(missing_ok=True)
     if imported.faults:
         rows = [{"id": fault.id, "where": fault.where, "reason": fault.reason} for fault in imported.faults]
-        write_text_atomic(rejected, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_text_atomic(rejected, lines.encode(errors="backslashreplace").decode())  # halves of characters, too
     for fault in imported.faults[:NUM_SHOWN]:
         say(f"left out {fault.where}{f' ({fault.id})' if fault.id else ''}: {fault.reason}")
     if len(imported.faults) > NUM_SHOWN:

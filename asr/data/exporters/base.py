@@ -47,8 +47,8 @@ def recording_ids(audios: Iterable[Path]) -> dict[Path, str]:
     ids: dict[Path, str] = {}
     taken: set[str] = set()
     for audio in distinct:
-        path = audio.relative_to(folder)
-        plain = re.sub(r"\s", "_", path.with_suffix("").as_posix().replace("/", "-"))
+        path = str(audio.relative_to(folder)).removesuffix(audio.suffix)
+        plain = re.sub(r"[\s/]", lambda found: "-" if found[0] == "/" else "_", path)
         name, number = plain, 1
         while name in taken:
             number += 1

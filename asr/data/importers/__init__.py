@@ -90,6 +90,8 @@ def _header(path: Path) -> AudioInfo | AudioError:
         return audio_info(path)
     except AudioError as error:
         return error
+    except OSError as error:  # a name that no file can have
+        return AudioError(f"{path}: cannot be read ({error.strerror})")
 
 
 def _utterance(row: Row, id: str, header: AudioInfo | AudioError) -> Utterance | Fault:
@@ -100,6 +102,10 @@ def _utterance(row: Row, id: str, header: AudioInfo | AudioError) -> Utterance |
         return Fault(row.where, f"starts at {row.start:g} s, {row.audio} ends at {header.duration:g} s", id)
     if not id.strip():
         return Fault(row.where, "the id is empty")
+    try:
+        "".join([id, row.text, row.speaker or "", row.lang or ""]).encode()
+    except UnicodeEncodeError:
+        return Fault(row.where, "it holds half of a character (a lone surrogate), which no file can hold", id)
     return Utterance(id, row.audio.absolute(), duration, row.text, row.start, row.speaker, row.lang)
 
 
@@ -112,5 +118,5 @@ def _ids(rows: Sequence[Row]) -> Iterator[str]:
         if row.id is not None:
             yield row.id
             continue
-        name = Path(os.path.relpath(row.audio, folder)).with_suffix("").as_posix()
+        name = Path(os.path.relpath(row.audio, folder).removesuffix(row.audio.suffix)).as_posix()
         yield name if uses[row.audio] == 1 else f"{name}-{round(1000 * row.start):07d}"
