@@ -126,6 +126,8 @@ def _parse(line: bytes, folder: Path) -> Utterance:
 
 def utterance_from_row(row: dict[str, Any], folder: Path) -> Utterance:
     """A row of a manifest in `folder`; ManifestError, without a place, if it is not one."""
+    if "shard" in row:
+        raise ManifestError("this is an index of shards, which only `data.train` of an experiment can name")
     for key in row:
         if key not in KEYS:
             raise ManifestError(f"unknown key '{key}'{did_you_mean(key, KEYS)}")

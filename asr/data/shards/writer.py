@@ -54,9 +54,9 @@ def write_shards(
 ) -> list[dict[str, Any]]:
     """Pack utterances into `out`/shard-NNNNNN.tar with `shards.jsonl`; returns the rows of that index.
 
-    A file that is one utterance is stored byte for byte. A stretch of a longer file is stored as FLAC of its samples
-    (16 bits where they say it all, else 24; float wav beyond full scale). With `shuffle` the order is a random one,
-    always the same, so that every shard is a sample of the corpus.
+    A file that is one utterance is stored byte for byte. A stretch of a longer file is stored as FLAC: samples of up to
+    24 bits exactly, others (floats, lossy codecs) rounded to 16, and those beyond full scale as float wav. With
+    `shuffle` the order is a random one, always the same, so that every shard is a sample of the corpus.
 
     Every file appears whole or not at all, and shards that an interrupted run finished are kept. AudioError naming
     the utterance whose audio cannot be read; ManifestError if the folder holds shards of another manifest.
@@ -116,17 +116,18 @@ def encoded_audio(utterance: Utterance) -> tuple[str, bytes]:
 
 
 def _encode(samples: np.ndarray, sample_rate: int) -> tuple[str, bytes]:
-    """Mono samples in the smallest format that holds them exactly, or else to 24 bits.
+    """Mono samples as FLAC of 16 or 24 bits, whichever holds them exactly; of 16 if neither does; or as float wav.
 
     They are handed over as integers, since libsndfile scales floats by another number than it reads them with.
     """
     buffer = io.BytesIO()
-    if np.abs(samples).max() > 1:
+    if samples.max() >= 1 or samples.min() < -1:
         soundfile.write(buffer, samples, sample_rate, format="WAV", subtype="FLOAT")
         return ".wav", buffer.getvalue()
-    integers = np.rint(samples.astype(np.float64) * 2**31).clip(-(2**31), 2**31 - 1).astype(np.int32)
-    subtype = "PCM_16" if not (integers & 0xFFFF).any() else "PCM_24"
-    soundfile.write(buffer, integers, sample_rate, format="FLAC", subtype=subtype)
+    exact = [bits for bits in (16, 24) if not np.any(np.ldexp(samples, bits - 1) % 1)]
+    bits = exact[0] if exact else 16
+    integers = np.rint(np.ldexp(samples, bits - 1)).clip(max=2 ** (bits - 1) - 1).astype(np.int32) << (32 - bits)
+    soundfile.write(buffer, integers, sample_rate, format="FLAC", subtype=f"PCM_{bits}")
     return ".flac", buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from collections import defaultdict
@@ -65,8 +66,21 @@ def test_a_stretch_of_a_longer_file_is_cut_out_without_loss(subtype, channels, t
     assert np.array_equal(load_waveform(stored, 16000), load_waveform(row, 16000))
 
 
-def test_a_stretch_beyond_full_scale_is_not_clipped(tmp_path):
-    audio = write(tmp_path / "loud.wav", 3 * SOUND[:, 0], subtype="FLOAT")
+def test_a_stretch_of_a_lossy_file_is_rounded_to_16_bits(tmp_path):
+    audio = write(tmp_path / "long.ogg", SOUND[:, 0], format="OGG", subtype="VORBIS")
+    row = Utterance("a", audio, 0.25, start=0.5)
+    write_shards([row], tmp_path / "shards", ShardLimits())
+    encoded = samples_of(tmp_path / "shards")["a"]["flac"]
+    assert soundfile.info(io.BytesIO(encoded)).subtype == "PCM_16"
+    (stored,) = read_shards(str(tmp_path / "shards" / "shards.jsonl"))
+    assert np.abs(load_waveform(stored, RATE) - load_waveform(row, RATE)).max() <= 2**-16
+
+
+@pytest.mark.parametrize("gain", [1 / 0.6, 3])
+def test_a_stretch_beyond_full_scale_is_not_clipped(gain, tmp_path):
+    sound = gain * SOUND[:, 0]
+    sound[5000] = 1.0
+    audio = write(tmp_path / "loud.wav", sound, subtype="FLOAT")
     row = Utterance("a", audio, 0.25, start=0.5)
     write_shards([row], tmp_path / "shards", ShardLimits())
     (stored,) = read_shards(str(tmp_path / "shards" / "shards.jsonl"))
