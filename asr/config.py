@@ -44,13 +44,15 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 class DataConfig(Config):
     """Which manifests to train on, and how utterances become batches."""
 
-    train: str  # manifest, relative to the working directory
+    train: str  # manifest, relative to the working directory, or a shards.jsonl, which may also be an http address
     dev: str
     max_batch_seconds: float = Field(100.0, gt=0)  # longest utterance times batch size, padding included
     num_buckets: int = Field(16, ge=1)
     num_workers: int = Field(1, ge=0)  # processes that load and augment; batches are the same whatever the number
     min_duration: float = Field(0.05, ge=0)  # seconds; shorter rows are set aside
     max_duration: float = Field(40.0, gt=0)  # seconds; longer rows are set aside
+    shuffle_shards: int = Field(4, ge=1)  # shards whose utterances are mixed, and held on disk when they are remote
+    shard_cache: str | None = None  # folder where remote shards stay; by default only those in use, and temporarily
 
 
 class TrainingConfig(Config):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +62,8 @@ def melody(seed: int, seconds: float, sample_rate: int = 16000) -> np.ndarray:
 def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with six recordings, manifests, `experiment.yaml` and the folder `model` trained from it.
 
-    Two pairs of texts to score, hotwords, a list of words and `lm.yaml`, of a language model, lie there, too. Shared by
-    all tests: read only. `workspace` gives a copy to write to.
+    Two pairs of texts to score, hotwords, a list of words, two tables and `lm.yaml`, of a language model, lie there,
+    too. Shared by all tests: read only. `workspace` gives a copy to write to.
     """
     from asr.audio.io import write_wav
     from asr.data.manifest import write_manifest
@@ -82,6 +86,9 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "hyp.txt").write_text("a One two!\nb three\n", encoding="utf-8")
     (folder / "words.txt").write_text("one\nthree\n", encoding="utf-8")
     (folder / "ref.jsonl").write_text('{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n', encoding="utf-8")
+    table = "audio,text,other,note,number\naudio/4.wav,zero,audio/5.wav,word,0.5\n"
+    (folder / "table.csv").write_text(table, encoding="utf-8")
+    (folder / "half.csv").write_text(f"{table}gone.wav,gone,,,\n", encoding="utf-8")
     (folder / "part.jsonl").write_text('{"id": "a", "text": "one"}\n', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -96,3 +103,43 @@ def workspace(tiny_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copytree(tiny_workspace, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+class FolderServer(ThreadingHTTPServer):
+    """Serves a folder on this machine; the next `failures` requests are answered 503, and all are noted."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        self.failures = 0
+        self.requests: list[str] = []  # paths, in the order they came
+        super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    server: FolderServer
+
+    def do_GET(self) -> None:
+        self.server.requests.append(self.path.lstrip("/"))
+        if self.server.failures:
+            self.server.failures -= 1
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def folder_server(tmp_path: Path) -> Iterator[FolderServer]:
+    """A server of `tmp_path`."""
+    server = FolderServer(tmp_path)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asr.audio.augment import WaveformAugment
-from asr.audio.io import load_audio
+from asr.data.shards.reading import load_waveform
 from asr.data.splice import Splicer
 from asr.errors import AudioError
 from asr.features.frontend import Frontend
@@ -96,9 +96,7 @@ class SpeechDataset:
         """Features of the chain's audio, one after the other, that stands for the utterance `id`."""
         sample_rate = self.frontend.sample_rate
         try:
-            waveform = np.concatenate(
-                [load_audio(part.audio, sample_rate, start=part.start, duration=part.duration) for part in chain]
-            )
+            waveform = np.concatenate([load_waveform(part, sample_rate) for part in chain])
             if self.augment is not None:
                 waveform = self.augment(waveform, derive_rng(self.seed, epoch, id, "waveform"))
             features = self.frontend.extract(waveform, sample_rate, normalize=normalize)

@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.data.collate import collate
 from asr.data.dataset import SpeechDataset
-from asr.data.sampler import BucketSampler
+from asr.data.sampler import Sampler
+from asr.data.shards.index import Shard
+from asr.data.shards.reading import fetch_in_background, shards_ahead
 from asr.errors import AsrError, WorkerError
 from asr.types import Batch
 
@@ -35,7 +37,7 @@ class Loader:
     def __init__(
         self,
         dataset: SpeechDataset,
-        sampler: BucketSampler,
+        sampler: Sampler,
         num_workers: int = 0,
         *,
         num_views: int = 1,
@@ -43,7 +45,9 @@ class Loader:
         start_method: str | None = None,
     ) -> None:
         self.waited_seconds = 0.0  # how long the consumer has waited for batches since the epoch began
+        self._dataset = dataset
         self._sampler = sampler
+        self._num_batches: dict[int, int] = {}  # of one epoch; forming the batches of a large corpus takes seconds
         self._plan: list[_Order] = []  # what the workers are to load; torch reads it anew for every epoch
         self._batches: DataLoader[_Delivery] = DataLoader(
             _BatchDataset(dataset, num_views),
@@ -60,12 +64,16 @@ class Loader:
 
     def num_batches(self, epoch: int) -> int:
         """How many batches an epoch has."""
-        return len(self._sampler.batches(epoch))
+        if epoch not in self._num_batches:
+            self._num_batches = {epoch: len(self._sampler.batches(epoch))}
+        return self._num_batches[epoch]
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The epoch's batches from number `start_batch` on. One epoch at a time; a new one ends the one before."""
         self.waited_seconds = 0.0
-        self._plan[:] = [_Order(epoch, indices) for indices in self._sampler.batches(epoch)[start_batch:]]
+        batches = self._sampler.batches(epoch)[start_batch:]
+        ahead = shards_ahead(self._dataset.utterances, batches)
+        self._plan[:] = [_Order(epoch, *order) for order in zip(batches, ahead, strict=True)]
         with _clear_worker_errors(), _ended_at_exit():
             deliveries = iter(self._batches)
         for _ in range(len(self._plan)):
@@ -118,6 +126,7 @@ class _Order:
 
     epoch: int
     indices: Sequence[int]
+    ahead: Sequence[Shard]  # to be fetched in the meantime, for orders to come
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,8 @@ class _BatchDataset(Dataset[_Delivery]):
         self.num_views = num_views
 
     def __getitem__(self, order: _Order) -> _Delivery:
+        if order.ahead:
+            fetch_in_background(order.ahead)
         try:
             rows = [self.dataset.load_views(index, order.epoch, self.num_views) for index in order.indices]
             return _Delivery(collate([row[view] for view in range(self.num_views) for row in rows]))

@@ -89,7 +89,7 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
         ids.add(utterance.id)
         row = _row(utterance, os.path.relpath(real_folder(utterance.audio.parent), folder))
         try:
-            _utterance(row, folder)
+            utterance_from_row(row, folder)
             line = json.dumps(row, ensure_ascii=False)
             line.encode()
         except (ManifestError, UnicodeEncodeError) as error:
@@ -147,10 +147,13 @@ def _parse(line: bytes, folder: Path) -> Utterance:
         raise ManifestError(f"the line is not JSON ({error})") from error
     if not isinstance(row, dict):
         raise ManifestError('the line is not a JSON object; expected {"id": ..., "audio": ..., "duration": ...}')
-    return _utterance(row, folder)
+    return utterance_from_row(row, folder)
 
 
-def _utterance(row: dict[str, Any], folder: Path) -> Utterance:
+def utterance_from_row(row: dict[str, Any], folder: Path) -> Utterance:
+    """A row of a manifest in `folder`; ManifestError, without a place, if it is not one."""
+    if "shard" in row:
+        raise ManifestError("this is an index of shards, which only `data.train` of an experiment can name")
     for key in row:
         if key not in KEYS:
             raise ManifestError(f"unknown key '{key}'{did_you_mean(key, KEYS)}")

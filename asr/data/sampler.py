@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.runtime import derive_rng
+from asr.runtime import derive_rng, derive_seed
 
 SHORTEST = 0.01  # seconds; shorter utterances count as this long, for the logarithm's sake
+
+
+class Sampler(Protocol):
+    """Decides what is read together."""
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Indices of utterances, batch by batch; a pure function of the epoch."""
 
 
 class BucketSampler:
@@ -66,4 +74,48 @@ class BucketSampler:
             else:
                 batches.append([index])
                 longest = duration
+        return batches
+
+
+class ShardSampler:
+    """Batches from a few shards at a time, so that every shard is read once an epoch and then done with.
+
+    Shards come in a fresh random order each epoch. The utterances of `window` of them (the last window may have fewer)
+    form a pool, the shuffle buffer, from which `BucketSampler` makes batches. With one window for all shards they are
+    its batches of the whole corpus.
+    """
+
+    def __init__(
+        self,
+        durations: Sequence[float] | NDArray[np.float64],
+        shards: Sequence[int],
+        *,
+        window: int,
+        max_batch_seconds: float,
+        seed: int = 0,
+        num_buckets: int = 30,
+    ) -> None:
+        assert len(durations) == len(shards)
+        assert window >= 1
+        self.durations = np.asarray(durations, dtype=np.float64)  # seconds
+        self.shards = np.asarray(shards, dtype=np.int64)  # the number of each utterance's shard
+        self.window = window
+        self.max_batch_seconds = max_batch_seconds
+        self.seed = seed
+        self.num_buckets = num_buckets
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Indices into `durations`, batch by batch."""
+        numbers = np.unique(self.shards)
+        order = derive_rng(self.seed, epoch, "shards").permutation(numbers)
+        batches: list[list[int]] = []
+        for start in range(0, len(order), self.window):
+            members = np.flatnonzero(np.isin(self.shards, order[start : start + self.window]))
+            pool = BucketSampler(
+                self.durations[members],
+                max_batch_seconds=self.max_batch_seconds,
+                seed=derive_seed(self.seed, "window", start) if start else self.seed,
+                num_buckets=self.num_buckets,
+            )
+            batches += [members[batch].tolist() for batch in pool.batches(epoch)]
         return batches

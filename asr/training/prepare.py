@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle import Bundle, TrainingTexts
-from asr.config import ExperimentConfig
+from asr.config import DataConfig, ExperimentConfig
 from asr.data.dataset import SpeechDataset
 from asr.data.doctor.rows import Rejected, check_rows
 from asr.data.loader import Loader
-from asr.data.manifest import manifest_hash, read_manifest
-from asr.data.sampler import BucketSampler
+from asr.data.manifest import content_hash, manifest_hash, read_manifest
+from asr.data.sampler import BucketSampler, Sampler, ShardSampler
+from asr.data.shards.index import is_shard_index, read_shards
+from asr.data.shards.reading import shard_numbers
 from asr.data.splice import Splicer
 from asr.errors import TrainingError
 from asr.features.frontend import Frontend
@@ -53,7 +56,7 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
     With `trained`, a bundle of the same experiment, its tokenizer, statistics and weights are taken as they are.
     Raises AsrError with the file, row or key at fault, and TrainingError when no row is left.
     """
-    rows = read_manifest(Path(config.data.train))
+    rows = read_training_rows(config.data)
     dev = read_manifest(Path(config.data.dev))
     texts = [normalize(row.text, config.normalize) for row in rows]
     if trained is not None:
@@ -80,6 +83,14 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
     )
 
 
+def read_training_rows(data: DataConfig) -> Sequence[Utterance]:
+    """The rows of `data.train`, be it a manifest or an index of shards."""
+    if not is_shard_index(data.train):
+        return read_manifest(Path(data.train))
+    cache = Path(data.shard_cache) if data.shard_cache is not None else None
+    return read_shards(data.train, window=data.shuffle_shards, cache=cache)
+
+
 def train_loader(
     config: ExperimentConfig, utterances: Sequence[Utterance], bundle: Bundle, pieces: Sequence[Utterance] = ()
 ) -> Loader:
@@ -95,15 +106,27 @@ def train_loader(
         splicer=Splicer(pieces, config.splice.probability) if config.splice else None,
         seed=config.seed,
     )
-    stretch = augment.max_stretch if augment else 1.0
-    sampler = BucketSampler(
-        [utterance.duration * stretch for utterance in utterances],
-        max_batch_seconds=config.data.max_batch_seconds,
-        seed=config.seed,
-        num_buckets=config.data.num_buckets,
-    )
+    sampler = _train_sampler(config, utterances, stretch=augment.max_stretch if augment else 1.0)
     num_views = 2 if config.loss.consistency_weight > 0 else 1
     return Loader(dataset, sampler, config.data.num_workers, num_views=num_views)
+
+
+def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], stretch: float) -> Sampler:
+    data = config.data
+    durations = [utterance.duration * stretch for utterance in utterances]
+    shards = shard_numbers(utterances)
+    if shards is None:
+        return BucketSampler(
+            durations, max_batch_seconds=data.max_batch_seconds, seed=config.seed, num_buckets=data.num_buckets
+        )
+    return ShardSampler(
+        durations,
+        shards,
+        window=data.shuffle_shards,
+        max_batch_seconds=data.max_batch_seconds,
+        seed=config.seed,
+        num_buckets=data.num_buckets,
+    )
 
 
 def read_pieces(config: ExperimentConfig, bundle: Bundle) -> list[Utterance]:
@@ -140,13 +163,23 @@ def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer
     frontend = Frontend(config.frontend)
     if not frontend.needs_statistics:
         return frontend
-    order = derive_rng(config.seed, "cmvn").permutation(len(rows))[:MAX_STATISTICS_UTTERANCES]
     dataset = SpeechDataset(rows, frontend, tokenizer, config.normalize, seed=config.seed)
-    frontend.fit_cmvn(dataset.raw_features(int(index)) for index in np.sort(order))
+    frontend.fit_cmvn(dataset.raw_features(int(index)) for index in _statistics_rows(config, rows))
     return frontend
 
 
+def _statistics_rows(config: ExperimentConfig, rows: Sequence[Utterance]) -> NDArray[np.int64]:
+    """Which rows CMVN statistics are made of: of a sharded corpus from few shards, since each is fetched whole."""
+    rng = derive_rng(config.seed, "cmvn")
+    numbers = shard_numbers(rows)
+    if numbers is None:
+        return np.sort(rng.permutation(len(rows))[:MAX_STATISTICS_UTTERANCES])
+    place = rng.permutation(max(numbers) + 1)[numbers]  # of each row's shard in a random order
+    return np.sort(np.argsort(place, kind="stable")[:MAX_STATISTICS_UTTERANCES])
+
+
 def data_hash(config: ExperimentConfig) -> str:
-    """A hash of ids, texts and durations of all manifests, the same on every machine."""
-    manifests = [config.data.train, config.data.dev, *([config.splice.pieces] if config.splice else [])]
-    return "+".join(manifest_hash(Path(path))[:16] for path in manifests)
+    """A hash of ids, texts and durations of all data, the same on every machine."""
+    manifests = [config.data.dev, *([config.splice.pieces] if config.splice else [])]
+    hashes = [content_hash(read_training_rows(config.data)), *(manifest_hash(Path(path)) for path in manifests)]
+    return "+".join(whole[:16] for whole in hashes)

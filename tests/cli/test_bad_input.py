@@ -115,6 +115,9 @@ def test_bad_audio_in_a_manifest_names_the_utterance(fail: Fail) -> None:
         ("asr average missing --last 1 --out mean", "missing: no such model folder"),
         ("asr info missing", "missing: no such model folder"),
         ("asr score missing.txt hyp.txt", "missing.txt"),
+        ("asr data import missing --out new.jsonl", "missing: there is no such file or folder"),
+        ("asr data export missing.jsonl --format nemo --out new.jsonl", "missing.jsonl: cannot read the manifest"),
+        ("asr data shard missing.jsonl --out shards", "missing.jsonl: cannot read the manifest"),
     ],
 )
 def test_a_wrong_path(fail: Fail, line: str, culprit: str) -> None:

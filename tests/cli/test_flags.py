@@ -65,6 +65,11 @@ def works(outcome: Outcome) -> object:
     return outcome.status == 0
 
 
+def error(outcome: Outcome) -> object:
+    assert outcome.status == 1
+    return outcome.err.splitlines()[-1]
+
+
 def has_traceback(outcome: Outcome) -> object:
     return "Traceback" in outcome.err
 
@@ -142,6 +147,9 @@ CHECK = "asr data check train.jsonl --workers 1"
 SHORT = f"{CHECK} --max-duration 1.2"  # some are longer
 STATS = "asr data stats train.jsonl"
 LEAKS = "asr data leaks train.jsonl dev.jsonl --workers 1"
+IMPORT = "asr data import table.csv --out new.jsonl"
+KALDI = "asr data export dev.jsonl --format kaldi --out kaldi"
+SHARD = "asr data shard train.jsonl --out shards"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
@@ -317,6 +325,37 @@ CASES = {
     "data leaks --strict": Case(LEAKS, f"{LEAKS} --strict", works),
     "data leaks --json": Case(LEAKS, f"{LEAKS} --json leaks.json", has("leaks.json")),
     "data leaks --workers": Case(LEAKS, "asr data leaks train.jsonl dev.jsonl --workers 2", num_processes),
+    "data import SOURCE": Case(IMPORT, "asr data import missing.csv --out new.jsonl", works),
+    "data import DIR": Case(
+        "asr data import lhotse:yesno audio --out new", "asr data import lhotse:yesno missing --out new", error
+    ),
+    "data import --out": Case(IMPORT, "asr data import table.csv --out other.jsonl", has("other.jsonl")),
+    "data import --format": Case(IMPORT, f"{IMPORT} --format kaldi", works),
+    "data import --root": Case(IMPORT, f"{IMPORT} --root elsewhere", works),
+    "data import --audio-column": Case(IMPORT, f"{IMPORT} --audio-column other", content("new.jsonl")),
+    "data import --text-column": Case(IMPORT, f"{IMPORT} --text-column note", content("new.jsonl")),
+    "data import --id-column": Case(IMPORT, f"{IMPORT} --id-column note", content("new.jsonl")),
+    "data import --speaker-column": Case(IMPORT, f"{IMPORT} --speaker-column note", content("new.jsonl")),
+    "data import --lang-column": Case(IMPORT, f"{IMPORT} --lang-column note", content("new.jsonl")),
+    "data import --start-column": Case(IMPORT, f"{IMPORT} --start-column number", content("new.jsonl")),
+    "data import --duration-column": Case(IMPORT, f"{IMPORT} --duration-column number", content("new.jsonl")),
+    "data import --set": Case(
+        "asr data import lhotse:yesno audio --out new", "asr data import lhotse:yesno audio --out new --set a=1", error
+    ),
+    "data import --skip-bad": Case(
+        "asr data import half.csv --out new.jsonl", "asr data import half.csv --out new.jsonl --skip-bad", works
+    ),
+    "data export MANIFEST": Case(
+        KALDI, "asr data export train.jsonl --format kaldi --out kaldi", content("kaldi/text")
+    ),
+    "data export --format": Case(KALDI, "asr data export dev.jsonl --format nemo --out kaldi", has("kaldi/text")),
+    "data export --out": Case(KALDI, "asr data export dev.jsonl --format kaldi --out other", has("other/text")),
+    "data export --root": Case(KALDI, f"{KALDI} --root .", content("kaldi/wav.scp")),
+    "data shard MANIFEST": Case(SHARD, "asr data shard dev.jsonl --out shards", content("shards/shard-000000.jsonl")),
+    "data shard --out": Case(SHARD, "asr data shard train.jsonl --out other", has("other/shards.jsonl")),
+    "data shard --shard-size": Case(SHARD, f"{SHARD} --shard-size 100kB", content("shards/shards.jsonl")),
+    "data shard --utterances": Case(SHARD, f"{SHARD} --utterances 3", content("shards/shards.jsonl")),
+    "data shard --shuffle": Case(f"{SHARD} --keep-order", f"{SHARD} --shuffle", content("shards/shard-000000.jsonl")),
     "lm train TEXT...": Case(LM, "asr lm train train.jsonl --order 2 --out lm.arpa", content("lm.arpa")),
     "lm train --out": Case(LM, f"{LM} --out other.arpa.gz", has("other.arpa.gz")),
     "lm train --order": Case(LM, f"{LM} --order 1", content("lm.arpa")),

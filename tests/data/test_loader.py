@@ -57,6 +57,16 @@ def test_an_epoch_goes_on_from_its_middle_also_after_one_that_was_left(dataset, 
     assert_equal(loader.epoch(1), whole)
 
 
+def test_the_trainer_may_ask_for_the_number_of_batches_at_every_step(dataset, sampler, monkeypatch):
+    loader = Loader(dataset, sampler)
+    expected = [len(sampler.batches(epoch)) for epoch in (0, 1)]
+    formed: list[int] = []
+    batches = sampler.batches
+    monkeypatch.setattr(sampler, "batches", lambda epoch: formed.append(epoch) or batches(epoch))
+    assert [loader.num_batches(epoch) for epoch in (0, 0, 0, 1, 1)] == [expected[0]] * 3 + [expected[1]] * 2
+    assert formed == [0, 1]
+
+
 def test_views_stand_one_after_the_other(dataset, sampler):
     single = next(Loader(dataset, sampler).epoch(0))
     double = next(Loader(dataset, sampler, num_views=2).epoch(0))
@@ -113,6 +123,8 @@ from asr.data.loader import Loader
 from asr.types import Example
 
 class Slow:
+    utterances = ()
+
     def load_views(self, index, epoch, num_views):
         time.sleep(0.02)
         return [Example("a", torch.ones(1, 1), torch.ones(1, dtype=torch.int64))]

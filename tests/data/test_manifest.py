@@ -82,6 +82,7 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_accepted(tmp_pa
         ("[" * 100_000 + "\n", "not JSON"),
         ("[1]\n", "not a JSON object"),
         ({**GOOD, "txet": "hi"}, "unknown key 'txet'; did you mean 'text'?"),
+        ({"shard": "a.tar", "index": "a.jsonl"}, "this is an index of shards, which only `data.train`"),
         ({"id": "a", "duration": 1}, "key 'audio' is missing"),
         ({**GOOD, "text": 5}, "'text' must be a string, not 5"),
         ({**GOOD, "text": None}, "'text' must be a string, not null"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.data.sampler import BucketSampler
+from asr.data.sampler import BucketSampler, ShardSampler
 
 durations = st.lists(st.floats(0, 100), max_size=60)
 
@@ -69,3 +69,41 @@ def test_a_million_utterances_are_no_loop_over_a_million_arrays():
     started = time.process_time()
     assert sum(map(len, BucketSampler(seconds, max_batch_seconds=300).batches(0))) == 1_000_000
     assert time.process_time() - started < 10
+
+
+def shard_sampler(window: int, seed: int = 1) -> tuple[ShardSampler, np.ndarray]:
+    """200 utterances in ten shards of different sizes."""
+    rng = np.random.default_rng(3)
+    shards = np.sort(rng.integers(0, 10, 200))
+    return ShardSampler(rng.uniform(1, 15, 200), shards, window=window, max_batch_seconds=60, seed=seed), shards
+
+
+@pytest.mark.parametrize("window", [1, 3, 10, 50])
+def test_from_shards_every_utterance_comes_once_an_epoch_and_no_shard_is_taken_up_again(window):
+    sampler, shards = shard_sampler(window)
+    orders = []
+    for epoch in range(3):
+        batches = sampler.batches(epoch)
+        assert sorted(index for batch in batches for index in batch) == list(range(200))
+        assert batches == sampler.batches(epoch)
+        windows = [{int(shards[index]) for index in batch} for batch in batches]
+        order = list(dict.fromkeys(number for numbers in windows for number in sorted(numbers)))
+        place = {number: position // window for position, number in enumerate(order)}
+        used = [place[number] for numbers in windows for number in numbers]
+        assert used == sorted(used), "a window is finished before the next begins"
+        orders.append(order)
+    assert orders[0] != orders[1]
+    assert sampler.batches(0) != shard_sampler(window, seed=2)[0].batches(0)
+
+
+def test_a_window_for_all_shards_gives_the_batches_of_the_whole_corpus():
+    sampler, _ = shard_sampler(10)
+    whole = BucketSampler(sampler.durations, max_batch_seconds=60, seed=1)
+    assert sampler.batches(4) == whole.batches(4)
+
+
+def test_batches_from_shards_stay_below_the_budget_of_seconds():
+    sampler, _ = shard_sampler(2)
+    batches = sampler.batches(0)
+    assert max(len(batch) for batch in batches) > 3
+    assert all(sampler.durations[batch].max() * len(batch) <= 60 for batch in batches)

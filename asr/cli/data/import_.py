@@ -1,0 +1,94 @@
+"""asr data import"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from asr.data.importers import Imported
+
+LHOTSE = "lhotse:"
+
+
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder; or lhotse:CORPUS, before DIR.")],
+    out: Annotated[Path, typer.Option(help="Manifest to write; with lhotse:CORPUS the folder for one of each split.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="With lhotse:CORPUS, the folder of that corpus.")
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="kaldi, nemo, lhotse, table, hf_folder or text_folder. Default: found out by looking."
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where relative audio paths start. Default: the working directory for kaldi and lhotse, else the "
+            "folder of the source, or the clips beside it.",
+        ),
+    ] = None,
+    audio_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of a table: audio file.")] = None,
+    text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: what was said.")] = None,
+    id_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: id; else the file's name.")] = None,
+    speaker_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: speaker.")] = None,
+    lang_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: language.")] = None,
+    start_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: start in the file, s.")] = None,
+    duration_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: duration, s.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With lhotse:CORPUS, an argument of lhotse's function."),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Exit status 0 also when rows had to be left out.")
+    ] = False,
+) -> None:
+    """Make a manifest of a corpus in another format: Kaldi, NeMo, lhotse, CSV/TSV (Common Voice), audio folders.
+
+    Durations come from the audio where the source has none. Rows that cannot be used are left out, named, and written
+    to OUT.rejected.jsonl; the exit status is then 1.
+    """
+    from asr.data.importers import import_corpus
+    from asr.data.importers.base import IMPORTERS, ImportOptions
+    from asr.registry import did_you_mean
+
+    if format_name is not None and format_name not in IMPORTERS:
+        raise typer.BadParameter(f"unknown format '{format_name}'{did_you_mean(format_name, IMPORTERS)}")
+    columns = {
+        "audio": audio_column,
+        "text": text_column,
+        "id": id_column,
+        "speaker": speaker_column,
+        "lang": lang_column,
+        "start": start_column,
+        "duration": duration_column,
+    }
+    chosen = {field: name for field, name in columns.items() if name is not None}
+    if not source.startswith(LHOTSE):
+        if folder is not None or overrides:
+            raise typer.BadParameter("a second argument and --set belong to lhotse:CORPUS alone")
+        _finish({out: import_corpus(Path(source), format_name, ImportOptions(root, chosen))}, skip_bad)
+        return
+    from asr.data.lhotse_corpus import import_lhotse_corpus
+
+    if folder is None or format_name or root or chosen:
+        raise typer.BadParameter("lhotse:CORPUS takes the folder of the corpus and --set, no other options")
+    splits = import_lhotse_corpus(source.removeprefix(LHOTSE), folder, overrides or ())
+    _finish({out / f"{name}.jsonl": imported for name, imported in splits.items()}, skip_bad)
+
+
+def _finish(manifests: dict[Path, Imported], skip_bad: bool) -> None:
+    """Write manifests and what was left out; fail if anything was, unless the user does not mind."""
+    from asr.data.import_report import save
+    from asr.errors import ManifestError
+    from asr.training.metrics import Display
+
+    display = Display()
+    num_faults = sum(save(path, imported, display.say) for path, imported in manifests.items())
+    if num_faults and not skip_bad:
+        raise ManifestError(f"{num_faults} rows were left out, the rest is written; --skip-bad accepts that")
