@@ -22,8 +22,8 @@ def export(
     """
     from asr.data.exporters import EXPORTERS
     from asr.data.manifest import read_manifest
+    from asr.display import Display
     from asr.registry import did_you_mean
-    from asr.training.metrics import Display
 
     if format_name not in EXPORTERS:
         raise typer.BadParameter(f"unknown format '{format_name}'{did_you_mean(format_name, EXPORTERS)}")

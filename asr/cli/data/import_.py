@@ -85,8 +85,8 @@ def import_(
 def _finish(manifests: dict[Path, Imported], skip_bad: bool) -> None:
     """Write manifests and what was left out; fail if anything was, unless the user does not mind."""
     from asr.data.import_report import save
+    from asr.display import Display
     from asr.errors import ManifestError
-    from asr.training.metrics import Display
 
     display = Display()
     num_faults = sum(save(path, imported, display.say) for path, imported in manifests.items())
