@@ -20,7 +20,9 @@ from asr.text.vocabulary import BLANK
 
 CHECKPOINT_BYTES = 1 << 27
 MIN_BLOCK_FRAMES = 1000  # between checkpoints, more where they would take more than CHECKPOINT_BYTES
-STAY, FROM_BLANK, FROM_TOKEN, DETOUR = range(4)  # how a token is reached; DETOUR, in the same frame
+# How a token is reached: from itself, the blank before it, the token before that, the blank after it; or, in the same
+# frame, from the wildcard before what is left out.
+STAY, FROM_BLANK, FROM_TOKEN, RESUME, DETOUR = range(5)
 
 
 class LogProbs(Protocol):
@@ -32,32 +34,33 @@ class LogProbs(Protocol):
 
 
 @dataclass(frozen=True)
-class Detours:
-    """What of a text may be left out: the tokens between two neighbours of `places`, for the price between them.
+class Wildcards:
+    """Where a text and a recording may part. At all `places` (N,), in rising order, stands the same token.
 
-    At all of the `places` (N,), in rising order, stands the same token: whoever leaves something out hears that token
-    once, not twice. `prices` (N - 1,) are finite and not negative.
+    What is between two neighbours may be left out for the price between them, `prices` (N - 1,), finite and not
+    negative: then that token is heard once, not twice. It may go on after blanks, each time for the price of a `pause`.
     """
 
     places: Sequence[int] = ()
     prices: Sequence[float] = ()
+    pause: float = np.inf
 
 
 def align_long(
     log_probs: LogProbs,
     tokens: Sequence[int],
-    detours: Detours | None = None,
+    wildcards: Wildcards | None = None,
     *,
     checkpoint_bytes: int = CHECKPOINT_BYTES,
     min_block_frames: int = MIN_BLOCK_FRAMES,
 ) -> tuple[np.ndarray, float]:
     """Frames (U, 2) of tokens (U,), the first and the one after the last, and the score of the path less all prices.
 
-    Frames of tokens left out are 0; those of the token around them may stand at the one or the other of its places, or
-    at both. Without a path the score is -inf and all frames are 0. No token here is a wildcard by itself: see
-    `asr.decoding.align.with_wildcard`.
+    Frames of tokens left out are 0; those of the wildcards around them stand at one of these or are divided between
+    them. Without a path the score is -inf and all frames are 0. What makes a token a wildcard is its log-probabilities,
+    see `asr.decoding.align.with_wildcard`.
     """
-    lattice = _Lattice.of(tokens, detours or Detours())
+    lattice = _Lattice.of(tokens, wildcards or Wildcards())
     scores = np.full((2, len(tokens) + 1), -np.inf)
     scores[0, 0] = 0.0
     block_frames = max(min_block_frames, -(-len(log_probs) * scores.nbytes // checkpoint_bytes))
@@ -89,48 +92,52 @@ class _Lattice:
 
     tokens: np.ndarray  # (U,)
     skips: np.ndarray  # (U,) 0 where the blank before a token may be skipped, -inf otherwise
-    doors: np.ndarray  # (N,) places where what may be left out begins or ends
-    tolls: np.ndarray  # (N,) sum of the prices of all that may be left out before
+    wildcards: np.ndarray  # (N,) their places
+    price_sums: np.ndarray  # (N,) sum of the prices of all that may be left out before them
+    pause: float  # price of going on with one after blanks
 
     @classmethod
-    def of(cls, tokens: Sequence[int], detours: Detours) -> _Lattice:
+    def of(cls, tokens: Sequence[int], wildcards: Wildcards) -> _Lattice:
         ids = np.asarray(tokens, dtype=np.int64)
         skips = np.full(len(ids), -np.inf)
         skips[1:][ids[1:] != ids[:-1]] = 0.0
-        doors = np.asarray(detours.places, dtype=np.int64) + 1
-        return cls(ids, skips, doors, np.cumsum([0.0, *detours.prices])[: len(doors)])
+        places = np.asarray(wildcards.places, dtype=np.int64) + 1
+        return cls(ids, skips, places, np.cumsum([0.0, *wildcards.prices])[: len(places)], wildcards.pause)
 
     def part(self, first: int, last: int) -> _Lattice:
         """The states of places `first` to `last`."""
-        inside = (first < self.doors) & (self.doors <= last)
-        return _Lattice(
-            self.tokens[first:last], self.skips[first:last], self.doors[inside] - first, self.tolls[inside]
-        )
+        inside = (first < self.wildcards) & (self.wildcards <= last)
+        tokens, skips = self.tokens[first:last], self.skips[first:last]
+        return _Lattice(tokens, skips, self.wildcards[inside] - first, self.price_sums[inside], self.pause)
 
     def advance(self, scores: np.ndarray, row: np.ndarray) -> np.ndarray:
-        """Take scores one frame on, of log-probabilities (V,); returns the doors now best reached by a detour."""
+        """Take scores one frame on, of log-probabilities (V,); returns the wildcards now best reached by a detour."""
         blank, token = scores
         reached = token[:-1] + self.skips
         np.maximum(reached, blank[:-1], out=reached)
+        reached[self.wildcards - 1] = np.maximum(reached[self.wildcards - 1], blank[self.wildcards] - self.pause)
         np.maximum(blank, token, out=blank)
         np.maximum(token[1:], reached, out=token[1:])
         row = row.astype(np.float64)
         blank += row[BLANK]
         token[1:] += row[self.tokens]
-        waiting = token[self.doors] + self.tolls
+        waiting = token[self.wildcards] + self.price_sums
         best = np.maximum.accumulate(waiting)
         detoured = best > waiting
-        doors = self.doors[detoured]
-        token[doors] = best[detoured] - self.tolls[detoured]
-        return doors
+        ends = self.wildcards[detoured]
+        token[ends] = best[detoured] - self.price_sums[detoured]
+        return ends
 
     def steps(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What `advance` will choose, of equals the first named: whether blanks (U + 1,) are reached from their token,
-        and how tokens (U + 1,) are."""
+        """What `advance` will choose: whether blanks (U + 1,) are reached from their token; how tokens (U + 1,) are."""
         blank, token = scores
         steps = np.zeros(len(token), np.int8)
         steps[1:][blank[:-1] > token[1:]] = FROM_BLANK
-        steps[1:][token[:-1] + self.skips > np.maximum(token[1:], blank[:-1])] = FROM_TOKEN
+        best = np.maximum(token[1:], blank[:-1])
+        reached = token[:-1] + self.skips
+        steps[1:][reached > best] = FROM_TOKEN
+        resumed = blank[self.wildcards] - self.pause > np.maximum(best, reached)[self.wildcards - 1]
+        steps[self.wildcards[resumed]] = RESUME
         return token > blank, steps
 
 
@@ -158,14 +165,14 @@ def _trace(
         width *= 4
     states = np.zeros(len(rows), np.int64)
     place, in_token = last - first, bool(state % 2)
-    previous_door = dict(zip(part.doors[1:].tolist(), part.doors[:-1].tolist(), strict=True))
+    wildcard_before = dict(zip(part.wildcards[1:].tolist(), part.wildcards[:-1].tolist(), strict=True))
     for frame in range(len(rows) - 1, -1, -1):
         while in_token and steps[frame, place] == DETOUR:
-            place = previous_door[place]
+            place = wildcard_before[place]
         states[frame] = 2 * (first + place) - in_token
         if in_token:
             step = steps[frame, place]
-            place, in_token = place - (step != STAY), step != FROM_BLANK
+            place, in_token = place - (step in (FROM_BLANK, FROM_TOKEN)), step in (STAY, FROM_TOKEN)
         else:
             in_token = bool(from_token[frame, place])
     return states, 2 * (first + place) - in_token
@@ -177,5 +184,5 @@ def _spans(states: np.ndarray, num_tokens: int) -> np.ndarray:
     frames = np.flatnonzero(states % 2)
     heard, first, counts = np.unique(states[frames] // 2, return_index=True, return_counts=True)
     spans[heard, 0] = frames[first]
-    spans[heard, 1] = frames[first] + counts
+    spans[heard, 1] = frames[first + counts - 1] + 1
     return spans

@@ -1,8 +1,9 @@
 """Places a known text in its recording, and tells what of it was not spoken.
 
-All lines are aligned at once, with wildcards before, between and after them that take up what is in no line. A line
-was not spoken if the audio is explained much better without it: the log-probability of the best path, per token, is
-compared. What the model merely mishears passes this test, because without the line nothing would explain the sound.
+All lines are aligned at once, with wildcards before, between and after them that take up what is in no line. The best
+path may leave lines out for a price per token, so a line was not spoken if the audio is explained that much better
+without it. What the model merely mishears stays in, because without the line nothing would explain the sound. Words of
+the lines that are left are put to the same test one by one.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from torch import Tensor
 from asr.audio.io import read_blocks
 from asr.bundle import Bundle
 from asr.decoding.align import align_scored
-from asr.decoding.align_long import Detours, LogProbs, align_long
+from asr.decoding.align_long import LogProbs, Wildcards, align_long
 from asr.decoding.confidence import confidence_measure, text_confidence, token_confidences
 from asr.decoding.timing import word_times
 from asr.errors import ConfigError, TextError
 from asr.lengths import ctc_min_frames
 from asr.text.vocabulary import UNK
-from asr.transcribe.align_long import Hearing, block_seconds, hear
+from asr.transcribe.align_long import EncodedRecording, StoredLogProbs, block_samples, encode_recording
 from asr.transcribe.script import Layout, ScriptLine, ScriptWord, lay_out
 from asr.types import Segment, Transcript, Word
 
@@ -37,6 +38,7 @@ WORD_GAIN = 3.0
 WILDCARD = ScriptWord("", (UNK,))
 CERTAIN = -1.0  # mean log-posterior of tokens above which text is not put to the test
 REACH_SECONDS = 10.0  # of speech in no line, beside a line whose words are put to the test
+PAUSE = 2.0
 PRICELESS = 1e5  # of a line without a token that can be told from others: it is never left out
 MIN_UNWRITTEN = 0.3  # seconds of speech in no line that keep words off
 
@@ -90,32 +92,35 @@ class Aligner:
         AudioError for audio that cannot be read, TextError for a text that cannot be spoken so fast.
         """
         rate = self.bundle.frontend.sample_rate
-        return self._align(read_blocks(audio, rate, block_seconds(rate)), lines, str(audio))
+        return self._align(read_blocks(audio, rate, block_samples(rate) / rate), lines, str(audio))
 
     def align_waveform(self, waveform: np.ndarray, lines: Sequence[ScriptLine], name: str = "waveform") -> Alignment:
         """The same for samples (N,) at the model's rate; `name` stands in errors."""
-        return self._align([waveform], lines, name)
+        size = block_samples(self.bundle.frontend.sample_rate)
+        blocks = (waveform[start : start + size] for start in range(0, len(waveform), size))
+        return self._align(blocks, lines, name)
 
     def _align(self, blocks: Iterable[np.ndarray], lines: Sequence[ScriptLine], name: str) -> Alignment:
-        hearing = hear(self.bundle, blocks, self.device)
-        placed = self._place(hearing, lines, name)
-        spoken = {one.line for one in placed}
-        unspoken = [Unspoken(line.number, line.text, True) for line in lines if line not in spoken]
-        for one in placed:
-            if missing := self._unspoken_words(hearing.log_probs, one):
-                text = " ".join(word.text for word in missing)
-                unspoken.append(Unspoken(one.line.number, text, len(missing) == len(one.line.words)))
-        segments = _with_unspoken(lines, self._timed(hearing, placed), hearing.duration)
+        with StoredLogProbs() as log_probs:
+            recording = encode_recording(self.bundle, blocks, self.device, log_probs)
+            placed = self._place(recording, lines, name)
+            spoken = {one.line for one in placed}
+            unspoken = [Unspoken(line.number, line.text, True) for line in lines if line not in spoken]
+            for one in placed:
+                if missing := self._unspoken_words(log_probs, one):
+                    text = " ".join(word.text for word in missing)
+                    unspoken.append(Unspoken(one.line.number, text, len(missing) == len(one.line.words)))
+            segments = _with_unspoken(lines, self._timed(recording, placed), recording.duration)
         return Alignment(Transcript(segments), tuple(sorted(unspoken, key=lambda one: one.line)))
 
-    def _place(self, hearing: Hearing, lines: Sequence[ScriptLine], name: str) -> list[_Placed]:
+    def _place(self, recording: EncodedRecording, lines: Sequence[ScriptLine], name: str) -> list[_Placed]:
         """The lines that were spoken, and where."""
         layout = lay_out(lines, self._separator)
-        if len(hearing.log_probs) < ctc_min_frames(layout.tokens):
-            fault = f"{hearing.duration:.1f} s are too short for the text"
+        if len(recording.log_probs) < ctc_min_frames(layout.tokens):
+            fault = f"{recording.duration:.1f} s are too short for the text"
             raise TextError(f"{name}: {fault}; check that they belong together")
         prices = [LINE_GAIN * self._num_tokens(line) if line.num_known else PRICELESS for line in lines]
-        spans, _ = align_long(hearing.log_probs, layout.tokens, Detours(layout.wildcards, prices))
+        spans, _ = align_long(recording.log_probs, layout.tokens, Wildcards(layout.wildcards, prices, PAUSE))
         kept = [index for index, place in enumerate(layout.wildcards[:-1]) if spans[place + 1, 1]]
         gaps = [  # between the lines kept, those left out pass into one wildcard
             _union(spans[list(layout.wildcards[before + 1 : after + 1])])
@@ -158,7 +163,7 @@ class Aligner:
     def _score(self, log_probs: Tensor, line: ScriptLine) -> float:
         return align_scored(log_probs, lay_out([line], self._separator).tokens)[1]
 
-    def _timed(self, hearing: Hearing, placed: Sequence[_Placed]) -> dict[ScriptLine, Segment]:
+    def _timed(self, recording: EncodedRecording, placed: Sequence[_Placed]) -> dict[ScriptLine, Segment]:
         """The lines with times; what is spoken but not written keeps off the words beside it."""
         spikes: list[tuple[float, float]] = []
         words: list[list[int]] = []  # places in `spikes`
@@ -168,9 +173,11 @@ class Aligner:
             spikes += [self._seconds(one.spans[start][0], one.spans[stop - 1][1]) for start, stop in one.words]
         if placed:
             self._add_unwritten(spikes, placed[-1].spans[-1])
-        times = word_times(spikes, hearing.loudness, hearing.duration)
+        times = word_times(spikes, recording.loudness, recording.duration)
         return {
-            one.line: _segment(one.line, [times[place] for place in places], self._confidences(hearing.log_probs, one))
+            one.line: _segment(
+                one.line, [times[place] for place in places], self._confidences(recording.log_probs, one)
+            )
             for one, places in zip(placed, words, strict=True)
         }
 

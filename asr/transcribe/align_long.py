@@ -8,27 +8,29 @@ model with 5000 tokens makes 1.8 GB.
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from asr.bundle import Bundle
 from asr.decoding.align import with_wildcard
 from asr.decoding.timing import HOP, loudness
+from asr.errors import AsrError
 from asr.transcribe.long_form import Span, split_spans
 
-WINDOW_SECONDS = 60.0  # heard at once, at most
+WINDOW_SECONDS = 30.0  # heard at once, at most
 CONTEXT_SECONDS = 2.0  # heard before and after, too
 SPOOL_BYTES = 1 << 28  # log-probabilities kept in memory
 BLOCK_HOPS = 1000  # of loudness, read at once
 
 
 @dataclass(frozen=True)
-class Hearing:
+class EncodedRecording:
     """A recording as a model hears it."""
 
     log_probs: StoredLogProbs
@@ -37,19 +39,29 @@ class Hearing:
 
 
 class StoredLogProbs:
-    """Log-probabilities (S, V) float32 that are added at the end and read by slices of frames."""
+    """Log-probabilities (S, V) float32, added at the end, read by slices of frames, and let go on leaving `with`."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 (closed when it is let go)
+        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)
         self._num_frames = 0
         self._width = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
     def append(self, rows: np.ndarray) -> None:
-        """Add frames (S, V)."""
+        """Add frames (S, V); AsrError where the disk is full."""
         self._width = rows.shape[1]
         self._num_frames += len(rows)
-        self._file.seek(0, 2)
-        self._file.write(np.ascontiguousarray(rows, dtype=np.float32).tobytes())
+        self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.write(np.ascontiguousarray(rows, dtype=np.float32).tobytes())
+        except OSError as error:
+            where = f"{tempfile.gettempdir()}: cannot keep the model's output there"
+            raise AsrError(f"{where} ({error.strerror}); free space or set TMPDIR to another folder") from error
 
     def __len__(self) -> int:
         return self._num_frames
@@ -62,31 +74,32 @@ class StoredLogProbs:
         return np.frombuffer(content, dtype=np.float32).reshape(-1, self._width)
 
 
-def block_seconds(sample_rate: int) -> float:
-    """How much of a recording `hear` wants at once."""
-    return BLOCK_HOPS * round(HOP * sample_rate) / sample_rate
+def block_samples(sample_rate: int) -> int:
+    """How much of a recording `encode_recording` takes at once."""
+    return BLOCK_HOPS * round(HOP * sample_rate)
 
 
-def hear(bundle: Bundle, blocks: Iterable[np.ndarray], device: torch.device) -> Hearing:
-    """Hear a recording in blocks of `block_seconds`, the last one shorter; log-probabilities are with a wildcard."""
+def encode_recording(
+    bundle: Bundle, blocks: Iterable[np.ndarray], device: torch.device, log_probs: StoredLogProbs
+) -> EncodedRecording:
+    """A recording in blocks of `block_samples`, the last one shorter; its log-probabilities, with a wildcard, are kept
+    in `log_probs`."""
     rate = bundle.frontend.sample_rate
     meter = _Loudness(rate)
-    log_probs = StoredLogProbs()
-    frame_samples = round(bundle.model.subsampling_factor * bundle.frontend.frame_shift * rate)
     spans = split_spans(meter.passing(blocks), rate, WINDOW_SECONDS)
-    around = itertools.pairwise(itertools.pairwise(itertools.chain([None], spans, [None])))
-    for (before, span), (_, after) in around:
+    for (before, span), (_, after) in itertools.pairwise(itertools.pairwise(itertools.chain([None], spans, [None]))):
         assert span is not None
-        log_probs.append(_hear_span(bundle, before, span, after, frame_samples, device))
-    return Hearing(log_probs, meter.values(), meter.num_samples / rate)
+        log_probs.append(_encode_span(bundle, before, span, after, device))
+    return EncodedRecording(log_probs, meter.values(), meter.num_samples / rate)
 
 
 @torch.inference_mode()
-def _hear_span(
-    bundle: Bundle, before: Span | None, span: Span, after: Span | None, frame_samples: int, device: torch.device
+def _encode_span(
+    bundle: Bundle, before: Span | None, span: Span, after: Span | None, device: torch.device
 ) -> np.ndarray:
     """Log-probabilities (S, V) of the frames that begin in a span, heard with its neighbours as context."""
     rate = bundle.frontend.sample_rate
+    frame_samples = round(bundle.model.subsampling_factor * bundle.frontend.frame_shift * rate)
     context = round(CONTEXT_SECONDS * rate / frame_samples)
     begin, end = round(span.start * rate), round(span.end * rate)
     first, last = round(begin / frame_samples), round(end / frame_samples) if after else None
@@ -125,5 +138,5 @@ class _Loudness:
             yield block
 
     def values(self) -> np.ndarray:
-        """All of it so far."""
-        return np.concatenate(self._values)
+        """All of it so far, as of one waveform."""
+        return np.concatenate(self._values) if self._values else loudness(np.zeros(0), self._sample_rate)
