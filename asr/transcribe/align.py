@@ -38,6 +38,8 @@ WORD_GAIN = 3.0
 WILDCARD = ScriptWord("", (UNK,))
 CERTAIN = -1.0  # mean log-posterior of tokens above which text is not put to the test
 REACH_SECONDS = 10.0  # of speech in no line, beside a line whose words are put to the test
+SEARCH_GAIN = 1.5
+SECOND_LOOK_SECONDS = 30.0
 PAUSE = 2.0
 PRICELESS = 1e5  # of a line without a token that can be told from others: it is never left out
 MIN_UNWRITTEN = 0.3  # seconds of speech in no line that keep words off
@@ -107,7 +109,7 @@ class Aligner:
             spoken = {one.line for one in placed}
             unspoken = [Unspoken(line.number, line.text, True) for line in lines if line not in spoken]
             for one in placed:
-                if missing := self._unspoken_words(log_probs, one):
+                if missing := self._unspoken_words(recording.log_probs, one):
                     text = " ".join(word.text for word in missing)
                     unspoken.append(Unspoken(one.line.number, text, len(missing) == len(one.line.words)))
             segments = _with_unspoken(lines, self._timed(recording, placed), recording.duration)
@@ -115,12 +117,46 @@ class Aligner:
 
     def _place(self, recording: EncodedRecording, lines: Sequence[ScriptLine], name: str) -> list[_Placed]:
         """The lines that were spoken, and where."""
-        layout = lay_out(lines, self._separator)
-        if len(recording.log_probs) < ctc_min_frames(layout.tokens):
+        if len(recording.log_probs) < ctc_min_frames(lay_out(lines, self._separator).tokens):
             fault = f"{recording.duration:.1f} s are too short for the text"
             raise TextError(f"{name}: {fault}; check that they belong together")
-        prices = [LINE_GAIN * self._num_tokens(line) if line.num_known else PRICELESS for line in lines]
-        spans, _ = align_long(recording.log_probs, layout.tokens, Wildcards(layout.wildcards, prices, PAUSE))
+        placed = {one.line: one for one in self._search(recording.log_probs, lines, SEARCH_GAIN)}
+        found: list[_Placed] = []
+        for was_found, group in itertools.groupby(enumerate(lines), key=lambda item: item[1] in placed):
+            items = list(group)
+            if was_found:
+                found += [placed[line] for _, line in items]
+                continue
+            before = found[-1] if found else None
+            following = items[-1][0] + 1
+            after = placed[lines[following]] if following < len(lines) else None
+            found += self._search_again(recording.log_probs, [line for _, line in items], before, after)
+        return found
+
+    def _search_again(
+        self, log_probs: LogProbs, lines: Sequence[ScriptLine], before: _Placed | None, after: _Placed | None
+    ) -> list[_Placed]:
+        """Lines between two others that pass the milder test of LINE_GAIN; the gaps around them then end there."""
+        first = int(before.spans[-2][1]) if before else 0
+        last = int(after.spans[1][0]) if after else len(log_probs)
+        if (last - first) * self._frame_seconds > SECOND_LOOK_SECONDS:
+            return []
+        found = self._search(log_probs[first:last], lines, LINE_GAIN)
+        for one in found:
+            one.spans[:] += first
+        if found and before:
+            before.spans[-1] = found[0].spans[0]
+        if found and after:
+            after.spans[0] = found[-1].spans[-1]
+        return found
+
+    def _search(self, log_probs: LogProbs, lines: Sequence[ScriptLine], gain: float) -> list[_Placed]:
+        """The lines without which the audio is not explained better by `gain` per token, and where they are."""
+        layout = lay_out(lines, self._separator)
+        prices = [gain * self._num_tokens(line) if line.num_known else PRICELESS for line in lines]
+        spans, score = align_long(log_probs, layout.tokens, Wildcards(layout.wildcards, prices, PAUSE))
+        if not np.isfinite(score):
+            return []
         kept = [index for index, place in enumerate(layout.wildcards[:-1]) if spans[place + 1, 1]]
         gaps = [  # between the lines kept, those left out pass into one wildcard
             _union(spans[list(layout.wildcards[before + 1 : after + 1])])
@@ -130,7 +166,7 @@ class Aligner:
         for index, around in zip(kept, itertools.pairwise(gaps), strict=True):
             inside = spans[layout.wildcards[index] + 1 : layout.wildcards[index + 1]]
             alone = lay_out([lines[index]], self._separator)
-            placed.append(_Placed(lines[index], alone, np.concatenate([around[:1], inside, around[1:]])))
+            placed.append(_Placed(lines[index], alone, np.stack([around[0], *inside, around[1]])))
         return placed
 
     def _num_tokens(self, line: ScriptLine) -> int:
