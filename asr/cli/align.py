@@ -30,7 +30,7 @@ class Level(StrEnum):
 
 
 def align(
-    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="A recording of up to two minutes.")],
+    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="A recording of any length.")],
     text: Annotated[Path, typer.Argument(metavar="TEXT_FILE", help="What is said in it, as lines of UTF-8 text.")],
     model: Annotated[Path, typer.Option(help="Model folder.")],
     formats: Annotated[
