@@ -5,14 +5,15 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.table import Table
 
-from asr.scoring.wer import ALIGN, AlignedPair, ErrorCounts, Score
+from asr.scoring.alignment import HIT, AlignedPair, ErrorCounts
+from asr.scoring.wer import Score
 
 _NOTHING = "***"  # stands opposite an insertion or deletion
 
 
 def score_table(score: Score, *, cer: bool = False) -> Table:
     """One row for words, one for characters if asked for; rates in percent, the settings in the caption."""
-    table = Table(caption=f"{len(score.ids)} utterances, normalize {score.normalize}, align {ALIGN}")
+    table = Table(caption=f"{len(score.ids)} utterances, normalize {score.rules.normalize}, align {score.rules.align}")
     for column in ("", "errors %", "95 % interval", "reference", "hits", "sub", "del", "ins"):
         table.add_column(column, justify="right", no_wrap=True)
     interval = f"{100 * score.interval[0]:.2f} - {100 * score.interval[1]:.2f}" if score.interval else ""
@@ -34,11 +35,7 @@ def alignment_rows(pairs: list[AlignedPair]) -> tuple[str, str, str]:
 
 
 def _mark(pair: AlignedPair) -> str:
-    if pair.reference is None:
-        return "I"
-    if pair.hypothesis is None:
-        return "D"
-    return "" if pair.reference == pair.hypothesis else "S"
+    return "" if pair.operation == HIT else pair.operation
 
 
 def _cells(counts: ErrorCounts, interval: str) -> list[str]:

@@ -1,74 +1,61 @@
 """Word and character error rates, defined as jiwer defines them.
 
-The alignment is a Levenshtein one: substitution, deletion and insertion cost 1 each. Where several alignments are as
-short, the one rapidfuzz picks counts, as in jiwer, so S, D and I agree and not only their sum.
-A rate is (substitutions + deletions + insertions) / reference length; characters include the spaces between words.
-Without a single reference word a rate has no meaning: it is None then, and insertions are still counted.
+    result = score({"u1": "a b c"}, {"u1": "a x c"})       # or score_pairs, for more texts than fit in memory
+    result.words.rate, result.interval                     # rates are fractions
+    result.counts(0), result.alignment(0)                  # of the utterance result.ids[0]
+    result.references[0], result.hypotheses[0]             # its words as they were compared, with single spaces
+
+A rate is (substitutions + deletions + insertions) / reference length; characters include the spaces between words, save
+beside Chinese and Japanese ones (`asr.text.normalize.spell`). Without a single reference word a rate has no meaning: it
+is None then. An empty reference counts as an utterance, which is right if the hypothesis is empty, too, and the words
+of its hypothesis are insertions. `asr.scoring.tables` groups utterances by speaker and length and lists the most
+frequent errors, `asr.scoring.compare` compares two systems, `asr.scoring.report` shows all of it to people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rapidfuzz.distance import Levenshtein
 
 from asr.errors import ScoringError
+from asr.scoring.alignment import HIT, AlignedPair, ErrorCounts, align, count_operations, levenshtein
+from asr.scoring.packed import PackedTexts
+from asr.scoring.rules import ALIGNERS, Rules
 from asr.scoring.significance import bootstrap_interval
 from asr.text.normalize import normalize as normalize_text
+from asr.text.normalize import spell
 
-ALIGN = "levenshtein"
+_BATCH = 4096  # pairs that are aligned together
 _NAMED_IDS = 5  # how many ids an error lists before it only counts
 
 
-@dataclass(frozen=True)
-class ErrorCounts:
-    """What became of the reference's words (or characters), and what was added."""
+class TextPair(NamedTuple):
+    """What was said and what was recognised."""
 
-    hits: int = 0
-    substitutions: int = 0
-    deletions: int = 0
-    insertions: int = 0
-
-    def __add__(self, other: ErrorCounts) -> ErrorCounts:
-        return ErrorCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def reference_length(self) -> int:
-        """Words (or characters) of the reference."""
-        return self.hits + self.substitutions + self.deletions
-
-    @property
-    def rate(self) -> float | None:
-        """Errors per reference word as a fraction, which may exceed 1; None without reference words."""
-        return self.errors / self.reference_length if self.reference_length else None
-
-
-class AlignedPair(NamedTuple):
-    """One column of an alignment; a deletion has no hypothesis, an insertion no reference."""
-
-    reference: str | None
-    hypothesis: str | None
+    id: str
+    reference: str
+    hypothesis: str | None  # None where the system gave none
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
 class Score:
-    """The result for a whole set; `ids[n]` is the utterance of row n of `utterance_counts`."""
+    """The result for a whole set; row n of everything belongs to the utterance `ids[n]`."""
 
     ids: tuple[str, ...]
+    references: Sequence[str]  # as they were compared; of alternatives, the one that was chosen
+    hypotheses: Sequence[str]
+    operations: Sequence[str]  # the letters of asr.scoring.alignment
     utterance_counts: npt.NDArray[np.int64]  # (utterances, 4): word hits, substitutions, deletions, insertions
-    characters: ErrorCounts
-    normalize: str
+    speakers: tuple[str | None, ...]
+    missing: int  # references without a hypothesis, whose words are deletions
+    rules: Rules
 
     @cached_property
     def words(self) -> ErrorCounts:
@@ -76,31 +63,93 @@ class Score:
         return ErrorCounts(*self.utterance_counts.sum(axis=0).tolist())
 
     @cached_property
+    def characters(self) -> ErrorCounts:
+        """The same of characters, by a Levenshtein alignment whatever that of the words is."""
+        counts = ErrorCounts()
+        correct = 0
+        for reference, hypothesis, operations in zip(self.references, self.hypotheses, self.operations, strict=True):
+            spelled = spell(reference)
+            if operations.count(HIT) == len(operations):
+                correct += len(spelled)
+            else:
+                counts += count_operations(levenshtein(spelled, spell(hypothesis)))
+        return counts + ErrorCounts(hits=correct)
+
+    @cached_property
+    def utterance_errors(self) -> npt.NDArray[np.int64]:
+        """(utterances,) substitutions, deletions and insertions together."""
+        errors: npt.NDArray[np.int64] = self.utterance_counts[:, 1:].sum(axis=1)
+        return errors
+
+    @cached_property
+    def utterance_lengths(self) -> npt.NDArray[np.int64]:
+        """(utterances,) reference words."""
+        lengths: npt.NDArray[np.int64] = self.utterance_counts[:, :3].sum(axis=1)
+        return lengths
+
+    @property
+    def sentence_error_rate(self) -> float | None:
+        """Share of utterances with at least one error; None without utterances."""
+        return int(np.count_nonzero(self.utterance_errors)) / len(self.ids) if self.ids else None
+
+    @cached_property
     def interval(self) -> tuple[float, float] | None:
         """95 % bootstrap interval of the word error rate over utterances; None without reference words."""
-        errors = self.utterance_counts[:, 1:].sum(axis=1)
-        lengths = self.utterance_counts[:, :3].sum(axis=1)
-        return bootstrap_interval(errors, lengths)
+        return bootstrap_interval(self.utterance_errors, self.utterance_lengths)
+
+    @cached_property
+    def speaker_interval(self) -> tuple[float, float] | None:
+        """The same with speakers drawn instead of utterances; None unless the speaker of every utterance is known.
+
+        It is the wider and more honest one where speakers differ, and next to nothing with a handful of them.
+        """
+        if not self.ids or None in self.speakers:
+            return None
+        rows = speaker_rows(self.speakers)
+        return bootstrap_interval(
+            np.bincount(rows, self.utterance_errors).astype(np.int64),
+            np.bincount(rows, self.utterance_lengths).astype(np.int64),
+        )
 
     def counts(self, row: int) -> ErrorCounts:
         """The word counts of one utterance."""
         return ErrorCounts(*self.utterance_counts[row].tolist())
+
+    def alignment(self, row: int) -> list[AlignedPair]:
+        """The columns of one utterance, hits included, left to right."""
+        return align(self.references[row].split(), self.hypotheses[row].split(), self.operations[row])
+
+    def alignments(self) -> Iterator[list[AlignedPair]]:
+        """Those of all utterances, in order."""
+        for reference, hypothesis, operations in zip(self.references, self.hypotheses, self.operations, strict=True):
+            yield align(reference.split(), hypothesis.split(), operations)
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of `asr score --json`; rates are fractions."""
         return {
             "wer": self.words.rate,
             "cer": self.characters.rate,
+            "mer": self.words.match_error_rate,
+            "wil": self.words.word_information_lost,
+            "sentence_error_rate": self.sentence_error_rate,
             "substitutions": self.words.substitutions,
             "deletions": self.words.deletions,
             "insertions": self.words.insertions,
             "hits": self.words.hits,
             "reference_words": self.words.reference_length,
             "utterances": len(self.ids),
+            "missing": self.missing,
             "ci95": list(self.interval) if self.interval else None,
-            "align": ALIGN,
-            "normalize": self.normalize,
+            "ci95_by_speaker": list(self.speaker_interval) if self.speaker_interval else None,
+            "speakers": len(set(self.speakers) - {None}) or None,
+            **self.rules.to_json(),
         }
+
+
+def speaker_rows(speakers: Iterable[str | None]) -> npt.NDArray[np.int64]:
+    """The number of each utterance's speaker, counted from 0 as they come."""
+    numbers: dict[str | None, int] = {}
+    return np.array([numbers.setdefault(speaker, len(numbers)) for speaker in speakers], dtype=np.int64)
 
 
 def score(
@@ -109,43 +158,55 @@ def score(
     *,
     normalize: str = "none",
     allow_missing: bool = False,
+    speakers: Mapping[str, str | None] | None = None,
+    rules: Rules | None = None,
 ) -> Score:
     """Compare texts by utterance id, both sides under the named normaliser; rows keep the order of `references`.
 
     ScoringError names ids that only one side has; `allow_missing` takes a missing hypothesis as empty, so that its
     reference counts as deletions. ScoringError also if there are no references, TextError on an unknown normaliser.
+    `rules` say more than `normalize` and take its place.
     """
     _check_ids(references, hypotheses, allow_missing)
-    counts = np.zeros((len(references), 4), dtype=np.int64)
-    characters = np.zeros(4, dtype=np.int64)
-    for row, (utterance_id, text) in enumerate(references.items()):
-        reference = normalize_text(text, normalize)
-        hypothesis = normalize_text(hypotheses.get(utterance_id, ""), normalize)
-        counts[row] = _count(reference.split(), hypothesis.split())
-        characters += _count(reference, hypothesis)
-    return Score(tuple(references), counts, ErrorCounts(*characters.tolist()), normalize)
+    known = speakers or {}
+    pairs = (TextPair(name, text, hypotheses.get(name), known.get(name)) for name, text in references.items())
+    return score_pairs(pairs, rules or Rules(normalize))
+
+
+def score_pairs(pairs: Iterable[TextPair], rules: Rules) -> Score:
+    """Score pairs as they come; apart from a few thousand of them, texts are kept packed. The ids must differ."""
+    pairs = iter(pairs)
+    ids: list[str] = []
+    speakers: list[str | None] = []
+    missing = 0
+    references, hypotheses, operations = PackedTexts(), PackedTexts(), PackedTexts()
+    counts: list[npt.NDArray[np.int64]] = []
+    while batch := list(islice(pairs, _BATCH)):
+        aligned = [_align(pair.reference, pair.hypothesis or "", rules) for pair in batch]
+        ids += [pair.id for pair in batch]
+        speakers += [pair.speaker for pair in batch]
+        missing += sum(pair.hypothesis is None for pair in batch)
+        for texts, column in zip((references, hypotheses, operations), zip(*aligned, strict=True), strict=True):
+            texts.extend(column)
+        counts.append(np.array([_counts(columns) for _, _, columns in aligned], dtype=np.int64))
+    rows = np.concatenate(counts) if counts else np.zeros((0, 4), dtype=np.int64)
+    return Score(tuple(ids), references, hypotheses, operations, rows, tuple(speakers), missing, rules)
 
 
 def count_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
     """Counts of one pair: lists of words, or strings for characters. Nothing is normalised."""
-    return ErrorCounts(*_count(reference, hypothesis))
+    return count_operations(levenshtein(reference, hypothesis))
 
 
 def align_words(reference: str, hypothesis: str) -> list[AlignedPair]:
     """The alignment behind the word counts, hits included, left to right."""
     reference_words, hypothesis_words = reference.split(), hypothesis.split()
-    pairs: list[AlignedPair] = []
-    for block in Levenshtein.opcodes(reference_words, hypothesis_words):
-        sources = reference_words[block.src_start : block.src_end]
-        targets = hypothesis_words[block.dest_start : block.dest_end]
-        pairs.extend(AlignedPair(source, target) for source, target in zip_longest(sources, targets))
-    return pairs
+    return align(reference_words, hypothesis_words, levenshtein(reference_words, hypothesis_words))
 
 
 def word_hits(reference: str, hypothesis: str) -> list[bool]:
     """For every word of the hypothesis whether it is right: neither a substitution nor an insertion."""
-    pairs = align_words(reference, hypothesis)
-    return [pair.reference == pair.hypothesis for pair in pairs if pair.hypothesis is not None]
+    return [not pair.is_error for pair in align_words(reference, hypothesis) if pair.hypothesis is not None]
 
 
 def name_ids(ids: Iterable[str]) -> str:
@@ -155,12 +216,17 @@ def name_ids(ids: Iterable[str]) -> str:
     return named + (", ..." if next(ids, None) is not None else "")
 
 
-def _count(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, int, int, int]:
-    operations = [operation for operation, _, _ in Levenshtein.editops(reference, hypothesis).as_list()]
-    substitutions = operations.count("replace")
-    deletions = operations.count("delete")
-    insertions = len(operations) - substitutions - deletions
-    return len(reference) - substitutions - deletions, substitutions, deletions, insertions
+def _align(reference: str, hypothesis: str, rules: Rules) -> tuple[str, str, str]:
+    """Both sides as they are compared, and the operations between them."""
+    reference, hypothesis = normalize_text(reference, rules.normalize), normalize_text(hypothesis, rules.normalize)
+    if reference == hypothesis:
+        return reference, hypothesis, HIT * (reference.count(" ") + 1 if reference else 0)
+    return reference, hypothesis, ALIGNERS[rules.align](reference.split(), hypothesis.split())
+
+
+def _counts(operations: str) -> tuple[int, int, int, int]:
+    counts = count_operations(operations)
+    return counts.hits, counts.substitutions, counts.deletions, counts.insertions
 
 
 def _check_ids(references: Mapping[str, str], hypotheses: Mapping[str, str], allow_missing: bool) -> None:

@@ -25,6 +25,10 @@ from asr.registry import did_you_mean
 
 _APOSTROPHE = "'"
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", _APOSTROPHE))
+# Han with its iteration marks and extensions, kana, Bopomofo, CJK punctuation, full-width forms.
+_CJK = "\u2e80-\u2fdf\u3000-\u303f\u3040-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_CJK += "\ufe30-\ufe4f\uff00-\uff9f\U00016ff0-\U00016fff\U0001aff0-\U0001b16f\U00020000-\U000323af"
+_SPACE_BESIDE_CJK = re.compile(f"(?<=[{_CJK}]) +| +(?=[{_CJK}])")
 _HESITATION = re.compile("uh+|um+|ah+|eh+|hm+|mm+|er")
 _WHOLE_WORDS = {
     "mr": "mister",
@@ -87,6 +91,15 @@ def _spell_out(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending):
             return f"{_spell_out(word.removesuffix(ending).rstrip(_APOSTROPHE))} {full}".strip()
     return word
+
+
+def spell(text: str) -> str:
+    """What character error rates compare: the text without the spaces beside Chinese and Japanese characters.
+
+    These are written without spaces, so that where words end is no part of the text; Korean and all other scripts keep
+    theirs. Other than that, the text stays as it is.
+    """
+    return text if text.isascii() else _SPACE_BESIDE_CJK.sub("", text)
 
 
 NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _none, "basic": _basic, "english": _english}

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from asr.errors import ScoringError, TextError
 from asr.scoring.report import alignment_rows, score_table
-from asr.scoring.wer import AlignedPair, ErrorCounts, align_words, count_errors, score, word_hits
+from asr.scoring.alignment import AlignedPair, ErrorCounts
+from asr.scoring.wer import align_words, count_errors, score, word_hits
 
-words = st.lists(st.sampled_from(["a", "b", "c", "ab", "ba", "日本", "x'y"]), max_size=10)
+words = st.lists(st.sampled_from(["a", "b", "c", "ab", "ba", "한국", "é", "x'y"]), max_size=10)
 texts = words.map(" ".join)
 pairs = st.lists(st.tuples(words.filter(bool).map(" ".join), texts), min_size=1, max_size=8)
 
@@ -66,7 +67,7 @@ def test_an_alignment_keeps_both_texts_and_explains_the_counts(reference, hypoth
 
 def test_an_alignment_is_printed_in_columns():
     alignment = align_words("one three four", "one two tree")
-    assert alignment[0] == AlignedPair("one", "one")
+    assert alignment[0] == AlignedPair("one", "one", "=")
     assert alignment_rows(align_words("the cat sat 日本", "the hat sat on")) == (
         "the cat sat 日本",
         "the hat sat on",
@@ -98,14 +99,24 @@ def test_the_json_has_the_stable_keys():
     assert report == {
         "wer": 0.75,
         "cer": 5 / 6,
+        "mer": 0.6,
+        "wil": 1 - 2 / 4 * (2 / 4),
+        "sentence_error_rate": 1.0,
         "substitutions": 1,
         "deletions": 1,
         "insertions": 1,
         "hits": 2,
         "reference_words": 4,
         "utterances": 2,
+        "missing": 0,
+        "ci95_by_speaker": None,
+        "speakers": None,
         "align": "levenshtein",
         "normalize": "none",
+        "markup": False,
+        "hesitations": [],
+        "split_hyphens": False,
+        "merge_compounds": False,
     }
     assert [result.counts(row) for row in range(2)] == [ErrorCounts(1, 1, 1, 0), ErrorCounts(1, 0, 0, 1)]
 
