@@ -22,7 +22,8 @@ _PAIR, _INSERT, _DELETE = range(3)
 
 def sclite(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     """The operations between two lists of words, with a table of len(reference) * len(hypothesis) bytes."""
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(reference), reversed(hypothesis))))
+    endings = zip(reversed(reference), reversed(hypothesis), strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], endings))
     rows, columns = len(reference) - same, len(hypothesis) - same  # equal endings always pair up
     steps = _steps(reference[:rows], hypothesis[:columns])
     operations = []

@@ -1,7 +1,7 @@
 """A score taken apart: by speaker, by length, and into its most frequent errors.
 
     by_speaker(result), by_length(result)     # Group: name, utterances, counts, utterances with errors
-    frequent_errors(result, top=20)           # FrequentErrors: substitutions, deletions, insertions, each (words, times)
+    frequent_errors(result, top=20)           # substitutions, deletions, insertions, each (words, times)
 
 Rows by utterance need no function: they are `result.ids`, `result.counts(row)` and `result.alignment(row)`.
 """

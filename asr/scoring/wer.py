@@ -26,9 +26,8 @@ import numpy.typing as npt
 from asr.errors import ScoringError
 from asr.scoring.alignment import HIT, AlignedPair, ErrorCounts, align, count_operations, levenshtein
 from asr.scoring.packed import PackedTexts
-from asr.scoring.rules import ALIGNERS, Rules
+from asr.scoring.rules import Rules
 from asr.scoring.significance import bootstrap_interval
-from asr.text.normalize import normalize as normalize_text
 from asr.text.normalize import spell
 
 _BATCH = 4096  # pairs that are aligned together
@@ -182,7 +181,7 @@ def score_pairs(pairs: Iterable[TextPair], rules: Rules) -> Score:
     references, hypotheses, operations = PackedTexts(), PackedTexts(), PackedTexts()
     counts: list[npt.NDArray[np.int64]] = []
     while batch := list(islice(pairs, _BATCH)):
-        aligned = [_align(pair.reference, pair.hypothesis or "", rules) for pair in batch]
+        aligned = [_compare(pair, rules) for pair in batch]
         ids += [pair.id for pair in batch]
         speakers += [pair.speaker for pair in batch]
         missing += sum(pair.hypothesis is None for pair in batch)
@@ -216,12 +215,11 @@ def name_ids(ids: Iterable[str]) -> str:
     return named + (", ..." if next(ids, None) is not None else "")
 
 
-def _align(reference: str, hypothesis: str, rules: Rules) -> tuple[str, str, str]:
-    """Both sides as they are compared, and the operations between them."""
-    reference, hypothesis = normalize_text(reference, rules.normalize), normalize_text(hypothesis, rules.normalize)
-    if reference == hypothesis:
-        return reference, hypothesis, HIT * (reference.count(" ") + 1 if reference else 0)
-    return reference, hypothesis, ALIGNERS[rules.align](reference.split(), hypothesis.split())
+def _compare(pair: TextPair, rules: Rules) -> tuple[str, str, str]:
+    try:
+        return rules.compare(pair.reference, pair.hypothesis or "")
+    except ScoringError as error:
+        raise ScoringError(f"utterance {pair.id}: {error}") from error
 
 
 def _counts(operations: str) -> tuple[int, int, int, int]:
