@@ -1,4 +1,4 @@
-"""Alignment of texts that leave a choice: networks of words, from whose paths the alignment picks the one that fits best.
+"""Alignment of texts that leave a choice: networks of words, of whose paths the best fitting counts.
 
 Every pair of nodes, one of each network, is a cell of a table; a step goes along an arc of the reference (deletion), of
 the hypothesis (insertion) or of both (hit, substitution). The table has as many cells as the product of the nodes,

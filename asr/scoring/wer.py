@@ -18,29 +18,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from asr.errors import ScoringError
-from asr.scoring.alignment import HIT, AlignedPair, ErrorCounts, align, count_operations, levenshtein
+from asr.scoring.alignment import HIT, LEFT_OUT, AlignedPair, ErrorCounts, align, count_operations, levenshtein
 from asr.scoring.packed import PackedTexts
+from asr.scoring.pairing import TextPair, TextRow, pair_texts
 from asr.scoring.rules import Rules
 from asr.scoring.significance import bootstrap_interval
-from asr.text.normalize import spell
+from asr.text.normalize import CER_NORMALIZER, spell
 
 _BATCH = 4096  # pairs that are aligned together
-_NAMED_IDS = 5  # how many ids an error lists before it only counts
-
-
-class TextPair(NamedTuple):
-    """What was said and what was recognised."""
-
-    id: str
-    reference: str
-    hypothesis: str | None  # None where the system gave none
-    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,11 +58,13 @@ class Score:
         counts = ErrorCounts()
         correct = 0
         for reference, hypothesis, operations in zip(self.references, self.hypotheses, self.operations, strict=True):
-            spelled = spell(reference)
             if operations.count(HIT) == len(operations):
-                correct += len(spelled)
-            else:
-                counts += count_operations(levenshtein(spelled, spell(hypothesis)))
+                correct += len(spell(reference))
+                continue
+            if LEFT_OUT in operations:
+                columns = align(reference.split(), hypothesis.split(), operations)
+                reference = " ".join(said for said, _, kind in columns if said is not None and kind != LEFT_OUT)
+            counts += count_operations(levenshtein(spell(reference), spell(hypothesis)))
         return counts + ErrorCounts(hits=correct)
 
     @cached_property
@@ -102,13 +95,17 @@ class Score:
 
         It is the wider and more honest one where speakers differ, and next to nothing with a handful of them.
         """
+        counts = self.speaker_counts()
+        return bootstrap_interval(*counts) if counts else None
+
+    def speaker_counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+        """(speakers,) errors and reference words of each; None unless the speaker of every utterance is known."""
         if not self.ids or None in self.speakers:
             return None
         rows = speaker_rows(self.speakers)
-        return bootstrap_interval(
-            np.bincount(rows, self.utterance_errors).astype(np.int64),
-            np.bincount(rows, self.utterance_lengths).astype(np.int64),
-        )
+        counts = (self.utterance_errors, self.utterance_lengths)
+        errors, lengths = (np.bincount(rows, column).astype(np.int64) for column in counts)
+        return errors, lengths
 
     def counts(self, row: int) -> ErrorCounts:
         """The word counts of one utterance."""
@@ -141,6 +138,7 @@ class Score:
             "ci95": list(self.interval) if self.interval else None,
             "ci95_by_speaker": list(self.speaker_interval) if self.speaker_interval else None,
             "speakers": len(set(self.speakers) - {None}) or None,
+            "cer_normalize": CER_NORMALIZER,
             **self.rules.to_json(),
         }
 
@@ -166,10 +164,10 @@ def score(
     reference counts as deletions. ScoringError also if there are no references, TextError on an unknown normaliser.
     `rules` say more than `normalize` and take its place.
     """
-    _check_ids(references, hypotheses, allow_missing)
     known = speakers or {}
-    pairs = (TextPair(name, text, hypotheses.get(name), known.get(name)) for name, text in references.items())
-    return score_pairs(pairs, rules or Rules(normalize))
+    rows = (TextRow(name, text, known.get(name)) for name, text in references.items())
+    others = (TextRow(name, text) for name, text in hypotheses.items())
+    return score_pairs(pair_texts(rows, others, allow_missing=allow_missing), rules or Rules(normalize))
 
 
 def score_pairs(pairs: Iterable[TextPair], rules: Rules) -> Score:
@@ -208,13 +206,6 @@ def word_hits(reference: str, hypothesis: str) -> list[bool]:
     return [not pair.is_error for pair in align_words(reference, hypothesis) if pair.hypothesis is not None]
 
 
-def name_ids(ids: Iterable[str]) -> str:
-    """The first few ids for an error message, and that there are more."""
-    ids = iter(ids)
-    named = ", ".join(islice(ids, _NAMED_IDS))
-    return named + (", ..." if next(ids, None) is not None else "")
-
-
 def _compare(pair: TextPair, rules: Rules) -> tuple[str, str, str]:
     try:
         return rules.compare(pair.reference, pair.hypothesis or "")
@@ -225,19 +216,3 @@ def _compare(pair: TextPair, rules: Rules) -> tuple[str, str, str]:
 def _counts(operations: str) -> tuple[int, int, int, int]:
     counts = count_operations(operations)
     return counts.hits, counts.substitutions, counts.deletions, counts.insertions
-
-
-def _check_ids(references: Mapping[str, str], hypotheses: Mapping[str, str], allow_missing: bool) -> None:
-    if not references:
-        raise ScoringError("there are no references, so there is nothing to score")
-    problems = []
-    missing = [] if allow_missing else [name for name in references if name not in hypotheses]
-    if missing:
-        problems.append(
-            f"{len(missing)} of {len(references)} references have no hypothesis: {name_ids(missing)} "
-            "(--allow-missing counts them as deletions)"
-        )
-    if extra := [name for name in hypotheses if name not in references]:
-        problems.append(f"{len(extra)} of {len(hypotheses)} hypotheses have no reference: {name_ids(extra)}")
-    if problems:
-        raise ScoringError("; ".join(problems))

@@ -12,6 +12,11 @@ Every normaliser is idempotent: normalising twice changes nothing.
            repeated, too) and er vanish; mr, mrs, dr and prof are spelled out; cannot, can't, won't, shan't and let's
            are written out, and so are the endings n't, 're, 've, 'll and 'm ("we'll" becomes "we will"). Endings
            with two readings ('s, 'd) stay, as do numbers in digits and British or American spellings.
+
+Character error rates apply one more, on top of any of these:
+
+`cjk`      Spaces beside Chinese and Japanese characters vanish: where words end is no part of these scripts. Korean and
+           all others keep theirs. "日本 語 is it" becomes "日本語is it".
 """
 
 from __future__ import annotations
@@ -94,12 +99,9 @@ def _spell_out(word: str) -> str:
 
 
 def spell(text: str) -> str:
-    """What character error rates compare: the text without the spaces beside Chinese and Japanese characters.
-
-    These are written without spaces, so that where words end is no part of the text; Korean and all other scripts keep
-    theirs. Other than that, the text stays as it is.
-    """
+    """A normalised text as character error rates compare it: under `cjk`."""
     return text if text.isascii() else _SPACE_BESIDE_CJK.sub("", text)
 
 
+CER_NORMALIZER = "cjk"
 NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _none, "basic": _basic, "english": _english}
