@@ -103,7 +103,9 @@ def _meet(first: list[_Slot], second: list[_Slot]) -> list[tuple[int, int, bool]
     for kind, start, end, other_start, other_end in blocks:
         if kind == "equal":
             pairs = zip(first[start:end], second[other_start:other_end], strict=True)
-            met += [(one[1], two[1], one[0] is not None) for one, two in pairs if one[0] is not None or one[1] or two[1]]
+            met += [
+                (one[1], two[1], one[0] is not None) for one, two in pairs if one[0] is not None or one[1] or two[1]
+            ]
         else:
             met.append((sum(slot[1] for slot in first[start:end]), 0, False))
             met.append((0, sum(slot[1] for slot in second[other_start:other_end]), False))

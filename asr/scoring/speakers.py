@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from asr.errors import ScoringError
@@ -28,6 +29,13 @@ def read_speakers(path: Path) -> dict[str, str]:
         if speakers.setdefault(*fields) != fields[1]:
             raise ScoringError(f"{path}:{number}: id '{fields[0]}' already has the speaker '{speakers[fields[0]]}'")
     return speakers
+
+
+def speaker_lookup(path: Path | None, from_id: bool) -> Callable[[str], str | None] | None:
+    """Who spoke an utterance id, from the file or, without one, from the id; None where neither is wanted."""
+    if path is not None:
+        return read_speakers(path).get
+    return speaker_prefix if from_id else None
 
 
 def speaker_prefix(utterance_id: str) -> str | None:

@@ -1,9 +1,7 @@
-"""A score taken apart: by speaker, by length, and into its most frequent errors.
+"""A score taken apart: by speaker, by length, by utterance, and into its most frequent errors.
 
-    by_speaker(result), by_length(result)     # Group: name, utterances, counts, utterances with errors
-    frequent_errors(result, top=20)           # substitutions, deletions, insertions, each (words, times)
-
-Rows by utterance need no function: they are `result.ids`, `result.counts(row)` and `result.alignment(row)`.
+by_speaker(result), by_length(result), by_utterance(result)     # Groups: name, utterances, counts
+frequent_errors(result, top=20)                                 # substitutions, deletions, insertions
 """
 
 from __future__ import annotations
@@ -80,6 +78,14 @@ def by_length(score: Score) -> list[Group]:
     names = [f"{low}" if low == high else f"{low}-{high}" if high else f"{low} or more" for low, high in LENGTHS]
     rows = np.searchsorted(lowest, score.utterance_lengths, side="right") - 1
     return [group for group in _groups(score, rows, names) if group.utterances]
+
+
+def by_utterance(score: Score) -> list[Group]:
+    """A group for each utterance, under its id, in order."""
+    return [
+        Group(name, 1, counts, int(counts.errors > 0))
+        for name, counts in zip(score.ids, map(score.counts, range(len(score.ids))), strict=True)
+    ]
 
 
 def frequent_errors(score: Score, top: int) -> FrequentErrors:
