@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -29,59 +29,66 @@ class TextPair(NamedTuple):
 
 
 def pair_texts(
-    references: Iterable[TextRow], hypotheses: Iterable[TextRow], *, allow_missing: bool = False
+    references: Iterable[TextRow],
+    hypotheses: Iterable[TextRow],
+    *,
+    allow_missing: bool = False,
+    names: tuple[str, str] = ("the references", "the hypotheses"),
 ) -> Iterator[TextPair]:
     """Pairs in the order of the references; a hypothesis is held back until its reference comes.
 
-    Ids must differ within each side. ScoringError, after the last pair, names the ids that only one side has;
-    `allow_missing` lets references without a hypothesis pass. ScoringError also if there are no references.
+    ScoringError, after the last pair, names ids that only one side has or that come more than once on a side, called by
+    `names`; `allow_missing` lets references without a hypothesis pass. ScoringError also if there are no references.
     """
     waiting: dict[str, TextRow] = {}
     rest = iter(hypotheses)
-    missing = []
-    num_references = num_paired = 0
+    missing: dict[str, None] = {}
+    seen: set[str] = set()  # ids of references
+    repeated: tuple[dict[str, None], dict[str, None]] = {}, {}
     for row in references:
-        num_references += 1
+        if row.id in seen:
+            repeated[0][row.id] = None
+            continue
+        seen.add(row.id)
         found = waiting.pop(row.id, None) if waiting else None
-        if found is None:
-            for other in rest:
-                if other.id == row.id:
-                    found = other
-                    break
+        while found is None and (other := next(rest, None)) is not None:
+            if other.id == row.id:
+                found = other
+            elif other.id in waiting or (other.id in seen and other.id not in missing):
+                repeated[1][other.id] = None
+            else:
                 waiting[other.id] = other
         if found is None:
-            missing.append(row.id)
+            missing[row.id] = None
             yield TextPair(row.id, row.text, None, row.speaker)
         else:
-            num_paired += 1
             yield TextPair(row.id, row.text, found.text, row.speaker or found.speaker)
+    num_paired = len(seen) - len(missing)
+    for other in rest:
+        if other.id in waiting or other.id in seen:
+            repeated[1][other.id] = None
+        else:
+            waiting[other.id] = other
+    for name, ids in zip(names, repeated, strict=True):
+        if ids:
+            raise ScoringError(f"{name}: {len(ids)} ids occur more than once: {name_ids(ids)}")
+    check_ids(len(seen), num_paired + len(waiting), [] if allow_missing else list(missing), list(waiting))
+
+
+def check_ids(num_references: int, num_hypotheses: int, missing: Sequence[str], extra: Sequence[str]) -> None:
+    """ScoringError if there are no references, or ids that only one side has."""
     if not num_references:
         raise ScoringError("there are no references, so there is nothing to score")
-    extra = [*waiting, *(other.id for other in rest)]
     problems = []
-    if missing and not allow_missing:
+    if missing:
         problems.append(
             f"{len(missing)} of {num_references} references have no hypothesis: {name_ids(missing)} "
             "(--allow-missing counts them as deletions)"
         )
     if extra:
-        problems.append(f"{len(extra)} of {num_paired + len(extra)} hypotheses have no reference: {name_ids(extra)}")
+        problems.append(f"{len(extra)} of {num_hypotheses} hypotheses have no reference: {name_ids(extra)}")
     if problems:
         raise ScoringError("; ".join(problems))
-
-
-def distinct(rows: Iterable[TextRow], source: str) -> Iterator[TextRow]:
-    """The rows; ScoringError after the last one names the ids that came more than once in `source`."""
-    seen: set[str] = set()
-    repeated: dict[str, None] = {}
-    for row in rows:
-        if row.id in seen:
-            repeated[row.id] = None
-        else:
-            seen.add(row.id)
-            yield row
-    if repeated:
-        raise ScoringError(f"{source}: {len(repeated)} ids occur more than once: {name_ids(repeated)}")
 
 
 def with_speakers(pairs: Iterable[TextPair], speaker_of: Callable[[str], str | None]) -> Iterator[TextPair]:

@@ -57,7 +57,8 @@ def score_files(
 
     `speaker_of` names the speaker of an utterance id and takes the place of the speakers in the files.
     """
-    pairs = pair_texts(reference.rows(), hypothesis.rows(), allow_missing=allow_missing)
+    names = str(reference), str(hypothesis)
+    pairs = pair_texts(reference.rows(), hypothesis.rows(), allow_missing=allow_missing, names=names)
     return score_pairs(with_speakers(pairs, speaker_of) if speaker_of else pairs, rules)
 
 

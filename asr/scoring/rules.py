@@ -38,6 +38,11 @@ class Rules:
         if self.align not in ALIGNERS:
             raise ScoringError(f"unknown alignment '{self.align}'{did_you_mean(self.align, ALIGNERS)}")
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether words are compared as the normaliser leaves them."""
+        return not (self.markup or self.hesitations or self.split_hyphens or self.merge_compounds)
+
     def compare(self, reference: str, hypothesis: str) -> tuple[str, str, str]:
         """Both sides as they are compared, with single spaces, and the operations between their words.
 

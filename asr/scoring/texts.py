@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from asr.errors import ScoringError
 from asr.registry import did_you_mean
-from asr.scoring.pairing import TextRow, distinct
+from asr.scoring.pairing import TextRow
 
 _SUFFIXES = {".jsonl": "jsonl", ".trn": "trn", ".ctm": "ctm", ".stm": "stm", ".tsv": "tsv"}
 _TRN_LINE = re.compile(r"(.*)\(([^()\s]+)\)\s*")
@@ -61,10 +61,12 @@ class TextFile:
     content: bytes | None  # of what can be read only once
 
     def rows(self) -> Iterator[TextRow]:
-        """Its utterances in order. ScoringError, with path and line, on what cannot be read and on repeated ids."""
+        """Its utterances in order. ScoringError, with path and line, on what cannot be read."""
         lines = _lines(self.path, self.content)
-        rows = _jsonl_rows(lines, self.text_keys) if self.format == "jsonl" else _READERS[self.format](lines)
-        return distinct(rows, f"{self.path} read as {self.format}")
+        return _jsonl_rows(lines, self.text_keys) if self.format == "jsonl" else _READERS[self.format](lines)
+
+    def __str__(self) -> str:
+        return f"{self.path} read as {self.format}"
 
 
 def open_texts(reference: Path, *hypotheses: Path, format_name: str | None = None) -> list[TextFile]:

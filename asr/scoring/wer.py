@@ -18,20 +18,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from asr.errors import ScoringError
 from asr.scoring.alignment import HIT, LEFT_OUT, AlignedPair, ErrorCounts, align, count_operations, levenshtein
+from asr.scoring.batch import compare_texts
 from asr.scoring.packed import PackedTexts
-from asr.scoring.pairing import TextPair, TextRow, pair_texts
+from asr.scoring.pairing import TextPair, check_ids
 from asr.scoring.rules import Rules
 from asr.scoring.significance import bootstrap_interval
 from asr.text.normalize import CER_NORMALIZER, spell
 
-_BATCH = 4096  # pairs that are aligned together
+_BATCH = 16384  # pairs that are aligned together
 
 
 @dataclass(frozen=True)
@@ -164,29 +164,53 @@ def score(
     reference counts as deletions. ScoringError also if there are no references, TextError on an unknown normaliser.
     `rules` say more than `normalize` and take its place.
     """
-    known = speakers or {}
-    rows = (TextRow(name, text, known.get(name)) for name, text in references.items())
-    others = (TextRow(name, text) for name, text in hypotheses.items())
-    return score_pairs(pair_texts(rows, others, allow_missing=allow_missing), rules or Rules(normalize))
+    missing = [] if allow_missing else [name for name in references if name not in hypotheses]
+    extra = [name for name in hypotheses if name not in references]
+    check_ids(len(references), len(hypotheses), missing, extra)
+    ids, texts = list(references), list(references.values())
+    speaker_of = (speakers or {}).get
+    batches = (
+        _Batch(ids[row : row + _BATCH], texts[row : row + _BATCH], list(map(hypotheses.get, ids[row : row + _BATCH])))
+        for row in range(0, len(ids), _BATCH)
+    )
+    return _score(batches, list(map(speaker_of, ids)), rules or Rules(normalize))
 
 
 def score_pairs(pairs: Iterable[TextPair], rules: Rules) -> Score:
     """Score pairs as they come; apart from a few thousand of them, texts are kept packed. The ids must differ."""
     pairs = iter(pairs)
-    ids: list[str] = []
     speakers: list[str | None] = []
+
+    def batches() -> Iterator[_Batch]:
+        while rows := list(islice(pairs, _BATCH)):
+            speakers.extend(row.speaker for row in rows)
+            yield _Batch(*([row[column] for row in rows] for column in range(3)))
+
+    return _score(batches(), speakers, rules)
+
+
+class _Batch(NamedTuple):
+    """Columns of pairs."""
+
+    ids: list[str]
+    references: list[str]
+    hypotheses: list[str | None]
+
+
+def _score(batches: Iterable[_Batch], speakers: list[str | None], rules: Rules) -> Score:
+    """`speakers` may be filled while the batches are gone through."""
+    ids: list[str] = []
     missing = 0
-    references, hypotheses, operations = PackedTexts(), PackedTexts(), PackedTexts()
-    counts: list[npt.NDArray[np.int64]] = []
-    while batch := list(islice(pairs, _BATCH)):
-        aligned = [_compare(pair, rules) for pair in batch]
-        ids += [pair.id for pair in batch]
-        speakers += [pair.speaker for pair in batch]
-        missing += sum(pair.hypothesis is None for pair in batch)
-        for texts, column in zip((references, hypotheses, operations), zip(*aligned, strict=True), strict=True):
-            texts.extend(column)
-        counts.append(np.array([_counts(columns) for _, _, columns in aligned], dtype=np.int64))
-    rows = np.concatenate(counts) if counts else np.zeros((0, 4), dtype=np.int64)
+    columns = references, hypotheses, operations = PackedTexts(), PackedTexts(), PackedTexts()
+    counts = [np.zeros((0, 4), dtype=np.int64)]
+    for batch in batches:
+        compared = compare_texts(batch.references, [text or "" for text in batch.hypotheses], rules, batch.ids)
+        for texts, lines in zip(columns, compared, strict=False):
+            texts.append_lines(lines, len(batch.ids))
+        counts.append(compared.counts)
+        ids += batch.ids
+        missing += batch.hypotheses.count(None)
+    rows = np.concatenate(counts)
     return Score(tuple(ids), references, hypotheses, operations, rows, tuple(speakers), missing, rules)
 
 
@@ -204,15 +228,3 @@ def align_words(reference: str, hypothesis: str) -> list[AlignedPair]:
 def word_hits(reference: str, hypothesis: str) -> list[bool]:
     """For every word of the hypothesis whether it is right: neither a substitution nor an insertion."""
     return [not pair.is_error for pair in align_words(reference, hypothesis) if pair.hypothesis is not None]
-
-
-def _compare(pair: TextPair, rules: Rules) -> tuple[str, str, str]:
-    try:
-        return rules.compare(pair.reference, pair.hypothesis or "")
-    except ScoringError as error:
-        raise ScoringError(f"utterance {pair.id}: {error}") from error
-
-
-def _counts(operations: str) -> tuple[int, int, int, int]:
-    counts = count_operations(operations)
-    return counts.hits, counts.substitutions, counts.deletions, counts.insertions
