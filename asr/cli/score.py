@@ -50,6 +50,18 @@ Format = Annotated[
     typer.Option("--format", help="Format of all files: lines, kaldi, tsv, jsonl, trn, ctm or stm. Default: detected."),
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the score to this file, too.")]
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page with all utterances to search, sort and hear."),
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Where the audio of the utterances is, for the page of --html."),
+]
+Worst = Annotated[
+    int,
+    typer.Option(min=0, help="How many of the worst utterances get a spectrogram on the page, with the times of words."),
+]
 
 
 def score(
@@ -71,6 +83,9 @@ def score(
     alignments: Alignments = None,
     format_name: Format = None,
     json_file: JsonFile = None,
+    html_file: HtmlFile = None,
+    manifest: Manifest = None,
+    worst: Worst = 20,
 ) -> None:
     """Word error rate with its 95 % bootstrap interval.
 
@@ -79,12 +94,16 @@ def score(
     """
     from rich.console import Console
 
+    from asr.data.manifest import read_manifest
+    from asr.scoring.html_report import write_files_html
     from asr.scoring.report import print_results, write_alignments
     from asr.scoring.results import gather, score_files, write_json
     from asr.scoring.rules import Rules, read_hesitations
     from asr.scoring.speakers import speaker_lookup
     from asr.scoring.texts import open_texts
 
+    if manifest is not None and html_file is None:
+        raise typer.BadParameter("--manifest is for the page of --html FILE")
     if speakers is not None and speaker_from_id:
         raise typer.BadParameter("give --speakers or --speaker-from-id, not both")
     dropped = read_hesitations(hesitations, normalize) if hesitations is not None else ()
@@ -95,6 +114,10 @@ def score(
     results = gather(*scores, tables=by.split(",") if by else (), top=top)
     if json_file is not None:
         write_json(results, json_file)
+    if html_file is not None:
+        utterances = read_manifest(manifest) if manifest is not None else ()
+        for problem in write_files_html(results, html_file, (reference, *systems), utterances, worst):
+            typer.echo(f"{html_file}: {problem}", err=True)
     console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
     if alignments is not None:
         write_alignments(scores[0], alignments, console)

@@ -27,20 +27,16 @@ def is_playable(audio: Path) -> bool:
         raise AudioError(f"{audio}: cannot be opened ({error.strerror})") from error
 
 
-def audio_link(utterance: Utterance, folder: Path, duration: float | None = None) -> str:
-    """The address of an utterance's audio relative to a folder.
+def audio_link(utterance: Utterance, folder: Path, is_part: bool) -> str:
+    """The address of an utterance's audio, relative to a folder.
 
-    A stretch of a longer file has its begin and end, in seconds, as a media fragment; `duration` says how long the
-    file is where that is known.
+    A part of a longer file has its begin and end, in seconds, as a media fragment.
     """
     try:
-        path = Path(os.path.relpath(utterance.audio.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # another drive
-        path = None
-    link = quote(path) if path is not None else utterance.audio.resolve().as_uri()
-    if not utterance.start and (duration is None or utterance.duration >= duration):
-        return link
-    return f"{link}#t={utterance.start:.3f},{utterance.start + utterance.duration:.3f}"
+        link = quote(Path(os.path.relpath(utterance.audio, folder.resolve())).as_posix())
+    except ValueError:  # on another drive
+        link = utterance.audio.resolve().as_uri()
+    return f"{link}#t={utterance.start:.3f},{utterance.start + utterance.duration:.3f}" if is_part else link
 
 
 def embedded_audio(waveform: np.ndarray, sample_rate: int) -> str:

@@ -65,6 +65,11 @@ class TextFile:
         lines = _lines(self.path, self.content)
         return _jsonl_rows(lines, self.text_keys) if self.format == "jsonl" else _READERS[self.format](lines)
 
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Its lines that are not blank, each after the place that an error names: (path:number, text)."""
+        for line in _filled(_lines(self.path, self.content)):
+            yield line.where, line.text
+
     def __str__(self) -> str:
         return f"{self.path} read as {self.format}"
 
@@ -86,6 +91,11 @@ def open_texts(reference: Path, *hypotheses: Path, format_name: str | None = Non
         TextFile(path, name or undecided, ("text",) if place else ("reference", "text"), content)
         for place, (path, name, content) in enumerate(zip(paths, detected, contents, strict=True))
     ]
+
+
+def channel_id(file: str, channel: str) -> str:
+    """The utterance id of a channel of a recording in ctm and stm."""
+    return file if channel in ("1", "A") else f"{file}-{channel}"
 
 
 def _read_once(path: Path) -> bytes | None:
@@ -226,7 +236,7 @@ def _join_in_time(
     words: dict[str, list[str]] = {}
     speakers: dict[str, set[str | None]] = {}
     for _, fields in sorted(rows, key=lambda row: row[0]):
-        name = fields[0] if fields[1] in ("1", "A") else f"{fields[0]}-{fields[1]}"
+        name = channel_id(fields[0], fields[1])
         words.setdefault(name, []).extend(words_of(fields))
         speakers.setdefault(name, set()).add(speaker_of(fields))
     for name, parts in words.items():

@@ -25,7 +25,7 @@ const percent = (errors, words) => (words ? `${((100 * errors) / words).toFixed(
 
 // ---------------------------------------------------------------- utterances
 
-/** Errors of one system in one utterance. An empty string of operations stands for hits alone. */
+/** Errors of one system in one utterance. No operations stand for a hypothesis that equals the reference. */
 function countErrors(operations) {
   const counts = { S: 0, D: 0, I: 0 };
   for (const operation of operations) if (operation in counts) counts[operation]++;
@@ -34,7 +34,8 @@ function countErrors(operations) {
 
 /** The columns [operation, reference word, hypothesis word] of one system in one utterance. */
 function columns(row, system) {
-  const reference = data.references[row] ? data.references[row].split(" ") : [];
+  const text = system.references[row] ?? data.references[row];
+  const reference = text ? text.split(" ") : [];
   const operations = system.operations[row];
   if (!operations) return reference.map((word) => ["=", word, word]);
   const hypothesis = system.hypotheses[row] ? system.hypotheses[row].split(" ") : [];
@@ -172,7 +173,7 @@ function card(one) {
   const detail = [];
   if (one.speaker !== null) detail.push(one.speaker);
   detail.push(many(one.words, "word"));
-  if (data.durations) if (data.durations[one.row] !== null) detail.push(`${data.durations[one.row].toFixed(1)} s`);
+  if (data.durations?.[one.row] != null) detail.push(`${data.durations[one.row].toFixed(1)} s`);
   const rates = one.counts.map((count, number) => {
     const kinds = ["S", "D", "I"].filter((kind) => count[kind]).map((kind) => `${count[kind]} ${kind}`);
     const name = data.systems[number].name;
