@@ -201,6 +201,7 @@ function alignment(row, system) {
   const rows = [element("span", "", "ref"), element("span", "", system.name || "hyp"), element("span")];
   const labels = element("span", "column labels", ...rows);
   labels.setAttribute("aria-hidden", "true");
+  labels.dir = "ltr"; // kept out of what "auto" looks at
   made.append(labels);
   for (const [operation, said, heard] of columns(row, system)) {
     const marked = operation in KINDS;
@@ -271,7 +272,7 @@ function spectrogram(picture, player) {
   image.alt = `Spectrogram, ${picture.seconds.toFixed(2)} seconds, up to ${picture.hertz} hertz`;
   const time = element("div", "time", image);
   time.style.width = `max(100%, ${Math.round(picture.seconds * SECOND)}px)`;
-  const words = element("div", "words");
+  const words = element("div", picture.words.some((word) => word[3] === "D") ? "words two" : "words");
   for (const [start, end, text, operation, confidence] of picture.words) {
     const word = element(player && operation !== "D" ? "button" : "span", `word ${operation}`, text);
     if (operation in KINDS) word.append(element("sup", "", operation));
