@@ -85,10 +85,10 @@ class Evaluation:
             **self.decoding.to_json(),
         }
 
-    def save(self, folder: Path, model: Path) -> list[str]:
+    def save(self, folder: Path, model: Path | None = None) -> list[str]:
         """Write `hypotheses.jsonl`, `wer.json`, `report.html` and, with matplotlib, `reliability.png`.
 
-        Each appears whole or not at all. The report names `model`, the model folder. Returns lines about what it lacks.
+        Each appears whole or not at all. The report names `model`, the model folder. Returns what the report lacks, in lines.
         """
         rows = (
             {
@@ -108,8 +108,8 @@ class Evaluation:
         return write_html(
             Results(self.score),
             folder / "report.html",
-            title=f"{model.name or model} on {self.manifest.name}",
-            facts={"Model": str(model), **_facts(self)},
+            title=f"{model.name} on {self.manifest.name}" if model else self.manifest.name,
+            facts={"Model": str(model), **_facts(self)} if model else _facts(self),
             utterances=self.utterances,
             worst=self.worst,
             parts={f"texts {name} in training": part for name, part in self.strata.items() if part},

@@ -198,8 +198,9 @@ const KINDS = { S: "substitution", D: "deletion", I: "insertion", o: "may be lef
 function alignment(row, system) {
   const made = element("div", "alignment");
   made.dir = "auto";
-  const rows = [element("span", "", "ref"), element("span", "", system.name || "hyp"), element("span")];
-  const labels = element("span", "column labels", ...rows);
+  const isRight = !system.operations[row]; // then the text is shown once
+  const names = isRight ? [system.name ? `ref, ${system.name}` : "both"] : ["ref", system.name || "hyp", ""];
+  const labels = element("span", "column labels", ...names.map((name) => element("span", "", name)));
   labels.setAttribute("aria-hidden", "true");
   labels.dir = "ltr"; // kept out of what "auto" looks at
   made.append(labels);
@@ -210,8 +211,8 @@ function alignment(row, system) {
       "span",
       marked ? `column ${operation}` : "column",
       element("span", said === null ? "ref gap" : "ref", said === null ? "\u2013" : gone ? `(${said})` : said),
-      element("span", heard === null ? "hyp gap" : "hyp", heard === null ? (gone ? "" : "\u2013") : heard),
-      marked && !gone ? element("span", "mark", operation) : element("span", "mark"),
+      isRight ? null : element("span", heard === null ? "hyp gap" : "hyp", heard ?? (gone ? "" : "\u2013")),
+      isRight ? null : element("span", "mark", marked && !gone ? operation : ""),
     );
     if (marked) column.title = `${KINDS[operation]}: ${said ?? "nothing"} \u2192 ${heard ?? "nothing"}`;
     made.append(" ", column);
@@ -313,11 +314,11 @@ function spectrogram(picture, player) {
 }
 
 function ruler(seconds, share) {
-  const step = seconds < 3 ? 0.5 : 1;
+  const step = seconds < 1 ? 0.2 : seconds < 3 ? 0.5 : 1;
   const made = element("div", "ruler");
-  for (let moment = 0; moment < seconds - 0.2; moment += step) {
-    const tick = element("span", "", moment ? `${moment}` : "0 s");
-    tick.style.left = share(moment);
+  for (let number = 0; number * step < seconds - 0.05; number++) {
+    const tick = element("span", "", number ? `${Number((number * step).toFixed(1))}` : "0 s");
+    tick.style.left = share(number * step);
     made.append(tick);
   }
   return made;
