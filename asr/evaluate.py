@@ -254,8 +254,10 @@ def _is_audible(bundle: Bundle, utterance: Utterance) -> bool:
 
 
 def _score(utterances: Iterable[Utterance], texts: dict[str, str], normalizer: str) -> Score:
+    utterances = list(utterances)
     references = {utterance.id: utterance.text for utterance in utterances}
-    return score(references, {id: texts.get(id, "") for id in references}, normalize=normalizer)
+    speakers = {utterance.id: utterance.speaker for utterance in utterances}
+    return score(references, {id: texts.get(id, "") for id in references}, normalize=normalizer, speakers=speakers)
 
 
 def _sure_words(bundle: Bundle, decoded: Decoded, measure: Measure) -> list[tuple[str, float]]:

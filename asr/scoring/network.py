@@ -1,7 +1,7 @@
 """Alignment of texts that leave a choice: networks of words, of whose paths the best fitting counts.
 
-Every pair of nodes, one of each network, is a cell of a table; a step goes along an arc of the reference (deletion), of
-the hypothesis (insertion) or of both (hit, substitution). The table has as many cells as the product of the nodes,
+Every pair of arcs, one of each network, is a cell of a table; a step goes along an arc of the reference (deletion), of
+the hypothesis (insertion) or of both (hit, substitution). The table has as many cells as the product of the arcs,
 instead of one table for each choice of alternatives (Sankoff & Kruskal 1983, "Time warps, string edits, and
 macromolecules"; so does NIST's sclite).
 """
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from itertools import pairwise
+from itertools import pairwise, product
 
 from asr.scoring.alignment import DELETION, HIT, INSERTION, LEFT_OUT, SUBSTITUTION
 
@@ -26,6 +26,18 @@ class Costs:
     gap: int  # a deletion or insertion
     left_out: int  # of a word that may be
     nothing: int = 1  # an arc without a word
+
+    def of_gap(self, arc: Arc) -> int:
+        """Of going along an arc of one side only."""
+        if arc.word is None:
+            return self.nothing
+        return self.left_out if arc.may_be_left_out else self.gap
+
+    def of_pair(self, arc: Arc, other: Arc) -> int:
+        """Of going along one of each side; pairs with nothing are never worth it."""
+        if arc.word is None or other.word is None:
+            return 2 * self.gap
+        return 0 if arc.word == other.word else self.substitution
 
 
 COSTS = {"levenshtein": Costs(1000, 1000, 1), "sclite": Costs(4000, 3000, 2000)}
@@ -89,42 +101,64 @@ def path(words: Sequence[str], start: int, end: int, first_new: int) -> list[Arc
     return [Arc(*ends, word) for ends, word in zip(pairwise(nodes), words, strict=True)]
 
 
-_Step = tuple[int, int, int, Arc | None, Arc | None]  # cost, node of the reference, of the hypothesis, arcs gone along
+class _Steps:
+    """The arcs of a network in an order to go through them, and which ones lead to each. Number 0 is the beginning."""
+
+    def __init__(self, network: Network) -> None:
+        place = {node: number for number, node in enumerate(network.nodes)}
+        self.arcs = sorted(network.arcs, key=lambda arc: place[arc.start])
+        numbers = {id(arc): number for number, arc in enumerate(self.arcs, 1)}
+        into = {node: [numbers[id(arc)] for arc in arcs] for node, arcs in network.arcs_into.items()}
+        self.before = [into.get(arc.start, [0]) for arc in self.arcs]
+        self.last = into.get(1, [0])
+
+
+_Back = tuple[int, int]  # numbers of arcs
 
 
 def align_networks(reference: Network, hypothesis: Network, costs: Costs) -> tuple[list[str], list[str], str]:
     """The words of both sides along the cheapest pair of paths, and the operations between them.
 
-    Of steps that cost the same, a pair of words comes before an insertion and that before a deletion, as in sclite.
+    Of steps that cost the same, a pair of words comes before an insertion and that before a deletion; of alternatives,
+    the one that is written first. So it is in sclite.
     """
-    places = {node: number for number, node in enumerate(hypothesis.nodes)}
-    table: dict[int, array[int]] = {}
-
-    def steps(source: int, target: int) -> Iterator[_Step]:
-        into_source, into_target = reference.arcs_into.get(source, ()), hypothesis.arcs_into.get(target, ())
-        for arc in into_source:
-            row = table[arc.start]
-            for other in into_target:
-                if arc.word is not None and other.word is not None:
-                    cost = 0 if arc.word == other.word else costs.substitution
-                    yield row[places[other.start]] + cost, arc.start, other.start, arc, other
-        for other in into_target:
-            cost = costs.gap if other.word is not None else costs.nothing
-            yield table[source][places[other.start]] + cost, source, other.start, None, other
-        for arc in into_source:
-            cost = costs.nothing if arc.word is None else costs.left_out if arc.may_be_left_out else costs.gap
-            yield table[arc.start][places[target]] + cost, arc.start, target, arc, None
-
-    for source in reference.nodes:
-        table[source] = row = array("q")
-        for target in hypothesis.nodes:
-            row.append(min((step[0] for step in steps(source, target)), default=0))
-    source, target = 1, 1
-    columns = []
-    while (source, target) != (0, 0):
-        _, source, target, arc, other = min(steps(source, target), key=lambda step: step[0])
-        columns.append((arc, other))
+    source, target = _Steps(reference), _Steps(hypothesis)
+    table = [array("q", [0])]
+    for row in range(len(source.arcs) + 1):
+        table += [array("q")] if row else []
+        for column in range(len(table[row]), len(target.arcs) + 1):
+            table[row].append(_best(table, source, target, row, column, costs)[0])
+    row, column = min(product(source.last, target.last), key=lambda at: table[at[0]][at[1]])
+    columns: list[tuple[Arc | None, Arc | None]] = []
+    while row or column:
+        _, (row_before, column_before) = _best(table, source, target, row, column, costs)
+        columns.append(
+            (
+                source.arcs[row - 1] if row_before != row else None,
+                target.arcs[column - 1] if column_before != column else None,
+            )
+        )
+        row, column = row_before, column_before
     return _read(reversed(columns))
+
+
+def _best(
+    table: list[array[int]], source: _Steps, target: _Steps, row: int, column: int, costs: Costs
+) -> tuple[int, _Back]:
+    """The cost of the cheapest way that ends with these arcs, and the arcs before its last step."""
+    rows = source.before[row - 1] if row else []
+    columns = target.before[column - 1] if column else []
+    ways: list[tuple[int, _Back]] = []
+    if row and column:
+        cost = costs.of_pair(source.arcs[row - 1], target.arcs[column - 1])
+        ways += [(table[before][other] + cost, (before, other)) for before in rows for other in columns]
+    if column:
+        cost = costs.of_gap(target.arcs[column - 1])
+        ways += [(table[row][other] + cost, (row, other)) for other in columns]
+    if row:
+        cost = costs.of_gap(source.arcs[row - 1])
+        ways += [(table[before][column] + cost, (before, column)) for before in rows]
+    return min(ways, key=lambda way: way[0])
 
 
 def _read(columns: Iterable[tuple[Arc | None, Arc | None]]) -> tuple[list[str], list[str], str]:

@@ -111,6 +111,8 @@ NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
 ALIGN = "asr align audio/5.wav hyp.txt --model model --device cpu"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
+SCORE = "asr score ref.txt hyp.txt"
+SCORE_MARKS = "asr score marks.txt hyp.txt --format kaldi"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
@@ -204,6 +206,17 @@ CASES = {
     "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score --cer": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl dev.jsonl --cer", out),
     "score --normalize": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --normalize basic", out),
+    "score --compare": Case(SCORE, f"{SCORE} --compare ref.txt", out),
+    "score --align": Case(SCORE_MARKS, f"{SCORE_MARKS} --align sclite", out),
+    "score --markup": Case(SCORE_MARKS, f"{SCORE_MARKS} --markup", out),
+    "score --hesitations": Case(SCORE_MARKS, f"{SCORE_MARKS} --hesitations uh", out),
+    "score --split-hyphens": Case(SCORE_MARKS, f"{SCORE_MARKS} --split-hyphens", out),
+    "score --merge-compounds": Case(SCORE_MARKS, f"{SCORE_MARKS} --merge-compounds", out),
+    "score --speakers": Case(SCORE, f"{SCORE} --speakers ref.txt", works),
+    "score --speaker-from-id": Case(SCORE, f"{SCORE} --speaker-from-id", works),
+    "score --by": Case(SCORE, f"{SCORE} --by length", out),
+    "score --top": Case(SCORE, f"{SCORE} --top 1", out),
+    "score --alignments": Case(SCORE, f"{SCORE} --alignments -", out),
     "score --allow-missing": Case(
         "asr score ref.jsonl part.jsonl", "asr score ref.jsonl part.jsonl --allow-missing", works
     ),
