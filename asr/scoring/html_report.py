@@ -33,7 +33,7 @@ from asr.scoring.word_times import read_word_times
 from asr.types import Utterance, Word
 
 MAX_LISTED = 50_000  # utterances; a browser has little joy in more
-_UNSAFE = re.compile("[<\u2028\u2029\ud800-\udfff]")  # what may end a script, or not stand in a file
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character; JSON can escape it, UTF-8 cannot hold it
 
 
 def write_html(
@@ -67,7 +67,7 @@ def write_html(
         data=_json(_data(results, rows, media)),
         footer=escape(_footer(score, len(rows))),
     )
-    write_text_atomic(path, page)
+    write_text_atomic(path, _SURROGATE.sub("\ufffd", page))
     return media.problems
 
 
@@ -102,7 +102,7 @@ def _part(name: str) -> str:
 def _json(value: Any) -> str:
     """JSON that can stand in a script element: nothing in it looks like a tag."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text.replace("<", "\\u003c"))
 
 
 def _data(results: Results, rows: Sequence[int], media: Media) -> dict[str, Any]:
