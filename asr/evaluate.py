@@ -88,7 +88,7 @@ class Evaluation:
     def save(self, folder: Path, model: Path | None = None) -> list[str]:
         """Write `hypotheses.jsonl`, `wer.json`, `report.html` and, with matplotlib, `reliability.png`.
 
-        Each appears whole or not at all. The report names `model`, the model folder. Returns what the report lacks, in lines.
+        Each appears whole or not at all. The report names the model folder, `model`. Returns lines about what it lacks.
         """
         rows = (
             {
@@ -183,7 +183,9 @@ def evaluate(
         calibration=_calibration(utterances, sure, config.normalize) if model.ctc_head is not None else None,
         hotwords=effect,
         worst={
-            utterance.id: _word_times(bundle, utterance, *placed.get(utterance.id, ((), None)), sure.get(utterance.id, ()))
+            utterance.id: _word_times(
+                bundle, utterance, *placed.get(utterance.id, ((), None)), sure.get(utterance.id, ())
+            )
             for utterance in utterances
             if utterance.id in worst
         },

@@ -60,7 +60,9 @@ Manifest = Annotated[
 ]
 Worst = Annotated[
     int,
-    typer.Option(min=0, help="How many of the worst utterances get a spectrogram on the page, with the times of words."),
+    typer.Option(
+        min=0, help="How many of the worst utterances get a spectrogram on the page, with the times of words."
+    ),
 ]
 
 

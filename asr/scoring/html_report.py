@@ -56,7 +56,7 @@ def write_html(
     score = results.score
     rows = np.sort(np.argsort(-score.utterance_errors, kind="stable")[:MAX_LISTED]).tolist()
     media = find_media(score, rows, path.parent, {one.id: one for one in utterances}, worst or {})
-    script = _part("report.js")
+    script = _part("utterance.js") + _part("report.js")
     page = Template(_part("report.html")).substitute(
         title=escape(title),
         version=escape(__version__),

@@ -138,10 +138,11 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, long: bool =
     """Header as text, cells as HTML; the first cell of a row names it. A long table scrolls, and can be sorted."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>\n' for first, *rest in rows
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>\n'
+        for first, *rest in rows
     )
-    table = f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-    return (f'<div class="scroll" tabindex="0"><table class="sortable">' if long else "<div class=\"wide\"><table>") + table
+    start = '<div class="scroll" tabindex="0"><table class="sortable">' if long else '<div class="wide"><table>'
+    return f"{start}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
 
 
 def _button(name: str, value: str, shown: str) -> str:

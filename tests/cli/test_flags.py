@@ -88,6 +88,11 @@ def content(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.read(path)
 
 
+def pictures(path: str) -> Callable[[Outcome], object]:
+    """How many pictures a page holds."""
+    return lambda outcome: (outcome.read(path) or "").count("data:image/png")
+
+
 def size(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: (outcome.folder / path).stat().st_size
 
@@ -113,6 +118,7 @@ CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 SCORE = "asr score ref.txt hyp.txt"
 SCORE_MARKS = "asr score marks.txt hyp.txt --format kaldi"
+PAGE = "asr score dev.jsonl model/results/dev/hypotheses.jsonl --html page.html"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
@@ -137,6 +143,7 @@ CASES = {
     "evaluate --dtype": Case(EVALUATE, f"{EVALUATE} --dtype bfloat16", dtypes),
     "evaluate --confidence": Case(EVALUATE, f"{EVALUATE} --confidence entropy", HYPOTHESES),
     "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
+    "evaluate --worst": Case(EVALUATE, f"{EVALUATE} --worst 1", pictures("model/results/dev/report.html")),
     "transcribe FILE_OR_DIR": Case(TRANSCRIBE, "asr transcribe audio/0.wav --model model", out),
     "transcribe --model": Case(TRANSCRIBE, f"{TRANSCRIBE} --model elsewhere", works),
     "transcribe --format": Case(TRANSCRIBE, f"{TRANSCRIBE} --format json", out),
@@ -222,6 +229,14 @@ CASES = {
     ),
     "score --format": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --format kaldi", out),
     "score --json": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --json score.json", has("score.json")),
+    "score --html": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --html page.html", has("page.html")),
+    "score --manifest": Case(PAGE, f"{PAGE} --manifest dev.jsonl", content("page.html"), before=EVALUATE),
+    "score --worst": Case(
+        f"{PAGE} --manifest dev.jsonl",
+        f"{PAGE} --manifest dev.jsonl --worst 1",
+        pictures("page.html"),
+        before=EVALUATE,
+    ),
     "average EXP": Case("asr average model --last 1 --out mean", "asr average elsewhere --last 1 --out mean", works),
     "average --out": Case(
         "asr average model --last 1 --out mean", "asr average model --last 1 --out other", has("other/config.yaml")

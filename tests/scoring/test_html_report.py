@@ -70,7 +70,9 @@ def commit():
 
 @pytest.fixture
 def write(tmp_path):
-    def call(references=REFERENCES, hypotheses=HYPOTHESES, second=None, title="t", facts=None, speakers=None, **options):
+    def call(
+        references=REFERENCES, hypotheses=HYPOTHESES, second=None, title="t", facts=None, speakers=None, **options
+    ):
         first = score(references, hypotheses, speakers=speakers)
         results = gather(first, score(references, second, speakers=speakers) if second else None)
         folder = tmp_path / "page"
@@ -118,7 +120,9 @@ def test_half_a_surrogate_pair_is_written_as_json_writes_it(write):
 
 def test_no_text_becomes_markup(write):
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'<!--"
-    page = write({attack: attack}, {attack: f"{attack} b"}, title=attack, facts={attack: attack}, speakers={attack: attack})
+    page = write(
+        {attack: attack}, {attack: f"{attack} b"}, title=attack, facts={attack: attack}, speakers={attack: attack}
+    )
     plain = write({"a": "a"}, {"a": "a b"}, title="t", facts={"t": "t"}, speakers={"a": "a"})
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
     assert page.texts["title"] == [attack]
@@ -138,7 +142,14 @@ def test_figures_are_those_of_the_score(write):
     overall = rows_of(page, "Overall")
     assert re.search(r"WER60\.00.*?5\s*3\s*1\s*1\s*1", overall.replace("\n", " ")), overall
     text = page.texts["main"][0]
-    for shown in ("66.67 %", "2 of 3 utterances", "Normalisernone", "Alignmentlevenshtein", "Modelexp/a", "two \u2192 too"):
+    for shown in (
+        "66.67 %",
+        "2 of 3 utterances",
+        "Normalisernone",
+        "Alignmentlevenshtein",
+        "Modelexp/a",
+        "two \u2192 too",
+    ):
         assert shown in text
 
 
@@ -212,7 +223,10 @@ def test_audio_of_the_worst_that_browsers_do_not_play_is_in_the_page(write, sphe
 
 def test_other_audio_that_browsers_do_not_play_has_a_note(write, sphere):
     data = write(utterances=[sphere]).data
-    assert data["notes"][data["audio"][0]] == "Browsers do not play .sph files; --worst puts more utterances into the page."
+    assert (
+        data["notes"][data["audio"][0]]
+        == "Browsers do not play .sph files; --worst puts more utterances into the page."
+    )
     assert data["pictures"] == {}
 
 

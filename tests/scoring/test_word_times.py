@@ -40,8 +40,10 @@ def test_texts_without_times_have_none(tmp_path):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["start", "end", "text", "words", "confidence"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["start", "end", "text", "words", "confidence"]), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
@@ -51,12 +53,13 @@ json_values = st.recursive(
 def test_whatever_words_are_they_are_read_or_refused_in_one_line(tmp_path_factory, words, segments):
     folder = tmp_path_factory.mktemp("times")
     row = json.dumps({"id": "u", "text": "a", "words": words, "segments": segments})
+    found, complaint = {}, f"{folder}/h.jsonl:1: "
     try:
         found = read(folder, "h.jsonl", row + "\n")
     except ScoringError as error:
-        assert str(error).startswith(f"{folder}/h.jsonl:1: ")
-    else:
-        json.dumps([(word.start, word.end, word.confidence) for word in found.get("u", ())], allow_nan=False)
+        complaint = str(error)
+    assert complaint.startswith(f"{folder}/h.jsonl:1: ")
+    json.dumps([(word.start, word.end, word.confidence) for word in found.get("u", ())], allow_nan=False)
 
 
 def test_a_confidence_that_is_no_number_is_named_with_its_line(tmp_path):
