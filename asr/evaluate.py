@@ -108,7 +108,7 @@ class Evaluation:
         return write_html(
             Results(self.score),
             folder / "report.html",
-            title=f"{model.name} on {self.manifest.name}" if model else self.manifest.name,
+            title=f"{model.resolve().name} on {self.manifest.name}" if model else self.manifest.name,
             facts={"Model": str(model), **_facts(self)} if model else _facts(self),
             utterances=self.utterances,
             worst=self.worst,

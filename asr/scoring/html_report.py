@@ -33,6 +33,7 @@ from asr.scoring.word_times import read_word_times
 from asr.types import Utterance, Word
 
 MAX_LISTED = 50_000  # utterances; a browser has little joy in more
+MAX_TOLD = 5  # problems with audio
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character; JSON can escape it, UTF-8 cannot hold it
 
 
@@ -68,6 +69,8 @@ def write_html(
         footer=escape(_footer(score, len(rows))),
     )
     write_text_atomic(path, _SURROGATE.sub("\ufffd", page))
+    if len(media.problems) > MAX_TOLD:
+        return [*media.problems[:MAX_TOLD], f"and {len(media.problems) - MAX_TOLD} more problems of this kind"]
     return media.problems
 
 

@@ -241,6 +241,21 @@ def test_missing_audio_is_told_and_stops_nothing(write, tmp_path):
     assert page.data["notes"][page.data["audio"][0]] == page.problems[0]
 
 
+def test_of_many_missing_files_a_few_are_named(write, tmp_path):
+    texts = {f"u{row}": "a" for row in range(9)}
+    page = write(texts, texts, utterances=[Utterance(name, tmp_path / name, 1.0) for name in texts])
+    assert len(page.problems) == 6
+    assert page.problems[-1] == "and 4 more problems of this kind"
+
+
+def test_a_damaged_file_keeps_its_link_and_has_no_picture(write, tmp_path):
+    (tmp_path / "a.mp3").write_bytes(b"noise")
+    page = write(utterances=[Utterance("a", tmp_path / "a.mp3", 1.0)], worst={"a": ()})
+    assert page.data["audio"][0] == "../a.mp3"
+    assert page.data["pictures"] == {}
+    assert len(page.problems) == 1
+
+
 def test_a_manifest_of_other_utterances_is_refused(write, sphere):
     with pytest.raises(ScoringError, match="none of the utterances"):
         write({"x": "a"}, {"x": "a"}, utterances=[sphere])
