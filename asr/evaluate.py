@@ -1,4 +1,4 @@
-"""Transcribes a manifest and scores the result: `hypotheses.jsonl`, `wer.json` and `reliability.png`."""
+"""Transcribes a manifest and scores the result: hypotheses.jsonl, wer.json, reliability.png and report.html."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from asr.audio.io import load_audio
 from asr.bundle import Bundle, TrainingTexts
 from asr.data.manifest import read_manifest
 from asr.decoding.base import Searcher
@@ -18,11 +20,15 @@ from asr.decoding.confidence import Measure, confidence_measure, text_confidence
 from asr.decoding.corpus import Decoded, decode_aligned
 from asr.runtime import write_text_atomic
 from asr.scoring.calibration import Calibration, calibrate, draw_reliability
+from asr.scoring.html_media import worst_utterances
+from asr.scoring.html_report import write_html
+from asr.scoring.results import Results
 from asr.scoring.wer import Score, score, word_hits
 from asr.text.normalize import normalize
 from asr.training.prepare import evaluation_loader
 from asr.transcribe.search import Decoding
-from asr.types import EncoderOutput, Hypothesis, Utterance
+from asr.transcribe.timed_words import hear, timed_words
+from asr.types import EncoderOutput, Hypothesis, Utterance, Word
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class HotwordEffect:
 class Evaluation:
     """What a model made of a manifest, and how good that is."""
 
+    manifest: Path
     utterances: Sequence[Utterance]  # in the order of the manifest
     hypotheses: dict[str, str]  # by utterance id, in the same order
     n_best: dict[str, list[dict[str, Any]]]  # text, score and parts of the best ones, by utterance id
@@ -57,6 +64,7 @@ class Evaluation:
     confidences: dict[str, float | None]  # by utterance id; None without words or without a CTC head
     calibration: Calibration | None  # of the words' confidences; None without a CTC head
     hotwords: HotwordEffect | None  # None without hotwords
+    worst: dict[str, tuple[Word, ...]]  # the worst utterances with the words heard, without a CTC head none of these
     decoding: Decoding
     num_batches: int
     seconds: float  # loading, features, model and search
@@ -77,8 +85,11 @@ class Evaluation:
             **self.decoding.to_json(),
         }
 
-    def save(self, folder: Path) -> None:
-        """Write `hypotheses.jsonl`, `wer.json` and, with matplotlib, `reliability.png`, each whole or not at all."""
+    def save(self, folder: Path, model: Path | None = None) -> list[str]:
+        """Write `hypotheses.jsonl`, `wer.json`, `report.html` and, with matplotlib, `reliability.png`.
+
+        Each appears whole or not at all. The report names the model folder, `model`. Returns lines about what it lacks.
+        """
         rows = (
             {
                 "id": utterance.id,
@@ -94,6 +105,15 @@ class Evaluation:
         write_text_atomic(folder / "wer.json", json.dumps(self.to_json(), indent=2) + "\n")
         if self.calibration is not None:
             draw_reliability(self.calibration, folder / "reliability.png")
+        return write_html(
+            Results(self.score),
+            folder / "report.html",
+            title=f"{model.resolve().name} on {self.manifest.name}" if model else self.manifest.name,
+            facts={"Model": str(model), **_facts(self)} if model else _facts(self),
+            utterances=self.utterances,
+            worst=self.worst,
+            parts={f"texts {name} in training": part for name, part in self.strata.items() if part},
+        )
 
 
 def evaluate(
@@ -107,6 +127,7 @@ def evaluate(
     dtype: torch.dtype = torch.float32,
     max_batch_seconds: float | None = None,
     confidence: str = "posterior",
+    num_worst: int = 20,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Evaluation:
     """Transcribe every utterance of a manifest with a model on the CPU or moved to `device`, and score all of them.
@@ -114,7 +135,8 @@ def evaluate(
     Both sides are normalised as the training texts were. An utterance too short for the model counts with an empty
     hypothesis. With hotwords, everything is searched without them, too. `num_best` above 1 keeps so many hypotheses of
     each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
-    `confidence` names the measure of `asr.decoding.confidence` whose calibration is judged. Raises ManifestError, and
+    `confidence` names the measure of `asr.decoding.confidence` whose calibration is judged. So many of the worst
+    utterances as `num_worst` says get words with times. Raises ManifestError, and
     AudioError naming an utterance that cannot be read: a score that leaves some out would be none.
     """
     measure = confidence_measure(confidence)
@@ -132,22 +154,27 @@ def evaluate(
     texts: dict[str, str] = {}
     n_best: dict[str, list[dict[str, Any]]] = {}
     sure: dict[str, list[tuple[str, float]]] = {}
+    placed: dict[str, tuple[tuple[int, ...], np.ndarray | None]] = {}
     for decoded in results:
         texts[decoded.id] = bundle.tokenizer.decode(decoded.n_best[0].tokens)
         if num_best > 1:
             n_best[decoded.id] = [_scored_text(bundle, hypothesis) for hypothesis in decoded.n_best[:num_best]]
         sure[decoded.id] = _sure_words(bundle, decoded, measure)
+        placed[decoded.id] = decoded.n_best[0].tokens, decoded.token_frames
         on_progress(len(texts), len(audible))
     seconds = time.perf_counter() - began
     effect = None
     if plain is not None:
         best = (bundle.tokenizer.decode(hypothesis.tokens) for hypothesis in plain.best)
         effect = _hotword_effect(bundle, decoding, utterances, dict(zip(texts, best, strict=True)), texts)
+    total = _score(utterances, texts, config.normalize)
+    worst = set(worst_utterances(total, num_worst))
     return Evaluation(
+        manifest=manifest,
         utterances=utterances,
         hypotheses={utterance.id: texts.get(utterance.id, "") for utterance in utterances},
         n_best=n_best,
-        score=_score(utterances, texts, config.normalize),
+        score=total,
         strata=_strata(utterances, texts, config.normalize, training_texts),
         confidences={
             utterance.id: text_confidence([value for _, value in sure.get(utterance.id, ())])
@@ -155,6 +182,13 @@ def evaluate(
         },
         calibration=_calibration(utterances, sure, config.normalize) if model.ctc_head is not None else None,
         hotwords=effect,
+        worst={
+            utterance.id: _word_times(
+                bundle, utterance, *placed.get(utterance.id, ((), None)), sure.get(utterance.id, ())
+            )
+            for utterance in utterances
+            if utterance.id in worst
+        },
         decoding=decoding,
         num_batches=loader.num_batches(0),
         seconds=seconds,
@@ -222,8 +256,10 @@ def _is_audible(bundle: Bundle, utterance: Utterance) -> bool:
 
 
 def _score(utterances: Iterable[Utterance], texts: dict[str, str], normalizer: str) -> Score:
+    utterances = list(utterances)
     references = {utterance.id: utterance.text for utterance in utterances}
-    return score(references, {id: texts.get(id, "") for id in references}, normalize=normalizer)
+    speakers = {utterance.id: utterance.speaker for utterance in utterances}
+    return score(references, {id: texts.get(id, "") for id in references}, normalize=normalizer, speakers=speakers)
 
 
 def _sure_words(bundle: Bundle, decoded: Decoded, measure: Measure) -> list[tuple[str, float]]:
@@ -234,6 +270,22 @@ def _sure_words(bundle: Bundle, decoded: Decoded, measure: Measure) -> list[tupl
     words = bundle.tokenizer.words(tokens)
     values = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, measure)
     return [(word.text, value) for word, value in zip(words, values, strict=True)]
+
+
+def _word_times(
+    bundle: Bundle,
+    utterance: Utterance,
+    tokens: tuple[int, ...],
+    token_frames: np.ndarray | None,
+    sure: Sequence[tuple[str, float]],
+) -> tuple[Word, ...]:
+    """The words of tokens placed in frames (U, 2), in seconds of the utterance; () without frames."""
+    if token_frames is None:
+        return ()
+    rate = bundle.frontend.sample_rate
+    sound = hear(bundle, load_audio(utterance.audio, rate, start=utterance.start, duration=utterance.duration))
+    confidences = [value for _, value in sure]
+    return timed_words(bundle.tokenizer.words(tokens), confidences, token_frames, sound, 0.0, sound.duration)
 
 
 def _calibration(
@@ -262,6 +314,24 @@ def _strata(
         seen = training.has_text(normalize(utterance.text, normalizer))
         strata["seen" if seen else "unseen"].append(utterance)
     return {name: _score(rows, texts, normalizer) if rows else None for name, rows in strata.items()}
+
+
+def _facts(evaluation: Evaluation) -> dict[str, str]:
+    """How the hypotheses came about, in lines for people."""
+    decoding = evaluation.decoding
+    settings = ", ".join(f"{name} {value}" for name, value in decoding.search.model_dump(exclude={"name"}).items())
+    facts = {
+        "Manifest": str(evaluation.manifest),
+        "Search": f"{decoding.search.name}{f' ({settings})' if settings else ''}",
+        "Speed": f"{evaluation.seconds:.1f} s, real-time factor {evaluation.rtf or 0:.3f}",
+    }
+    if decoding.lm is not None:
+        facts["Language model"] = f"{decoding.lm} ({decoding.lm_mode})"
+    if decoding.hotwords:
+        facts["Hotwords"] = ", ".join(f"{hotword.text}: {hotword.boost:g}" for hotword in decoding.hotwords)
+    if evaluation.calibration is not None:
+        facts["Confidence"] = f"expected calibration error {_percent(evaluation.calibration.ece)} %"
+    return facts
 
 
 def table(evaluation: Evaluation) -> str:

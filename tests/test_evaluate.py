@@ -179,3 +179,20 @@ def test_the_reliability_of_confidences_is_drawn(workspace: Path, bundle: Bundle
     pytest.importorskip("matplotlib")
     evaluate(bundle, workspace / "dev.jsonl", search).save(workspace / "out")
     assert (workspace / "out/reliability.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_shows_the_worst_with_the_words_heard_where_they_are(
+    workspace: Path, bundle: Bundle, search: Decoding
+) -> None:
+    result = evaluate(bundle, workspace / "dev.jsonl", search, num_worst=1)
+    (name,) = result.worst
+    assert " ".join(word.text for word in result.worst[name]) == result.hypotheses[name]
+    duration = {utterance.id: utterance.duration for utterance in result.utterances}[name]
+    moments = [moment for word in result.worst[name] for moment in (word.start, word.end)]
+    assert moments == sorted(moments)
+    assert 0 <= moments[0] <= moments[-1] <= duration
+    assert result.save(workspace / "out", workspace / "model") == []
+    page = (workspace / "out/report.html").read_text(encoding="utf-8")
+    assert "<title>model on dev.jsonl</title>" in page
+    assert page.count("data:image/png") == 1
+    assert '"../audio/4.wav"' in page

@@ -38,11 +38,14 @@ def evaluate(
     threads: Threads = None,
     dtype: Dtype = "float32",
     confidence: Confidence = "posterior",
+    worst: Annotated[
+        int, typer.Option(min=0, help="How many of the worst utterances get a spectrogram in report.html.")
+    ] = 20,
     batch_seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Longest utterance times batch size; as in training otherwise.")
     ] = None,
 ) -> None:
-    """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json and reliability.png."""
+    """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
     from asr.bundle import Bundle, TrainingTexts
     from asr.display import Display
     from asr.evaluate import evaluate as run
@@ -64,10 +67,12 @@ def evaluate(
         dtype=resolve_dtype(dtype),
         max_batch_seconds=batch_seconds,
         confidence=confidence,
+        num_worst=worst,
         on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
     )
     folder = out or experiment / "results" / manifest.stem
-    result.save(folder)
+    for problem in result.save(folder, experiment):
+        display.say(f"{folder / 'report.html'}: {problem}")
     if out is None:
         write_card(experiment)
     display.say(

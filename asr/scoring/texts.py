@@ -1,15 +1,16 @@
-"""References and hypotheses from files: {utterance id: text} whatever the format.
+"""References and hypotheses from files, row by row, whatever the format.
 
 `lines`  one text a line, blank lines are empty texts; the id is the line number
 `kaldi`  "id words"
 `tsv`    "id<TAB>text", further columns are ignored
 `jsonl`  {"id": ..., "text": ...}: a manifest, or what `asr evaluate` writes; a file of references may say "reference"
          instead of "text", so that one file of hypotheses serves as both
-`trn`    "words (id)"
+`trn`    "words (id)"; lines starting with ";;" are comments
 `ctm`    "file channel start duration word [confidence]": the words of a recording in order of time
 `stm`    "file channel speaker start end [<label>] words": the segments of a recording in order of time
 In ctm and stm the id is the file, with "-channel" after it unless the channel is 1 or A; lines starting with ";;" are
-comments. Files are UTF-8. Outside `lines`, blank lines are skipped.
+comments. Files are UTF-8. Outside `lines`, blank lines are skipped. The speaker is kept where jsonl has a
+key "speaker" or all segments of a recording in stm have the same one.
 
 Which format a file has, the first rule that fits: 1. the suffix .jsonl, .trn, .ctm, .stm or .tsv; 2. every line starts
 with "{": jsonl; 3. every line ends with "(id)": trn; 4. every line has a tab: tsv; 5. the first words of all lines
@@ -19,142 +20,176 @@ has ids by these rules: kaldi; 7. lines. Only lines that are not blank are looke
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.errors import ScoringError
 from asr.registry import did_you_mean
-from asr.scoring.wer import name_ids
+from asr.scoring.pairing import TextRow
 
 _SUFFIXES = {".jsonl": "jsonl", ".trn": "trn", ".ctm": "ctm", ".stm": "stm", ".tsv": "tsv"}
 _TRN_LINE = re.compile(r"(.*)\(([^()\s]+)\)\s*")
 _ID = re.compile(r"(?=.*\d)(?=.*([^\W\d_]|[-_])).*")  # a digit, and a letter, hyphen or underscore
 _SECONDS = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 _IGNORED_SEGMENT = "ignore_time_segment_in_scoring"
+_COMMENT = ";;"
 
 
-@dataclass(frozen=True)
-class TextPair:
-    """The texts of two files by utterance id, and the formats they were read as."""
-
-    references: dict[str, str]
-    hypotheses: dict[str, str]
-    reference_format: str
-    hypothesis_format: str
-
-
-@dataclass(frozen=True)
-class _Line:
-    where: str  # path:line, for errors
+class _Line(NamedTuple):
+    path: Path
+    number: int  # from 1
     text: str
 
+    @property
+    def where(self) -> str:
+        """For errors."""
+        return f"{self.path}:{self.number}"
 
-_Row = tuple[str, str]  # utterance id, text
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file of texts and the format it is read as; its rows can be gone through again."""
+
+    path: Path
+    format: str
+    text_keys: tuple[str, ...]  # of jsonl, the first that is there
+    content: bytes | None  # of what can be read only once
+
+    def rows(self) -> Iterator[TextRow]:
+        """Its utterances in order. ScoringError, with path and line, on what cannot be read."""
+        lines = _lines(self.path, self.content)
+        return _jsonl_rows(lines, self.text_keys) if self.format == "jsonl" else _READERS[self.format](lines)
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Its lines that are not blank, each after the place that an error names: (path:number, text)."""
+        for line in _filled(_lines(self.path, self.content)):
+            yield line.where, line.text
+
+    def __str__(self) -> str:
+        return f"{self.path} read as {self.format}"
 
 
-def read_pair(reference: Path, hypothesis: Path, format_name: str | None = None) -> TextPair:
-    """Read both sides, each in its detected format or both in the one named.
+def open_texts(reference: Path, *hypotheses: Path, format_name: str | None = None) -> list[TextFile]:
+    """The reference and the hypotheses to compare with it, each in its detected format or all in the one named.
 
-    ScoringError, with path and line, on a file that cannot be read as such or that repeats ids; on an unknown format.
+    ScoringError on a file that cannot be read and on an unknown format.
     """
     if format_name is not None and format_name not in FORMATS:
         raise ScoringError(f"unknown format '{format_name}'{did_you_mean(format_name, FORMATS)}")
-    reference_lines, hypothesis_lines = _read_lines(reference), _read_lines(hypothesis)
+    paths = (reference, *hypotheses)
+    contents = [_read_once(path) for path in paths]
     detected = [
-        format_name or _detect(reference, reference_lines),
-        format_name or _detect(hypothesis, hypothesis_lines),
+        format_name or _detect(path, _lines(path, content)) for path, content in zip(paths, contents, strict=True)
     ]
     undecided = "kaldi" if any(detected) else "lines"
-    reference_format, hypothesis_format = (name or undecided for name in detected)
-    return TextPair(
-        _parse(reference, reference_lines, reference_format, ("reference", "text")),
-        _parse(hypothesis, hypothesis_lines, hypothesis_format, ("text",)),
-        reference_format,
-        hypothesis_format,
-    )
+    return [
+        TextFile(path, name or undecided, ("text",) if place else ("reference", "text"), content)
+        for place, (path, name, content) in enumerate(zip(paths, detected, contents, strict=True))
+    ]
 
 
-def _read_lines(path: Path) -> list[_Line]:
+def channel_id(file: str, channel: str) -> str:
+    """The utterance id of a channel of a recording in ctm and stm."""
+    return file if channel in ("1", "A") else f"{file}-{channel}"
+
+
+def _read_once(path: Path) -> bytes | None:
+    """The content of a pipe or the like; None of a file, which can be opened again."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            return None if path.is_file() else file.read()
     except OSError as error:
         raise ScoringError(f"{path}: cannot read the texts ({error.strerror})") from error
-    try:
-        lines = content.decode("utf-8-sig").removesuffix("\n").split("\n") if content else []
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise ScoringError(f"{path}:{number}: not UTF-8 text; convert the file") from error
-    return [_Line(f"{path}:{number}", line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
 
 
-def _detect(path: Path, lines: list[_Line]) -> str | None:
+def _lines(path: Path, content: bytes | None) -> Iterator[_Line]:
+    with path.open("rb") if content is None else io.BytesIO(content) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ScoringError(f"{path}:{number}: not UTF-8 text; convert the file") from error
+            yield _Line(path, number, text.removesuffix("\n").removesuffix("\r"))
+
+
+class _Signs:
+    """What the lines that were seen have in common."""
+
+    def __init__(self) -> None:
+        self.formats = dict.fromkeys(("jsonl", "trn", "tsv", "kaldi"), True)  # in the order they are tried
+        self.num_lines = 0
+        self._ids: set[str] = set()
+
+    def look_at(self, text: str) -> None:
+        """Rule out the formats that a line which is not blank does not fit."""
+        self.num_lines += 1
+        formats = self.formats
+        formats["jsonl"] = formats["jsonl"] and text.startswith("{")
+        formats["trn"] = formats["trn"] and _TRN_LINE.fullmatch(text) is not None
+        formats["tsv"] = formats["tsv"] and "\t" in text
+        if formats["kaldi"]:
+            name = text.split(maxsplit=1)[0]
+            formats["kaldi"] = name not in self._ids and _ID.fullmatch(name) is not None
+            self._ids.add(name)
+
+    @property
+    def format(self) -> str | None:
+        """The first format that fits."""
+        return next((name for name, fits in self.formats.items() if fits), None) if self.num_lines else None
+
+
+def _detect(path: Path, lines: Iterable[_Line]) -> str | None:
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
-    texts = [line.text for line in lines if line.text.strip()]
-    if not texts:
-        return None
-    if all(text.startswith("{") for text in texts):
-        return "jsonl"
-    if all(_TRN_LINE.fullmatch(text) for text in texts):
-        return "trn"
-    if all("\t" in text for text in texts):
-        return "tsv"
-    first_words = {text.split(maxsplit=1)[0] for text in texts}
-    if len(first_words) == len(texts) and all(map(_ID.fullmatch, first_words)):
-        return "kaldi"
-    return None
+    signs = _Signs()
+    for line in lines:
+        if line.text.strip():
+            signs.look_at(line.text)
+            if signs.format is None:
+                return None
+    return signs.format
 
 
-def _parse(path: Path, lines: list[_Line], format_name: str, text_keys: tuple[str, ...]) -> dict[str, str]:
-    rows = list(_jsonl_rows(lines, text_keys) if format_name == "jsonl" else _READERS[format_name](lines))
-    texts = dict(rows)
-    if len(texts) < len(rows):
-        repeated = [name for name, count in Counter(name for name, _ in rows).items() if count > 1]
-        raise ScoringError(
-            f"{path}: {len(repeated)} ids occur more than once when read as {format_name}: {name_ids(repeated)}"
-        )
-    return texts
+def _filled(lines: Iterable[_Line], *, comments: bool = False) -> Iterator[_Line]:
+    return (line for line in lines if line.text.strip() and not (comments and line.text.startswith(_COMMENT)))
 
 
-def _filled(lines: Iterable[_Line]) -> Iterator[_Line]:
-    return (line for line in lines if line.text.strip())
+def _line_rows(lines: Iterable[_Line]) -> Iterator[TextRow]:
+    return (TextRow(str(line.number), line.text) for line in lines)
 
 
-def _line_rows(lines: list[_Line]) -> Iterator[_Row]:
-    return ((str(number), line.text) for number, line in enumerate(lines, 1))
-
-
-def _kaldi_rows(lines: list[_Line]) -> Iterator[_Row]:
+def _kaldi_rows(lines: Iterable[_Line]) -> Iterator[TextRow]:
     for line in _filled(lines):
         name, *words = line.text.split(maxsplit=1)
-        yield name, "".join(words)
+        yield TextRow(name, "".join(words))
 
 
-def _tsv_rows(lines: list[_Line]) -> Iterator[_Row]:
+def _tsv_rows(lines: Iterable[_Line]) -> Iterator[TextRow]:
     for line in _filled(lines):
-        columns = line.text.split("\t")
+        columns = line.text.split("\t", 2)
         if len(columns) < 2 or not columns[0].strip():
             raise ScoringError(f"{line.where}: expected an id, a tab and a text")
-        yield columns[0].strip(), columns[1]
+        yield TextRow(columns[0].strip(), columns[1])
 
 
-def _trn_rows(lines: list[_Line]) -> Iterator[_Row]:
-    for line in _filled(lines):
+def _trn_rows(lines: Iterable[_Line]) -> Iterator[TextRow]:
+    for line in _filled(lines, comments=True):
         match = _TRN_LINE.fullmatch(line.text)
         if not match:
             raise ScoringError(f"{line.where}: expected 'words (id)'")
-        yield match[2], match[1]
+        yield TextRow(match[2], match[1])
 
 
-def _jsonl_rows(lines: list[_Line], text_keys: tuple[str, ...]) -> Iterator[_Row]:
+def _jsonl_rows(lines: Iterable[_Line], text_keys: tuple[str, ...]) -> Iterator[TextRow]:
     for line in _filled(lines):
         try:
             row = json.loads(line.text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ScoringError(f"{line.where}: not a line of JSON ({error})") from error
         if not isinstance(row, dict):
             raise ScoringError(f'{line.where}: expected an object with "id" and "text"')
@@ -162,17 +197,20 @@ def _jsonl_rows(lines: list[_Line], text_keys: tuple[str, ...]) -> Iterator[_Row
         for key in ("id", text_key):
             if not isinstance(row.get(key), str):
                 raise ScoringError(f'{line.where}: "{key}" is missing or not a string')
-        yield row["id"], row[text_key]
+        speaker = row.get("speaker")
+        if speaker is not None and not isinstance(speaker, str):
+            raise ScoringError(f'{line.where}: "speaker" is not a string')
+        yield TextRow(row["id"], row[text_key], speaker)
 
 
-def _ctm_rows(lines: list[_Line]) -> Iterator[_Row]:
+def _ctm_rows(lines: Iterable[_Line]) -> Iterator[TextRow]:
     rows = _timed_fields(lines, "file channel start duration word", start_field=2)
-    return _join_in_time(rows, lambda fields: fields[4:5])
+    return _join_in_time(rows, lambda fields: fields[4:5], lambda _: None)
 
 
-def _stm_rows(lines: list[_Line]) -> Iterator[_Row]:
+def _stm_rows(lines: Iterable[_Line]) -> Iterator[TextRow]:
     rows = _timed_fields(lines, "file channel speaker start end words", start_field=3)
-    return _join_in_time(rows, _stm_words)
+    return _join_in_time(rows, _stm_words, lambda fields: fields[2])
 
 
 def _stm_words(fields: list[str]) -> list[str]:
@@ -180,10 +218,8 @@ def _stm_words(fields: list[str]) -> list[str]:
     return fields[6:] if has_label else fields[5:]
 
 
-def _timed_fields(lines: list[_Line], expected: str, start_field: int) -> Iterator[tuple[float, list[str]]]:
-    for line in _filled(lines):
-        if line.text.startswith(";;"):
-            continue
+def _timed_fields(lines: Iterable[_Line], expected: str, start_field: int) -> Iterator[tuple[float, list[str]]]:
+    for line in _filled(lines, comments=True):
         fields = line.text.split()
         if len(fields) < 5 or not all(map(_SECONDS.fullmatch, fields[start_field : start_field + 2])):
             raise ScoringError(f"{line.where}: expected '{expected}', times in seconds")
@@ -193,16 +229,21 @@ def _timed_fields(lines: list[_Line], expected: str, start_field: int) -> Iterat
 
 
 def _join_in_time(
-    rows: Iterable[tuple[float, list[str]]], words_of: Callable[[list[str]], list[str]]
-) -> Iterator[_Row]:
+    rows: Iterable[tuple[float, list[str]]],
+    words_of: Callable[[list[str]], list[str]],
+    speaker_of: Callable[[list[str]], str | None],
+) -> Iterator[TextRow]:
     words: dict[str, list[str]] = {}
+    speakers: dict[str, set[str | None]] = {}
     for _, fields in sorted(rows, key=lambda row: row[0]):
-        name = fields[0] if fields[1] in ("1", "A") else f"{fields[0]}-{fields[1]}"
+        name = channel_id(fields[0], fields[1])
         words.setdefault(name, []).extend(words_of(fields))
-    return ((name, " ".join(parts)) for name, parts in words.items())
+        speakers.setdefault(name, set()).add(speaker_of(fields))
+    for name, parts in words.items():
+        yield TextRow(name, " ".join(parts), speakers[name].pop() if len(speakers[name]) == 1 else None)
 
 
-_READERS: dict[str, Callable[[list[_Line]], Iterator[_Row]]] = {
+_READERS: dict[str, Callable[[Iterable[_Line]], Iterator[TextRow]]] = {
     "lines": _line_rows,
     "kaldi": _kaldi_rows,
     "tsv": _tsv_rows,

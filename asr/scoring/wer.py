@@ -1,74 +1,51 @@
 """Word and character error rates, defined as jiwer defines them.
 
-The alignment is a Levenshtein one: substitution, deletion and insertion cost 1 each. Where several alignments are as
-short, the one rapidfuzz picks counts, as in jiwer, so S, D and I agree and not only their sum.
-A rate is (substitutions + deletions + insertions) / reference length; characters include the spaces between words.
-Without a single reference word a rate has no meaning: it is None then, and insertions are still counted.
+    result = score({"u1": "a b c"}, {"u1": "a x c"})       # or score_pairs, for more texts than fit in memory
+    result.words.rate, result.interval                     # rates are fractions
+    result.counts(0), result.alignment(0)                  # of the utterance result.ids[0]
+    result.references[0], result.hypotheses[0]             # its words as they were compared, with single spaces
+
+A rate is (substitutions + deletions + insertions) / reference length; characters include the spaces between words, save
+beside Chinese and Japanese ones (`asr.text.normalize.spell`). Without a single reference word a rate has no meaning: it
+is None then. An empty reference counts as an utterance, which is right if the hypothesis is empty, too, and the words
+of its hypothesis are insertions. `asr.scoring.tables` groups utterances by speaker and length and lists the most
+frequent errors, `asr.scoring.compare` compares two systems, `asr.scoring.report` shows all of it to people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rapidfuzz.distance import Levenshtein
 
-from asr.errors import ScoringError
+from asr.scoring.alignment import HIT, LEFT_OUT, AlignedPair, ErrorCounts, align, count_operations, levenshtein
+from asr.scoring.batch import compare_texts
+from asr.scoring.packed import PackedTexts
+from asr.scoring.pairing import TextPair, check_ids
+from asr.scoring.rules import Rules
 from asr.scoring.significance import bootstrap_interval
-from asr.text.normalize import normalize as normalize_text
+from asr.text.normalize import CER_NORMALIZER, spell
 
-ALIGN = "levenshtein"
-_NAMED_IDS = 5  # how many ids an error lists before it only counts
-
-
-@dataclass(frozen=True)
-class ErrorCounts:
-    """What became of the reference's words (or characters), and what was added."""
-
-    hits: int = 0
-    substitutions: int = 0
-    deletions: int = 0
-    insertions: int = 0
-
-    def __add__(self, other: ErrorCounts) -> ErrorCounts:
-        return ErrorCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def reference_length(self) -> int:
-        """Words (or characters) of the reference."""
-        return self.hits + self.substitutions + self.deletions
-
-    @property
-    def rate(self) -> float | None:
-        """Errors per reference word as a fraction, which may exceed 1; None without reference words."""
-        return self.errors / self.reference_length if self.reference_length else None
-
-
-class AlignedPair(NamedTuple):
-    """One column of an alignment; a deletion has no hypothesis, an insertion no reference."""
-
-    reference: str | None
-    hypothesis: str | None
+_BATCH = 16384  # pairs that are aligned together
 
 
 @dataclass(frozen=True)
 class Score:
-    """The result for a whole set; `ids[n]` is the utterance of row n of `utterance_counts`."""
+    """The result for a whole set; row n of everything belongs to the utterance `ids[n]`."""
 
     ids: tuple[str, ...]
+    references: Sequence[str]  # as they were compared; of alternatives, the one that was chosen
+    hypotheses: Sequence[str]
+    operations: Sequence[str]  # the letters of asr.scoring.alignment
     utterance_counts: npt.NDArray[np.int64]  # (utterances, 4): word hits, substitutions, deletions, insertions
-    characters: ErrorCounts
-    normalize: str
+    speakers: tuple[str | None, ...]
+    missing: int  # references without a hypothesis, whose words are deletions
+    rules: Rules
 
     @cached_property
     def words(self) -> ErrorCounts:
@@ -76,31 +53,100 @@ class Score:
         return ErrorCounts(*self.utterance_counts.sum(axis=0).tolist())
 
     @cached_property
+    def characters(self) -> ErrorCounts:
+        """The same of characters, by a Levenshtein alignment whatever that of the words is."""
+        counts = ErrorCounts()
+        correct = 0
+        for reference, hypothesis, operations in zip(self.references, self.hypotheses, self.operations, strict=True):
+            if operations.count(HIT) == len(operations):
+                correct += len(spell(reference))
+                continue
+            if LEFT_OUT in operations:
+                columns = align(reference.split(), hypothesis.split(), operations)
+                reference = " ".join(said for said, _, kind in columns if said is not None and kind != LEFT_OUT)
+            counts += count_operations(levenshtein(spell(reference), spell(hypothesis)))
+        return counts + ErrorCounts(hits=correct)
+
+    @cached_property
+    def utterance_errors(self) -> npt.NDArray[np.int64]:
+        """(utterances,) substitutions, deletions and insertions together."""
+        errors: npt.NDArray[np.int64] = self.utterance_counts[:, 1:].sum(axis=1)
+        return errors
+
+    @cached_property
+    def utterance_lengths(self) -> npt.NDArray[np.int64]:
+        """(utterances,) reference words."""
+        lengths: npt.NDArray[np.int64] = self.utterance_counts[:, :3].sum(axis=1)
+        return lengths
+
+    @property
+    def sentence_error_rate(self) -> float | None:
+        """Share of utterances with at least one error; None without utterances."""
+        return int(np.count_nonzero(self.utterance_errors)) / len(self.ids) if self.ids else None
+
+    @cached_property
     def interval(self) -> tuple[float, float] | None:
         """95 % bootstrap interval of the word error rate over utterances; None without reference words."""
-        errors = self.utterance_counts[:, 1:].sum(axis=1)
-        lengths = self.utterance_counts[:, :3].sum(axis=1)
-        return bootstrap_interval(errors, lengths)
+        return bootstrap_interval(self.utterance_errors, self.utterance_lengths)
+
+    @cached_property
+    def speaker_interval(self) -> tuple[float, float] | None:
+        """The same with speakers drawn instead of utterances; None unless the speaker of every utterance is known.
+
+        It is the wider and more honest one where speakers differ, and next to nothing with a handful of them.
+        """
+        counts = self.speaker_counts()
+        return bootstrap_interval(*counts) if counts else None
+
+    def speaker_counts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+        """(speakers,) errors and reference words of each; None unless the speaker of every utterance is known."""
+        if not self.ids or None in self.speakers:
+            return None
+        rows = speaker_rows(self.speakers)
+        counts = (self.utterance_errors, self.utterance_lengths)
+        errors, lengths = (np.bincount(rows, column).astype(np.int64) for column in counts)
+        return errors, lengths
 
     def counts(self, row: int) -> ErrorCounts:
         """The word counts of one utterance."""
         return ErrorCounts(*self.utterance_counts[row].tolist())
+
+    def alignment(self, row: int) -> list[AlignedPair]:
+        """The columns of one utterance, hits included, left to right."""
+        return align(self.references[row].split(), self.hypotheses[row].split(), self.operations[row])
+
+    def alignments(self) -> Iterator[list[AlignedPair]]:
+        """Those of all utterances, in order."""
+        for reference, hypothesis, operations in zip(self.references, self.hypotheses, self.operations, strict=True):
+            yield align(reference.split(), hypothesis.split(), operations)
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of `asr score --json`; rates are fractions."""
         return {
             "wer": self.words.rate,
             "cer": self.characters.rate,
+            "mer": self.words.match_error_rate,
+            "wil": self.words.word_information_lost,
+            "sentence_error_rate": self.sentence_error_rate,
             "substitutions": self.words.substitutions,
             "deletions": self.words.deletions,
             "insertions": self.words.insertions,
             "hits": self.words.hits,
             "reference_words": self.words.reference_length,
             "utterances": len(self.ids),
+            "missing": self.missing,
             "ci95": list(self.interval) if self.interval else None,
-            "align": ALIGN,
-            "normalize": self.normalize,
+            "ci95_by_speaker": list(self.speaker_interval) if self.speaker_interval else None,
+            "speakers": len(set(self.speakers) - {None}) or None,
+            "cer_normalize": CER_NORMALIZER,
+            **self.rules.to_json(),
         }
+
+
+def speaker_rows(speakers: Iterable[str | None]) -> npt.NDArray[np.int64]:
+    """The number of each utterance's speaker, counted from 0 as they come."""
+    numbers: dict[str | None, int] = {}
+    return np.array([numbers.setdefault(speaker, len(numbers)) for speaker in speakers], dtype=np.int64)
 
 
 def score(
@@ -109,71 +155,76 @@ def score(
     *,
     normalize: str = "none",
     allow_missing: bool = False,
+    speakers: Mapping[str, str | None] | None = None,
+    rules: Rules | None = None,
 ) -> Score:
     """Compare texts by utterance id, both sides under the named normaliser; rows keep the order of `references`.
 
     ScoringError names ids that only one side has; `allow_missing` takes a missing hypothesis as empty, so that its
     reference counts as deletions. ScoringError also if there are no references, TextError on an unknown normaliser.
+    `rules` say more than `normalize` and take its place.
     """
-    _check_ids(references, hypotheses, allow_missing)
-    counts = np.zeros((len(references), 4), dtype=np.int64)
-    characters = np.zeros(4, dtype=np.int64)
-    for row, (utterance_id, text) in enumerate(references.items()):
-        reference = normalize_text(text, normalize)
-        hypothesis = normalize_text(hypotheses.get(utterance_id, ""), normalize)
-        counts[row] = _count(reference.split(), hypothesis.split())
-        characters += _count(reference, hypothesis)
-    return Score(tuple(references), counts, ErrorCounts(*characters.tolist()), normalize)
+    missing = [] if allow_missing else [name for name in references if name not in hypotheses]
+    extra = [name for name in hypotheses if name not in references]
+    check_ids(len(references), len(hypotheses), missing, extra)
+    ids, texts = list(references), list(references.values())
+    speaker_of = (speakers or {}).get
+    batches = (
+        _Batch(ids[row : row + _BATCH], texts[row : row + _BATCH], list(map(hypotheses.get, ids[row : row + _BATCH])))
+        for row in range(0, len(ids), _BATCH)
+    )
+    return _score(batches, list(map(speaker_of, ids)), rules or Rules(normalize))
+
+
+def score_pairs(pairs: Iterable[TextPair], rules: Rules) -> Score:
+    """Score pairs as they come; apart from a few thousand of them, texts are kept packed. The ids must differ."""
+    pairs = iter(pairs)
+    speakers: list[str | None] = []
+
+    def batches() -> Iterator[_Batch]:
+        while rows := list(islice(pairs, _BATCH)):
+            speakers.extend(row.speaker for row in rows)
+            yield _Batch(*([row[column] for row in rows] for column in range(3)))
+
+    return _score(batches(), speakers, rules)
+
+
+class _Batch(NamedTuple):
+    """Columns of pairs."""
+
+    ids: list[str]
+    references: list[str]
+    hypotheses: list[str | None]
+
+
+def _score(batches: Iterable[_Batch], speakers: list[str | None], rules: Rules) -> Score:
+    """`speakers` may be filled while the batches are gone through."""
+    ids: list[str] = []
+    missing = 0
+    columns = references, hypotheses, operations = PackedTexts(), PackedTexts(), PackedTexts()
+    counts = [np.zeros((0, 4), dtype=np.int64)]
+    for batch in batches:
+        compared = compare_texts(batch.references, [text or "" for text in batch.hypotheses], rules, batch.ids)
+        for texts, lines in zip(columns, compared, strict=False):
+            texts.append_lines(lines, len(batch.ids))
+        counts.append(compared.counts)
+        ids += batch.ids
+        missing += batch.hypotheses.count(None)
+    rows = np.concatenate(counts)
+    return Score(tuple(ids), references, hypotheses, operations, rows, tuple(speakers), missing, rules)
 
 
 def count_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
     """Counts of one pair: lists of words, or strings for characters. Nothing is normalised."""
-    return ErrorCounts(*_count(reference, hypothesis))
+    return count_operations(levenshtein(reference, hypothesis))
 
 
 def align_words(reference: str, hypothesis: str) -> list[AlignedPair]:
     """The alignment behind the word counts, hits included, left to right."""
     reference_words, hypothesis_words = reference.split(), hypothesis.split()
-    pairs: list[AlignedPair] = []
-    for block in Levenshtein.opcodes(reference_words, hypothesis_words):
-        sources = reference_words[block.src_start : block.src_end]
-        targets = hypothesis_words[block.dest_start : block.dest_end]
-        pairs.extend(AlignedPair(source, target) for source, target in zip_longest(sources, targets))
-    return pairs
+    return align(reference_words, hypothesis_words, levenshtein(reference_words, hypothesis_words))
 
 
 def word_hits(reference: str, hypothesis: str) -> list[bool]:
     """For every word of the hypothesis whether it is right: neither a substitution nor an insertion."""
-    pairs = align_words(reference, hypothesis)
-    return [pair.reference == pair.hypothesis for pair in pairs if pair.hypothesis is not None]
-
-
-def name_ids(ids: Iterable[str]) -> str:
-    """The first few ids for an error message, and that there are more."""
-    ids = iter(ids)
-    named = ", ".join(islice(ids, _NAMED_IDS))
-    return named + (", ..." if next(ids, None) is not None else "")
-
-
-def _count(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, int, int, int]:
-    operations = [operation for operation, _, _ in Levenshtein.editops(reference, hypothesis).as_list()]
-    substitutions = operations.count("replace")
-    deletions = operations.count("delete")
-    insertions = len(operations) - substitutions - deletions
-    return len(reference) - substitutions - deletions, substitutions, deletions, insertions
-
-
-def _check_ids(references: Mapping[str, str], hypotheses: Mapping[str, str], allow_missing: bool) -> None:
-    if not references:
-        raise ScoringError("there are no references, so there is nothing to score")
-    problems = []
-    missing = [] if allow_missing else [name for name in references if name not in hypotheses]
-    if missing:
-        problems.append(
-            f"{len(missing)} of {len(references)} references have no hypothesis: {name_ids(missing)} "
-            "(--allow-missing counts them as deletions)"
-        )
-    if extra := [name for name in hypotheses if name not in references]:
-        problems.append(f"{len(extra)} of {len(hypotheses)} hypotheses have no reference: {name_ids(extra)}")
-    if problems:
-        raise ScoringError("; ".join(problems))
+    return [not pair.is_error for pair in align_words(reference, hypothesis) if pair.hypothesis is not None]

@@ -12,6 +12,11 @@ Every normaliser is idempotent: normalising twice changes nothing.
            repeated, too) and er vanish; mr, mrs, dr and prof are spelled out; cannot, can't, won't, shan't and let's
            are written out, and so are the endings n't, 're, 've, 'll and 'm ("we'll" becomes "we will"). Endings
            with two readings ('s, 'd) stay, as do numbers in digits and British or American spellings.
+
+Character error rates apply one more, on top of any of these:
+
+`cjk`      Spaces beside Chinese and Japanese characters vanish: where words end is no part of these scripts. Korean and
+           all others keep theirs. "日本 語 is it" becomes "日本語is it".
 """
 
 from __future__ import annotations
@@ -25,6 +30,10 @@ from asr.registry import did_you_mean
 
 _APOSTROPHE = "'"
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", _APOSTROPHE))
+# Han with its iteration marks and extensions, kana, Bopomofo, CJK punctuation, full-width forms.
+_CJK = "\u2e80-\u2fdf\u3000-\u303f\u3040-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_CJK += "\ufe30-\ufe4f\uff00-\uff9f\U00016ff0-\U00016fff\U0001aff0-\U0001b16f\U00020000-\U000323af"
+_SPACE_BESIDE_CJK = re.compile(f"(?<=[{_CJK}]) +| +(?=[{_CJK}])")
 _HESITATION = re.compile("uh+|um+|ah+|eh+|hm+|mm+|er")
 _WHOLE_WORDS = {
     "mr": "mister",
@@ -89,4 +98,10 @@ def _spell_out(word: str) -> str:
     return word
 
 
+def spell(text: str) -> str:
+    """A normalised text as character error rates compare it: under `cjk`."""
+    return text if text.isascii() else _SPACE_BESIDE_CJK.sub("", text)
+
+
+CER_NORMALIZER = "cjk"
 NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _none, "basic": _basic, "english": _english}

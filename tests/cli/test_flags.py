@@ -116,6 +116,11 @@ def content(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.read(path)
 
 
+def pictures(path: str) -> Callable[[Outcome], object]:
+    """How many pictures a page holds."""
+    return lambda outcome: (outcome.read(path) or "").count("data:image/png")
+
+
 def size(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: (outcome.folder / path).stat().st_size
 
@@ -151,6 +156,9 @@ IMPORT = "asr data import table.csv --out new.jsonl"
 KALDI = "asr data export dev.jsonl --format kaldi --out kaldi"
 SHARD = "asr data shard train.jsonl --out shards"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
+SCORE = "asr score ref.txt hyp.txt"
+SCORE_MARKS = "asr score marks.txt hyp.txt --format kaldi"
+PAGE = "asr score dev.jsonl model/results/dev/hypotheses.jsonl --html page.html"
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
@@ -175,6 +183,7 @@ CASES = {
     "evaluate --dtype": Case(EVALUATE, f"{EVALUATE} --dtype bfloat16", dtypes),
     "evaluate --confidence": Case(EVALUATE, f"{EVALUATE} --confidence entropy", HYPOTHESES),
     "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
+    "evaluate --worst": Case(EVALUATE, f"{EVALUATE} --worst 1", pictures("model/results/dev/report.html")),
     "transcribe FILE_OR_DIR": Case(TRANSCRIBE, "asr transcribe audio/0.wav --model model", out),
     "transcribe --model": Case(TRANSCRIBE, f"{TRANSCRIBE} --model elsewhere", works),
     "transcribe --format": Case(TRANSCRIBE, f"{TRANSCRIBE} --format json", out),
@@ -261,11 +270,30 @@ CASES = {
     "score HYP": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl train.jsonl", works),
     "score --cer": Case("asr score dev.jsonl dev.jsonl", "asr score dev.jsonl dev.jsonl --cer", out),
     "score --normalize": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --normalize basic", out),
+    "score --compare": Case(SCORE, f"{SCORE} --compare ref.txt", out),
+    "score --align": Case(SCORE_MARKS, f"{SCORE_MARKS} --align sclite", out),
+    "score --markup": Case(SCORE_MARKS, f"{SCORE_MARKS} --markup", out),
+    "score --hesitations": Case(SCORE_MARKS, f"{SCORE_MARKS} --hesitations uh", out),
+    "score --split-hyphens": Case(SCORE_MARKS, f"{SCORE_MARKS} --split-hyphens", out),
+    "score --merge-compounds": Case(SCORE_MARKS, f"{SCORE_MARKS} --merge-compounds", out),
+    "score --speakers": Case(SCORE, f"{SCORE} --speakers ref.txt", works),
+    "score --speaker-from-id": Case(SCORE, f"{SCORE} --speaker-from-id", works),
+    "score --by": Case(SCORE, f"{SCORE} --by length", out),
+    "score --top": Case(SCORE, f"{SCORE} --top 1", out),
+    "score --alignments": Case(SCORE, f"{SCORE} --alignments -", out),
     "score --allow-missing": Case(
         "asr score ref.jsonl part.jsonl", "asr score ref.jsonl part.jsonl --allow-missing", works
     ),
     "score --format": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --format kaldi", out),
     "score --json": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --json score.json", has("score.json")),
+    "score --html": Case("asr score ref.txt hyp.txt", "asr score ref.txt hyp.txt --html page.html", has("page.html")),
+    "score --manifest": Case(PAGE, f"{PAGE} --manifest dev.jsonl", content("page.html"), before=EVALUATE),
+    "score --worst": Case(
+        f"{PAGE} --manifest dev.jsonl",
+        f"{PAGE} --manifest dev.jsonl --worst 1",
+        pictures("page.html"),
+        before=EVALUATE,
+    ),
     "average EXP": Case("asr average model --last 1 --out mean", "asr average elsewhere --last 1 --out mean", works),
     "average --out": Case(
         "asr average model --last 1 --out mean", "asr average model --last 1 --out other", has("other/config.yaml")

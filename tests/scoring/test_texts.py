@@ -1,12 +1,15 @@
 import contextlib
 import json
+import os
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import ScoringError
-from asr.scoring.texts import FORMATS, read_pair
+from asr.scoring.pairing import TextRow
+from asr.scoring.texts import FORMATS, open_texts
 
 IDS = ["an4-1", "an4-2"]
 WORDS = {"an4-1": "ONE TWO", "an4-2": ""}
@@ -30,8 +33,12 @@ def write(folder, name, content):
 
 
 def read(path, format_name=None):
-    pair = read_pair(path, path, format_name)
-    return {id: " ".join(text.split()) for id, text in pair.hypotheses.items()}
+    _, hypothesis = open_texts(path, path, format_name=format_name)
+    return {row.id: " ".join(row.text.split()) for row in hypothesis.rows()}
+
+
+def formats(reference, hypothesis):
+    return [file.format for file in open_texts(reference, hypothesis)]
 
 
 def expected(format_name):
@@ -47,7 +54,7 @@ def test_every_format_has_an_example_here():
 @pytest.mark.parametrize("format_name", sorted(FILES))
 def test_each_format_is_detected_and_read(format_name, tmp_path):
     path = write(tmp_path, *FILES[format_name])
-    assert read_pair(path, path).reference_format == read_pair(path, path).hypothesis_format == format_name
+    assert formats(path, path) == [format_name] * 2
     assert read(path) == expected(format_name)
 
 
@@ -59,27 +66,48 @@ def test_each_format_can_be_forced_whatever_the_suffix(format_name, tmp_path):
 @pytest.mark.parametrize("format_name", ["kaldi", "tsv", "jsonl", "trn"])
 def test_formats_told_by_their_content_are_detected_without_a_suffix(format_name, tmp_path):
     path = write(tmp_path, "words.txt", FILES[format_name][1])
-    assert read_pair(path, path).reference_format == format_name
+    assert formats(path, path) == [format_name] * 2
 
 
 @pytest.mark.parametrize("content", ["a 1\nb 2\n", "1 one\n2 two\n", "a-1 x\na-1 y\n", "yes (uh)\nno\n", "\n", ""])
 def test_lines_whose_first_words_are_no_distinct_ids_are_plain_lines(content, tmp_path):
     path = write(tmp_path, "words.txt", content)
-    assert read_pair(path, path).reference_format == "lines"
+    assert formats(path, path) == ["lines"] * 2
     assert len(read(path)) == content.count("\n")
 
 
 def test_a_file_that_does_not_tell_is_kaldi_text_if_the_other_has_ids(tmp_path):
     reference = write(tmp_path, "ref.jsonl", '{"id": "anna", "text": "yes"}\n')
     hypothesis = write(tmp_path, "hyp.txt", "anna no\n")
-    pair = read_pair(reference, hypothesis)
-    assert (pair.references, pair.hypotheses, pair.hypothesis_format) == ({"anna": "yes"}, {"anna": "no"}, "kaldi")
+    assert formats(reference, hypothesis) == ["jsonl", "kaldi"]
+    assert formats(hypothesis, hypothesis) == ["lines", "lines"]
 
 
 def test_the_references_of_a_hypotheses_file_are_its_reference_texts(tmp_path):
     path = write(tmp_path, "hypotheses.jsonl", '{"id": "u", "text": "no", "reference": "yes"}\n')
-    pair = read_pair(path, path)
-    assert (pair.references, pair.hypotheses) == ({"u": "yes"}, {"u": "no"})
+    rows = [list(file.rows()) for file in open_texts(path, path)]
+    assert rows == [[TextRow("u", "yes")], [TextRow("u", "no")]]
+
+
+def test_the_speaker_is_that_of_a_jsonl_row_or_of_all_segments_of_a_recording(tmp_path):
+    jsonl = write(tmp_path, "a.jsonl", '{"id": "u", "text": "x", "speaker": "anna"}\n{"id": "v", "text": "x"}\n')
+    stm = write(tmp_path, "a.stm", "u A anna 0 1 x\nu A anna 1 2 x\nv A anna 0 1 x\nv A bea 1 2 x\n")
+    for path in (jsonl, stm):
+        assert [row.speaker for row in open_texts(path)[0].rows()] == ["anna", None]
+
+
+def test_comments_in_trn_are_no_utterances(tmp_path):
+    assert read(write(tmp_path, "a.trn", ";; made by hand\nx (u)\n")) == {"u": "x"}
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("u-1 yes\nu-2 no\n",))
+    writer.start()
+    (file,) = open_texts(pipe)
+    writer.join()
+    assert (file.format, [row.text for row in file.rows()]) == ("kaldi", ["yes", "no"])
 
 
 def test_another_channel_is_part_of_the_id(tmp_path):
@@ -105,22 +133,22 @@ def test_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
         ("a.stm", "u 1 anna 0.0\n", r"a\.stm:1: expected 'file channel speaker"),
         ("a.stm", "u 1 anna 0 1 ignore_time_segment_in_scoring\n", r"a\.stm:1: ignore_time_segment"),
         ("a.txt", b"YES\n\xff\n", r"a\.txt:2: not UTF-8"),
-        ("a.trn", "ONE (u)\nTWO (u)\nTWO (v)\n", r"a\.trn: 1 ids occur more than once .* trn: u$"),
+        ("a.jsonl", '{"id": "u", "text": "x", "speaker": 3}\n', r'a\.jsonl:1: "speaker" is not a string'),
     ],
 )
 def test_a_file_that_cannot_be_read_is_an_error_with_its_place(name, content, message, tmp_path):
     path = write(tmp_path, name, content)
     with pytest.raises(ScoringError, match=message):
-        read_pair(path, path)
+        read(path)
 
 
 def test_a_missing_file_a_folder_and_an_unknown_format_are_named(tmp_path):
     good = write(tmp_path, "a.txt", "YES\n")
     for bad in (tmp_path / "missing.txt", tmp_path):
         with pytest.raises(ScoringError, match=f"{bad}: cannot read the texts"):
-            read_pair(good, bad)
+            open_texts(good, bad)
     with pytest.raises(ScoringError, match="unknown format 'kaldy'; did you mean 'kaldi'"):
-        read_pair(good, good, "kaldy")
+        open_texts(good, good, format_name="kaldy")
 
 
 @given(content=st.one_of(st.binary(max_size=60), st.text('an1-\t\n (){}":;.0A', max_size=60).map(str.encode)))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.scoring.texts import read_pair
+from asr.scoring.texts import open_texts
 from asr.transcribe.inputs import Recording, plan_outputs
 from asr.transcribe.subtitles import SubtitleRules
 from asr.transcribe.timeline import recording_end
@@ -86,7 +86,8 @@ def test_ctm_has_a_line_for_every_word(tmp_path: Path) -> None:
         'my_talk 1 0.500 0.500 say 0.7500\nmy_talk 1 1.250 0.750 "hi" 1.0000\nmy_talk 1 3660.000 1.000 later\n'
     )
     (tmp_path / "a.ctm").write_text(text, encoding="utf-8")
-    assert read_pair(tmp_path / "a.ctm", tmp_path / "a.ctm").references == {"my_talk": 'say "hi" later'}
+    (file,) = open_texts(tmp_path / "a.ctm")
+    assert [(row.id, row.text) for row in file.rows()] == [("my_talk", 'say "hi" later')]
 
 
 def test_ctm_and_textgrid_count_channels_from_one_and_keep_them_apart() -> None:
