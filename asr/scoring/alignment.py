@@ -20,7 +20,7 @@ from typing import NamedTuple
 from rapidfuzz.distance import Levenshtein
 
 HIT, SUBSTITUTION, DELETION, INSERTION, LEFT_OUT = "=SDIo"
-_INSERTION_CODE, _SUBSTITUTION_CODE, _DELETION_CODE = b"ISD"
+_SUBSTITUTION_CODE, _DELETION_CODE, _INSERTION_CODE = (ord(letter) for letter in "SDI")
 
 
 @dataclass(frozen=True)

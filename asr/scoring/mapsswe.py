@@ -95,12 +95,8 @@ def _by_word(alignment: Sequence[AlignedPair]) -> list[_Slot]:
 def _meet(first: list[_Slot], second: list[_Slot]) -> list[tuple[int, int, bool]]:
     """(errors of the first, of the second, whether both have this reference word) in order; slots without errors go."""
     words = [[word for word, _ in slots] for slots in (first, second)]
-    met = []
-    if words[0] == words[1]:
-        blocks = [("equal", 0, len(first), 0, len(second))]
-    else:
-        blocks = Levenshtein.opcodes(*words).as_list()
-    for kind, start, end, other_start, other_end in blocks:
+    met: list[tuple[int, int, bool]] = []
+    for kind, start, end, other_start, other_end in Levenshtein.opcodes(*words):
         if kind == "equal":
             pairs = zip(first[start:end], second[other_start:other_end], strict=True)
             met += [
