@@ -46,9 +46,34 @@ class Source:
         return self.locate(folder)
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file of a corpus that are not blank; AsrError if it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise AsrError(f"{path}: {reason}; the corpus is not complete, fetch it again") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
 def audio_utterance(id: str, audio: Path, text: str, speaker: str, lang: str = "en") -> Utterance:
     """An utterance that fills its audio file, whose header gives the duration; AudioError if that is unreadable."""
     return Utterance(id=id, audio=audio, duration=audio_info(audio).duration, text=text, speaker=speaker, lang=lang)
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """Lines of a key, white space and the rest, as in Kaldi's text or wav.scp, in their order.
+
+    AsrError if the file cannot be read, a line has a key alone or a key comes twice.
+    """
+    table: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        key, *rest = line.split(maxsplit=1)
+        if not rest or key in table:
+            problem = f"'{key}' comes twice" if rest else f"expected a key and a value, found {line!r}"
+            raise AsrError(f"{path}:{number}: {problem}; fetch the corpus again")
+        table[key] = rest[0].strip()
+    return table
 
 
 def write_splits(out: Path, splits: Splits) -> None:
