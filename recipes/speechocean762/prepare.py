@@ -10,9 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from asr.data.recipe import Source, audio_utterance, read_table, run_recipe, write_splits
+from asr.data.recipe import Source, audio_utterance, pick_speakers, read_table, run_recipe, write_splits
 from asr.errors import AsrError
-from asr.runtime import derive_rng
 from asr.types import Utterance
 
 SOURCE = Source(
@@ -20,7 +19,6 @@ SOURCE = Source(
     marker="train/wav.scp",
     url="https://www.openslr.org/resources/101/speechocean762.tar.gz",
     folder="speechocean762",
-    sha256=None,
 )
 NUM_DEV_SPEAKERS = 12
 SEED = 762
@@ -40,9 +38,7 @@ def dev_speakers(corpus: Path) -> set[str]:
     """The training speakers kept for dev."""
     ages, genders = read_table(corpus / "train" / "spk2age"), read_table(corpus / "train" / "spk2gender")
     order = sorted(genders, key=lambda speaker: (genders[speaker], int(ages.get(speaker, 0)), speaker))
-    step = len(order) / NUM_DEV_SPEAKERS
-    start = derive_rng(SEED, SOURCE.name, "dev speakers").uniform(0, step)
-    return {order[int(start + step * number)] for number in range(NUM_DEV_SPEAKERS)}
+    return pick_speakers(order, NUM_DEV_SPEAKERS, SEED, SOURCE.name, "dev speakers")
 
 
 def prepare(corpus: Path, out: Path) -> None:
