@@ -12,7 +12,7 @@ from asr.errors import AsrError
 
 SETS = ("train", "dev", "test")
 TALKS = {
-    "train/A_2016": """A_2016 1 A_2016 0.10 0.70 <o,f0,female> i 'm a mother(2) <sil> {NOISE} of (A_2016-0.10-0.70-F0_F-S0)
+    "train/A_2016": """A_2016 1 A_2016 0.10 0.70 <o,f0,female> i 'm a mother(2) <sil> {NOISE} of (A_2016-0.10-0.70-F0_F)
 A_2016 1 A_2016 0.70 1.40 <o,f0,female> the parents ' <unk> fears that 's all
 """,
     "dev/AlGore_2009": """;; LABEL "o" "Overall" "Overall results"
