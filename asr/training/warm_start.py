@@ -29,24 +29,24 @@ def warm_start(bundle: Bundle, folder: Path) -> int:
             )
     pieces, known = bundle.tokenizer.vocabulary.pieces, source.tokenizer.vocabulary.pieces
     shared = [(pieces.index(piece), known.index(piece)) for piece in pieces if piece in known]
+    copied = 0
     with torch.no_grad():
-        return sum(_take(own[name], given[name], (len(pieces), len(known)), shared) for name in own if name in given)
+        for name in own.keys() & given.keys():
+            axis = None if name.startswith("encoder.") else _token_axis(own[name], given[name], len(pieces), len(known))
+            if axis is not None:
+                to, origin = (torch.tensor(column) for column in zip(*shared, strict=True))
+                own[name].index_copy_(axis, to, given[name].index_select(axis, origin))
+                copied += own[name].numel() // len(pieces) * len(shared)
+            elif own[name].shape == given[name].shape:
+                own[name].copy_(given[name])
+                copied += own[name].numel()
+    return copied
 
 
-def _take(own: Tensor, given: Tensor, vocab_sizes: tuple[int, int], shared: list[tuple[int, int]]) -> int:
-    """Copy a tensor, or its slices for shared tokens along the axis that counts tokens; how many numbers were copied.
-
-    Nothing is copied when the shapes differ elsewhere.
-    """
-    axes = [axis for axis, sizes in enumerate(zip(own.shape, given.shape, strict=False)) if sizes == vocab_sizes]
-    if len(axes) == 1 and own.dim() == given.dim():
-        axis = axes[0]
-        if [*own.shape[:axis], *own.shape[axis + 1 :]] != [*given.shape[:axis], *given.shape[axis + 1 :]]:
-            return 0
-        to, origin = (torch.tensor(column) for column in zip(*shared, strict=True))
-        own.index_copy_(axis, to, given.index_select(axis, origin))
-        return own.numel() // own.shape[axis] * len(shared)
-    if own.shape != given.shape:
-        return 0
-    own.copy_(given)
-    return own.numel()
+def _token_axis(own: Tensor, given: Tensor, vocab_size: int, known_size: int) -> int | None:
+    """The axis along which two tensors count tokens, of which no other axis differs; None without one."""
+    for axis in range(min(own.dim(), given.dim())):
+        rest = [[*tensor.shape[:axis], *tensor.shape[axis + 1 :]] for tensor in (own, given)]
+        if (own.shape[axis], given.shape[axis]) == (vocab_size, known_size) and rest[0] == rest[1]:
+            return axis
+    return None

@@ -21,10 +21,12 @@ def fresh(overrides: Sequence[str] = (), said: list[str] | None = None) -> Bundl
     return prepare(config, (said if said is not None else []).append).bundle
 
 
-def differing(one: Bundle, other: Bundle) -> set[str]:
-    """The top-level parts of two models of one shape that have other weights."""
-    pairs = zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True)
-    return {name.split(".")[0] for (name, tensor), twin in pairs if not torch.equal(tensor, twin)}
+def differing(one: Bundle, other: Bundle, prefix: str = "") -> set[str]:
+    """The top-level parts, or the one of a prefix, in which two models that share it have other weights."""
+    own, others = (bundle.model.state_dict() for bundle in (one, other))
+    names = [name for name in own if name.startswith(prefix)]
+    assert names
+    return {name.split(".")[0] for name in names if not torch.equal(own[name], others[name])}
 
 
 def test_with_the_same_tokens_every_weight_is_the_model_s(workspace: Path) -> None:
@@ -36,11 +38,29 @@ def test_with_the_same_tokens_every_weight_is_the_model_s(workspace: Path) -> No
     assert said == [f"{sum(weight.numel() for weight in trained.model.parameters()) / 1e6:.2f} M weights from model"]
 
 
-def test_with_other_tokens_only_the_encoder_is_the_model_s(workspace: Path) -> None:
-    trained = Bundle.load("model").model.encoder.state_dict()
-    started, cold = (fresh(["tokenizer.name=word", *more]) for more in (["start_from=model"], []))
-    assert all(torch.equal(weight, trained[name]) for name, weight in started.model.encoder.state_dict().items())
-    assert differing(started, cold) == {"encoder"}
+def test_with_other_tokens_those_of_the_same_name_keep_their_outputs(workspace: Path) -> None:
+    trained = Bundle.load("model")
+    (workspace / "train.jsonl").write_text(
+        (workspace / "train.jsonl").read_text().replace("four", "jazz").replace("eight", "quay")
+    )
+    started, cold = (fresh(more) for more in (["start_from=model"], []))
+    pieces, known = started.tokenizer.vocabulary.pieces, trained.tokenizer.vocabulary.pieces
+    assert set(pieces) - set(known)  # some letters are new
+    assert set(known) - set(pieces)  # and some no longer there
+    rows, trained_rows, cold_rows = (
+        bundle.model.state_dict()["ctc_head.linear.weight"] for bundle in (started, trained, cold)
+    )
+    for token, piece in enumerate(pieces):
+        assert torch.equal(rows[token], trained_rows[known.index(piece)] if piece in known else cold_rows[token])
+    assert "encoder" not in differing(started, trained, "encoder.")
+
+
+def test_a_part_the_model_lacks_keeps_its_random_weights(workspace: Path) -> None:
+    intermediate = ["intermediate_ctc.layers=[1]"]
+    started, cold = (fresh([*intermediate, *more]) for more in (["start_from=model"], []))
+    assert "intermediate_ctc.norm.weight" not in Bundle.load("model").model.state_dict()
+    assert not differing(started, cold, "intermediate_ctc.")
+    assert differing(started, cold, "encoder.")
 
 
 def test_statistics_are_those_of_the_new_data(workspace: Path) -> None:
@@ -51,7 +71,7 @@ def test_statistics_are_those_of_the_new_data(workspace: Path) -> None:
 
 def test_another_encoder_is_refused_with_the_weight_that_differs(workspace: Path) -> None:
     bundle = fresh(["encoder.ff_dim=32"])
-    with pytest.raises(ConfigError, match=r"start_from: model has another encoder: 'encoder\..*' is .*32.* and not"):
+    with pytest.raises(ConfigError, match=r"start_from: model has another encoder: 'encoder\..*' is .*32.* here and"):
         warm_start(bundle, Path("model"))
 
 
