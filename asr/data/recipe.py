@@ -127,7 +127,8 @@ def run_recipe_of_parts(
 ) -> int:
     """As `run_recipe` for a corpus in several archives: prepare(corpus folder of each part that --parts names, out)."""
     parser = _parser(description, *parts.values())
-    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts), help="which to prepare; default: all")
+    which = f"which to prepare, of {', '.join(parts)}; default: all"
+    parser.add_argument("--parts", nargs="+", metavar="PART", choices=parts, default=list(parts), help=which)
     arguments = parser.parse_args()
 
     def run() -> None:
