@@ -87,6 +87,7 @@ class ExperimentConfig(Config):
     format_version: int = FORMAT_VERSION
     seed: int = Field(1, ge=0)
     data: DataConfig
+    start_from: str | None = None  # model folder whose encoder the run starts from, relative to the working directory
     frontend: FrontendConfig = FrontendConfig()
     splice: SpliceConfig | None = None
     augment: AugmentConfig | None = None

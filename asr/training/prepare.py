@@ -27,6 +27,7 @@ from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.training.requirements import requirements
+from asr.training.warm_start import warm_start
 from asr.types import Utterance
 
 MAX_STATISTICS_UTTERANCES = 2000  # enough for mean and variance of each mel bin to settle
@@ -65,6 +66,8 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         tokenizer = train_tokenizer(config.tokenizer, texts)
         frontend = _fit_frontend(config, rows, tokenizer)
         bundle = Bundle.build(config, frontend, tokenizer)
+        if config.start_from is not None:
+            say(f"{warm_start(bundle, Path(config.start_from)) / 1e6:.2f} M weights from {config.start_from}")
     train, rejected = check_rows(rows, requirements(config, bundle))
     for rejection in rejected[:5]:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+import soundfile
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -41,3 +43,16 @@ def run_prepare() -> RunPrepare:
         return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture
+def make_audio() -> Callable[..., None]:
+    """Writes a tone of some length where a corpus would have a recording, in the format of the name's ending."""
+    formats = {".sph": {"format": "NIST", "subtype": "PCM_16"}, ".opus": {"format": "OGG", "subtype": "OPUS"}}
+
+    def make(path: Path, seconds: float = 0.5, sample_rate: int = 16000) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waveform = 0.1 * np.sin(0.2 * np.arange(round(seconds * sample_rate)))
+        soundfile.write(path, waveform, sample_rate, **formats.get(path.suffix, {}))
+
+    return make
