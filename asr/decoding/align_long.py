@@ -126,7 +126,8 @@ class _Lattice:
         detoured = best > waiting
         ends = self.wildcards[detoured]
         token[ends] = best[detoured] - self.price_sums[detoured]
-        return ends
+        found: np.ndarray = ends
+        return found
 
     def steps(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What `advance` will choose: whether blanks (U + 1,) are reached from their token; how tokens (U + 1,) are."""
