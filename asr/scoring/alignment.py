@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from rapidfuzz.distance import Levenshtein
 
 HIT, SUBSTITUTION, DELETION, INSERTION, LEFT_OUT = "=SDIo"
-_INSERTION_CODE, _SUBSTITUTION_CODE, _DELETION_CODE = b"ISD"
+_SUBSTITUTION_CODE, _DELETION_CODE, _INSERTION_CODE = (ord(letter) for letter in "SDI")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def levenshtein(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
     """The operations between two lists of words, or two strings of characters."""
     columns = bytearray(HIT.encode()) * len(reference)
     inserted = []
-    for operation, place, _ in Levenshtein.editops(reference, hypothesis).as_list():
+    edits = cast("list[tuple[str, int, int]]", Levenshtein.editops(reference, hypothesis).as_list())
+    for operation, place, _ in edits:
         if operation == "insert":
             inserted.append(place)
         else:

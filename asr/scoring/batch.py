@@ -74,8 +74,8 @@ def _align_compiled(references: Sequence[str], hypotheses: Sequence[str]) -> Com
         return None
     operations = np.empty(len(source) + len(target) + len(references), dtype=np.uint8)
     counts = np.zeros((len(references), 4), dtype=np.int64)
-    sides = (np.frombuffer(lines, dtype=np.uint8) for lines in (source, target))
-    written = align_lines(*sides, operations, counts)
+    sides = [np.frombuffer(lines, dtype=np.uint8) for lines in (source, target)]
+    written = align_lines(sides[0], sides[1], operations, counts)
     if written < 0:
         return None
     lines = operations[:written].tobytes()

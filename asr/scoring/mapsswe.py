@@ -95,18 +95,13 @@ def _by_word(alignment: Sequence[AlignedPair]) -> list[_Slot]:
 def _meet(first: list[_Slot], second: list[_Slot]) -> list[tuple[int, int, bool]]:
     """(errors of the first, of the second, whether both have this reference word) in order; slots without errors go."""
     words = [[word for word, _ in slots] for slots in (first, second)]
-    met = []
-    if words[0] == words[1]:
-        blocks = [("equal", 0, len(first), 0, len(second))]
-    else:
-        blocks = Levenshtein.opcodes(*words).as_list()
-    for kind, start, end, other_start, other_end in blocks:
-        if kind == "equal":
-            pairs = zip(first[start:end], second[other_start:other_end], strict=True)
-            met += [
-                (one[1], two[1], one[0] is not None) for one, two in pairs if one[0] is not None or one[1] or two[1]
-            ]
-        else:
-            met.append((sum(slot[1] for slot in first[start:end]), 0, False))
-            met.append((0, sum(slot[1] for slot in second[other_start:other_end]), False))
+    met: list[tuple[int, int, bool]] = []
+    for block in Levenshtein.opcodes(*words):
+        ones, others = first[block.src_start : block.src_end], second[block.dest_start : block.dest_end]
+        if block.tag != "equal":
+            met += [(sum(errors for _, errors in ones), 0, False), (0, sum(errors for _, errors in others), False)]
+            continue
+        for (word, errors), (_, other_errors) in zip(ones, others, strict=True):
+            if word is not None or errors or other_errors:
+                met.append((errors, other_errors, word is not None))
     return met

@@ -16,6 +16,7 @@ from asr.scoring.compare import Comparison
 from asr.scoring.results import Results
 from asr.scoring.tables import FrequentErrors, Group
 from asr.scoring.wer import Score
+from asr.text.normalize import CER_NORMALIZER
 
 _COUNTS = ("reference", "hits", "sub", "del", "ins")
 
@@ -29,7 +30,7 @@ def print_results(results: Results, console: Console, *, cer: bool = False) -> N
     else:
         console.print(comparison_table(results.comparison, cer=cer, plain=plain))
         console.print(results.comparison.verdict)
-    for line in summary_lines(score):
+    for line in summary_lines(score, cer=cer):
         console.print(line)
     for name, groups in results.groups.items():
         console.print()
@@ -64,14 +65,14 @@ def comparison_table(comparison: Comparison, *, cer: bool = False, plain: bool =
     return table
 
 
-def summary_lines(score: Score) -> Iterator[str]:
+def summary_lines(score: Score, *, cer: bool = False) -> Iterator[str]:
     """What the table leaves out, and how the score came about."""
     words = score.words
     rates = f"MER {_percent(words.match_error_rate)} %, WIL {_percent(words.word_information_lost)} %"
     yield f"{rates}, {_percent(score.sentence_error_rate)} % of {len(score.ids)} utterances with errors"
     if score.missing:
         yield f"{score.missing} references have no hypothesis: their words are deletions"
-    yield score.rules.describe()
+    yield score.rules.describe() + (f", CER normalize {CER_NORMALIZER}" if cer else "")
 
 
 def group_table(name: str, groups: Iterable[Group], *, plain: bool = True) -> Table:

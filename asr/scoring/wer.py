@@ -184,7 +184,8 @@ def score_pairs(pairs: Iterable[TextPair], rules: Rules) -> Score:
     def batches() -> Iterator[_Batch]:
         while rows := list(islice(pairs, _BATCH)):
             speakers.extend(row.speaker for row in rows)
-            yield _Batch(*([row[column] for row in rows] for column in range(3)))
+            sides = [row.reference for row in rows], [row.hypothesis for row in rows]
+            yield _Batch([row.id for row in rows], *sides)
 
     return _score(batches(), speakers, rules)
 
@@ -205,7 +206,7 @@ def _score(batches: Iterable[_Batch], speakers: list[str | None], rules: Rules) 
     counts = [np.zeros((0, 4), dtype=np.int64)]
     for batch in batches:
         compared = compare_texts(batch.references, [text or "" for text in batch.hypotheses], rules, batch.ids)
-        for texts, lines in zip(columns, compared, strict=False):
+        for texts, lines in zip(columns, compared[:3], strict=True):
             texts.append_lines(lines, len(batch.ids))
         counts.append(compared.counts)
         ids += batch.ids

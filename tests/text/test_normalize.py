@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import TextError
-from asr.text.normalize import NORMALIZERS, normalize
+from asr.text.normalize import NORMALIZERS, normalize, spell
 
 every_normalizer = pytest.mark.parametrize("name", sorted(NORMALIZERS))
 
@@ -50,6 +50,24 @@ def test_every_character_of_unicode_is_stable_after_one_pass(name):
 )
 def test_examples_of_each_rule(name, text, expected):
     assert normalize(text, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("今天 天气 很好", "今天天气很好"),
+        ("これ は テスト です 。", "これはテストです。"),
+        ("日本 語 is it", "日本語is it"),
+        ("𠮷 野家", "𠮷野家"),
+        ("ｶﾀ ｶﾅ", "ｶﾀｶﾅ"),
+        ("오늘 날씨", "오늘 날씨"),
+        ("café au lait", "café au lait"),
+        ("plain text", "plain text"),
+    ],
+)
+def test_only_chinese_and_japanese_are_spelled_without_spaces(text, expected):
+    assert spell(text) == expected
+    assert spell(expected) == expected
 
 
 def test_an_unknown_normaliser_is_a_text_error_naming_the_nearest():

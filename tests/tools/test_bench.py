@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from tools.benchmarks import common, exact, posteriors
+from asr.scoring.alignment import ErrorCounts
+from asr.scoring.wer import count_errors
+from tools.benchmarks import common, exact, posteriors, score
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,6 +87,15 @@ def test_sides_take_turns_and_the_first_one_changes():
     assert answers == [[1, 1], [2, 2]]
 
 
+def test_pairs_to_score_have_the_errors_asked_for_and_a_seed_makes_them_again():
+    pairs = list(score.make_pairs(300, 0.1, seed=2))
+    assert pairs == list(score.make_pairs(300, 0.1, seed=2))
+    assert pairs != list(score.make_pairs(300, 0.1, seed=3))
+    assert {len(reference.split()) for reference, _ in pairs} == {score.WORDS}
+    counts = sum((count_errors(*map(str.split, pair)) for pair in pairs), ErrorCounts())
+    assert counts.rate == pytest.approx(0.1, abs=0.015)
+
+
 def test_a_worker_that_dies_is_an_error_and_shows_why(capfd):
     with pytest.raises(common.BenchError, match="stopped during 'load'"), common.Worker("no.such.module") as worker:
         worker.ask("load")
@@ -95,7 +106,7 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
     listed = subprocess.run([ROOT / "tools" / "bench"], capture_output=True, text=True)
     assert listed.returncode == 0
     names = [line.split()[0] for line in listed.stdout.splitlines()[1:]]
-    assert names == ["alignment", "decode", "search"]
+    assert names == ["alignment", "decode", "score", "search"]
     refused = subprocess.run([ROOT / "tools" / "bench", "common"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: no benchmark 'common'")
