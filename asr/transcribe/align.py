@@ -41,7 +41,7 @@ WORD_GAIN = 3.0
 # mistaken, LINE_GAIN decides again.
 SEARCH_GAIN = 1.5
 SECOND_LOOK_SECONDS = 30.0
-MIN_SPOKEN = 0.25  # of the tokens; of sonnets in the ears of a model of spelled names and numbers it is 0.01 to 0.15
+MIN_SPOKEN = 0.25  # of the tokens; of sonnets in the ears of a model of spelled names and numbers it is 0.00 to 0.15
 FORCING_GAIN = 1e4
 PRICELESS = 1e5  # price of a line without a token that can be told from others: it is never left out
 PAUSE = 2.0  # price of silence in speech that is in no line; without, a line moved into it would save that
