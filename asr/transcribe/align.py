@@ -9,7 +9,7 @@ the lines that are left are put to the same test one by one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,8 +37,8 @@ LINE_GAIN = 2.5
 WORD_GAIN = 3.0
 # In 40 minutes of dev utterances, 20 of them of other speech in the middle, 100 lines missing from the text and 100
 # foreign ones in it, the foreign ones take the places of others for a price of LINE_GAIN: somewhere in the other speech
-# there is something like each. With this price all are left out. Between lines that were found, where little can be
-# mistaken, LINE_GAIN decides again.
+# there is something like each. With this price all are left out. Where little lies between the lines that were found,
+# so that little can be mistaken, LINE_GAIN decides again.
 SEARCH_GAIN = 1.5
 SECOND_LOOK_SECONDS = 30.0
 MIN_SPOKEN = 0.25  # of the tokens; of sonnets in the ears of a model of spelled names and numbers it is 0.00 to 0.15
@@ -131,16 +131,13 @@ class Aligner:
             fault = f"{recording.duration:.1f} s are too short for the text"
             raise TextError(f"{name}: {fault}; check that they belong together")
         placed = {one.line: one for one in self._search(recording.log_probs, lines, SEARCH_GAIN)}
-        found: list[_Placed] = []
-        for was_found, group in itertools.groupby(enumerate(lines), key=lambda item: item[1] in placed):
-            items = list(group)
-            if was_found:
-                found += [placed[line] for _, line in items]
-                continue
-            before = found[-1] if found else None
-            following = items[-1][0] + 1
-            after = placed[lines[following]] if following < len(lines) else None
-            found += self._search_again(recording.log_probs, [line for _, line in items], before, after)
+        groups = itertools.groupby(range(len(lines)), key=lambda index: lines[index] in placed)
+        for run in [list(group) for was_found, group in groups if not was_found]:
+            placed |= self._search_again(recording.log_probs, lines[max(0, run[0] - 1) : run[-1] + 2], placed)
+        found = [placed[line] for line in lines if line in placed]
+        for one, other in itertools.pairwise(found):  # one of them may have moved
+            gap = max(one.spans[-1][0], other.spans[0][0]), min(one.spans[-1][1], other.spans[0][1])
+            one.spans[-1] = other.spans[0] = gap
         spoken = {one.line for one in found}
         if sum(map(self._num_tokens, spoken)) >= MIN_SPOKEN * sum(map(self._num_tokens, lines)):
             return found
@@ -148,21 +145,34 @@ class Aligner:
         return [replace(one, is_spoken=one.line in spoken) for one in forced]
 
     def _search_again(
-        self, log_probs: LogProbs, lines: Sequence[ScriptLine], before: _Placed | None, after: _Placed | None
-    ) -> list[_Placed]:
-        """Lines between two others that pass the milder test of LINE_GAIN; the gaps around them then end there."""
-        first = int(before.spans[-2][1]) if before else 0
-        last = int(after.spans[1][0]) if after else len(log_probs)
+        self, log_probs: LogProbs, lines: Sequence[ScriptLine], placed: Mapping[ScriptLine, _Placed]
+    ) -> dict[ScriptLine, _Placed]:
+        """Lines left out, by the milder test of LINE_GAIN, with the two around them, which may have taken their place.
+
+        Nothing where too much is between these two to be sure.
+        """
+        before, after = placed.get(lines[0]), placed.get(lines[-1])
+        first = before.spans[-2][1] if before else 0
+        last = after.spans[1][0] if after else len(log_probs)
         if (last - first) * self._frame_seconds > SECOND_LOOK_SECONDS:
-            return []
+            return {}
+        first = self._stretch(before)[0] if before else 0
+        last = self._stretch(after)[1] if after else len(log_probs)
         found = self._search(log_probs[first:last], lines, LINE_GAIN)
+        if {one.line for one in (before, after) if one} - {one.line for one in found}:
+            return {}
         for one in found:
             one.spans[:] += first
-        if found and before:
-            before.spans[-1] = found[0].spans[0]
-        if found and after:
-            after.spans[0] = found[-1].spans[-1]
-        return found
+        if before:
+            found[0].spans[0][0] = before.spans[0][0]
+        if after:
+            found[-1].spans[-1][1] = after.spans[-1][1]
+        return {one.line: one for one in found}
+
+    def _stretch(self, placed: _Placed) -> tuple[int, int]:
+        """First and one past the last frame of a line and the wildcards around it, up to REACH_SECONDS of each."""
+        reach, spans = round(REACH_SECONDS / self._frame_seconds), placed.spans
+        return int(max(spans[0][0], spans[1][0] - reach)), int(min(spans[-1][1], spans[-2][1] + reach))
 
     def _search(self, log_probs: LogProbs, lines: Sequence[ScriptLine], gain: float) -> list[_Placed]:
         """The lines without which the audio is not explained better by `gain` per token, and where they are."""
@@ -193,9 +203,8 @@ class Aligner:
         The wildcards around the line belong to the stretch, but for what is further away than REACH_SECONDS.
         """
         line, spans = placed.line, placed.spans
-        reach = round(REACH_SECONDS / self._frame_seconds)
-        first = max(spans[0][0], spans[1][0] - reach)
-        window = torch.from_numpy(log_probs[first : min(spans[-1][1], spans[-2][1] + reach)])
+        first, last = self._stretch(placed)
+        window = torch.from_numpy(log_probs[first:last])
         score = self._score(window, line)
         missing = []
         for place, (word, (start, stop)) in enumerate(zip(line.words, placed.words, strict=True)):
