@@ -12,6 +12,14 @@ class AudioError(AsrError):
     """An audio file that is missing, unreadable, truncated or holds impossible samples."""
 
 
+class TruncatedAudioError(AudioError):
+    """An audio file that is damaged or breaks off before its end."""
+
+
+class NonFiniteAudioError(AudioError):
+    """An audio file with NaN or infinite samples."""
+
+
 class ManifestError(AsrError):
     """A manifest, or a row of one, that cannot be used."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +135,9 @@ def evaluate(
     Both sides are normalised as the training texts were. An utterance too short for the model counts with an empty
     hypothesis. With hotwords, everything is searched without them, too. `num_best` above 1 keeps so many hypotheses of
     each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
-    `confidence` names the measure of `asr.decoding.confidence` whose calibration is judged. So many of the worst
-    utterances as `num_worst` says get words with times. Raises ManifestError, and
-    AudioError naming an utterance that cannot be read: a score that leaves some out would be none.
+    `confidence` names the measure of `asr.decoding.confidence` whose calibration is judged. The `num_worst` worst
+    utterances get words with times. Raises ManifestError, and AudioError naming an utterance that cannot be read: a
+    score that leaves some out would be none.
     """
     measure = confidence_measure(confidence)
     utterances = read_manifest(manifest)
@@ -150,18 +150,11 @@ def evaluate(
     lm = decoding.load_lm(bundle)
     searcher = decoding.build(bundle, lm)
     plain = _Beside(searcher, decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
-    results = decode_aligned(model, plain or searcher, loader.epoch(0), device, dtype)
-    texts: dict[str, str] = {}
-    n_best: dict[str, list[dict[str, Any]]] = {}
-    sure: dict[str, list[tuple[str, float]]] = {}
-    placed: dict[str, tuple[tuple[int, ...], np.ndarray | None]] = {}
-    for decoded in results:
-        texts[decoded.id] = bundle.tokenizer.decode(decoded.n_best[0].tokens)
-        if num_best > 1:
-            n_best[decoded.id] = [_scored_text(bundle, hypothesis) for hypothesis in decoded.n_best[:num_best]]
-        sure[decoded.id] = _sure_words(bundle, decoded, measure)
-        placed[decoded.id] = decoded.n_best[0].tokens, decoded.token_frames
-        on_progress(len(texts), len(audible))
+    heard = _Heard()
+    for decoded in decode_aligned(model, plain or searcher, loader.epoch(0), device, dtype):
+        heard.add(bundle, decoded, num_best, measure)
+        on_progress(len(heard.texts), len(audible))
+    texts, sure = heard.texts, heard.sure
     seconds = time.perf_counter() - began
     effect = None
     if plain is not None:
@@ -173,7 +166,7 @@ def evaluate(
         manifest=manifest,
         utterances=utterances,
         hypotheses={utterance.id: texts.get(utterance.id, "") for utterance in utterances},
-        n_best=n_best,
+        n_best=heard.n_best,
         score=total,
         strata=_strata(utterances, texts, config.normalize, training_texts),
         confidences={
@@ -184,7 +177,7 @@ def evaluate(
         hotwords=effect,
         worst={
             utterance.id: _word_times(
-                bundle, utterance, *placed.get(utterance.id, ((), None)), sure.get(utterance.id, ())
+                bundle, utterance, *heard.placed.get(utterance.id, ((), None)), sure.get(utterance.id, ())
             )
             for utterance in utterances
             if utterance.id in worst
@@ -193,6 +186,25 @@ def evaluate(
         num_batches=loader.num_batches(0),
         seconds=seconds,
     )
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What was heard, by utterance id."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    n_best: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # only where more than one is wanted
+    sure: dict[str, list[tuple[str, float]]] = field(default_factory=dict)  # words with confidences
+    placed: dict[str, tuple[tuple[int, ...], np.ndarray | None]] = field(default_factory=dict)  # tokens and frames
+
+    def add(self, bundle: Bundle, decoded: Decoded, num_best: int, measure: Measure) -> None:
+        """Take one utterance more."""
+        best = decoded.n_best[0].tokens
+        self.texts[decoded.id] = bundle.tokenizer.decode(best)
+        if num_best > 1:
+            self.n_best[decoded.id] = [_scored_text(bundle, hypothesis) for hypothesis in decoded.n_best[:num_best]]
+        self.sure[decoded.id] = _sure_words(bundle, decoded, measure)
+        self.placed[decoded.id] = best, decoded.token_frames
 
 
 class _Beside:

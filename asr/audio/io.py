@@ -20,7 +20,7 @@ from asr.audio.media import MEDIA_SUFFIXES, MediaReader, has_pyav
 from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
 from asr.audio.sndfile import SndfileReader, UnknownFormatError
-from asr.errors import AudioError
+from asr.errors import AudioError, NonFiniteAudioError
 from asr.runtime import atomic_path
 
 SNDFILE_SUFFIXES = frozenset(
@@ -173,7 +173,7 @@ def _decode(
         is_empty = False
         mono = block[:, channel or 0] if channel is not None or reader.num_channels == 1 else block.mean(axis=1)
         if not np.isfinite(mono).all():
-            raise AudioError(f"{path}: the file holds NaN or infinite samples; export it again")
+            raise NonFiniteAudioError(f"{path}: the file holds NaN or infinite samples; export it again")
         yield np.ascontiguousarray(mono)
     if is_empty:
         end = "before" if reader.num_samples is None else f"at {reader.num_samples / reader.sample_rate:.3f} s"

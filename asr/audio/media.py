@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from asr.errors import AudioError
+from asr.errors import AudioError, TruncatedAudioError
 
 if TYPE_CHECKING:
     from av import AudioFrame
@@ -92,7 +92,7 @@ class MediaReader:
     def count_samples(self) -> int:
         """What the packets say about the length, without decoding them all; nothing can be read afterwards."""
         end = 0.0
-        with self._errors("the file is damaged or truncated"):
+        with self._errors("the file is damaged or truncated", TruncatedAudioError):
             for packet in self._container.demux(self._stream):
                 if packet.pts is not None and packet.time_base is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._origin)
@@ -119,7 +119,7 @@ class MediaReader:
             yield held
 
     def _decode(self) -> Iterator[AudioFrame]:
-        with self._errors("the file is damaged or truncated"):
+        with self._errors("the file is damaged or truncated", TruncatedAudioError):
             skipped = 0
             reached: int | None = None  # byte behind the last packet
             for packet in self._container.demux():
@@ -180,7 +180,7 @@ class MediaReader:
     def _check_end(self, position: int) -> None:
         reached = max(self._end - self._origin, position / self.sample_rate)
         if reached < self._duration - self._tolerance:
-            raise AudioError(
+            raise TruncatedAudioError(
                 f"{self.path}: the file ends after {reached:.1f} of {self._duration:.1f} s; record or copy it again"
             )
 
@@ -193,13 +193,13 @@ class MediaReader:
         return max(1, round(seconds * self.sample_rate))
 
     @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
+    def _errors(self, what: str, kind: type[AudioError] = AudioError) -> Iterator[None]:
         import av
 
         try:
             yield
         except av.error.FFmpegError as error:
-            raise AudioError(f"{self.path}: {what} ({error.strerror}); record or convert it again") from error
+            raise kind(f"{self.path}: {what} ({error.strerror}); record or convert it again") from error
 
 
 def _samples(frame: AudioFrame) -> np.ndarray:

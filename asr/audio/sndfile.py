@@ -13,7 +13,7 @@ import soundfile
 
 from asr.audio.mpeg import FrameHeader, count_frames, with_length
 from asr.audio.raw import ENCODINGS, RawFormat
-from asr.errors import AudioError
+from asr.errors import AudioError, TruncatedAudioError
 
 BLOCK_SAMPLES = 1 << 18  # decoded at once, so that channels are mixed down before a long file is held in full
 MAGIC = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"NIST", b".snd", b"riff", b"caff")  # what is no mp3 begins so
@@ -114,7 +114,7 @@ class SndfileReader:
         if missing == 0:
             return _ForwardOnly(path)
         if missing is not None and missing > 1:  # with one, the frame that announces the length counted itself
-            raise AudioError(
+            raise TruncatedAudioError(
                 f"{self.path}: the file holds {length.num_frames} of {length.announced} mp3 frames; "
                 "it is truncated or damaged; record or copy it again"
             )
@@ -128,7 +128,9 @@ class SndfileReader:
         if promised is not None and promised > sound.frames:
             raise _truncated(self.path, sound.frames, promised)
         if sound.format == "OGG" and not _ogg_has_its_end(self.path):
-            raise AudioError(f"{self.path}: the file is truncated, its last page is missing; record or copy it again")
+            raise TruncatedAudioError(
+                f"{self.path}: the file is truncated, its last page is missing; record or copy it again"
+            )
         if sound.frames == 0:
             raise AudioError(f"{self.path}: the file holds no samples; record or copy it again")
 
@@ -148,7 +150,7 @@ class SndfileReader:
         try:
             return np.asarray(self._sound.read(num_samples, dtype="float32", always_2d=True))
         except soundfile.SoundFileError as error:
-            raise AudioError(
+            raise TruncatedAudioError(
                 f"{self.path}: the file is damaged or truncated after {position} of {self.num_samples or 'unknown'} "
                 "samples; record or copy it again"
             ) from error
@@ -193,5 +195,5 @@ def _ogg_has_its_end(path: Path) -> bool:
     return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
-def _truncated(path: Path, read: int, expected: int) -> AudioError:
-    return AudioError(f"{path}: the file ends after {read} of {expected} samples; record or copy it again")
+def _truncated(path: Path, read: int, expected: int) -> TruncatedAudioError:
+    return TruncatedAudioError(f"{path}: the file ends after {read} of {expected} samples; record or copy it again")

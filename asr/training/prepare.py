@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle import Bundle, TrainingTexts
-from asr.config import DataConfig, ExperimentConfig
+from asr.config import ExperimentConfig
 from asr.data.dataset import SpeechDataset
 from asr.data.doctor.rows import Rejected, check_rows
 from asr.data.loader import Loader
 from asr.data.manifest import content_hash, manifest_hash, read_manifest
 from asr.data.sampler import BucketSampler, Sampler, ShardSampler
-from asr.data.shards.index import is_shard_index, read_shards
 from asr.data.shards.reading import shard_numbers
 from asr.data.splice import Splicer
 from asr.errors import TrainingError
@@ -27,6 +26,7 @@ from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.training.requirements import requirements
+from asr.training.rows import read_training_rows
 from asr.training.warm_start import warm_start
 from asr.types import Utterance
 
@@ -84,14 +84,6 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
     )
-
-
-def read_training_rows(data: DataConfig) -> Sequence[Utterance]:
-    """The rows of `data.train`, be it a manifest or an index of shards."""
-    if not is_shard_index(data.train):
-        return read_manifest(Path(data.train))
-    cache = Path(data.shard_cache) if data.shard_cache is not None else None
-    return read_shards(data.train, window=data.shuffle_shards, cache=cache)
 
 
 def train_loader(

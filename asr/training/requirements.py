@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,9 +14,12 @@ from asr.config import ExperimentConfig, load_config
 from asr.data.doctor.model import ModelNeeds
 from asr.data.doctor.rows import Requirements
 from asr.data.manifest import read_lines
+from asr.data.shards.index import is_shard_index
 from asr.features.frontend import Frontend
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
+from asr.training.rows import read_training_rows
+from asr.types import Utterance
 
 
 def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
@@ -48,8 +52,14 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
     if config is None:
         return Requirements()
     experiment = load_config(config)
-    train = Path(experiment.data.train)
-    lines = read_lines(train if train.exists() else manifest)
-    texts = [normalize(line.utterance.text, experiment.normalize) for line in lines if line.utterance is not None]
+    texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
     tokenizer = train_tokenizer(experiment.tokenizer, texts)
     return requirements(experiment, Bundle.build(experiment, Frontend(experiment.frontend), tokenizer))
+
+
+def _training_rows(experiment: ExperimentConfig, manifest: Path) -> Iterable[Utterance]:
+    train = Path(experiment.data.train)
+    if is_shard_index(experiment.data.train):
+        return read_training_rows(experiment.data)
+    lines = read_lines(train if train.exists() else manifest)
+    return (line.utterance for line in lines if line.utterance is not None)

@@ -21,7 +21,7 @@ from asr.bundle import Bundle
 from asr.decoding.align import with_wildcard
 from asr.decoding.timing import HOP, loudness
 from asr.errors import AsrError
-from asr.transcribe.long_form import Span, split_spans
+from asr.transcribe.long_form import Window, split_windows
 
 WINDOW_SECONDS = 30.0  # heard at once, at most
 CONTEXT_SECONDS = 2.0  # heard before and after, too
@@ -86,7 +86,7 @@ def encode_recording(
     in `log_probs`."""
     rate = bundle.frontend.sample_rate
     meter = _Loudness(rate)
-    spans = split_spans(meter.passing(blocks), rate, WINDOW_SECONDS)
+    spans = split_windows(meter.passing(blocks), rate, WINDOW_SECONDS)
     for (before, span), (_, after) in itertools.pairwise(itertools.pairwise(itertools.chain([None], spans, [None]))):
         assert span is not None
         log_probs.append(_encode_span(bundle, before, span, after, device))
@@ -95,7 +95,7 @@ def encode_recording(
 
 @torch.inference_mode()
 def _encode_span(
-    bundle: Bundle, before: Span | None, span: Span, after: Span | None, device: torch.device
+    bundle: Bundle, before: Window | None, span: Window, after: Window | None, device: torch.device
 ) -> np.ndarray:
     """Log-probabilities (S, V) of the frames that begin in a span, heard with its neighbours as context."""
     rate = bundle.frontend.sample_rate

@@ -1,4 +1,4 @@
-"""Recordings of any length in bounded memory: they are cut at quiet points into spans a model can take."""
+"""Recordings of any length in bounded memory: they are cut at quiet points into windows a model can take."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from asr.errors import ConfigError
 
 HOP_SECONDS = 0.010  # resolution of a cut
 QUIET_SECONDS = 0.200  # the power around a cut is averaged over this long
-MIN_SPAN_SECONDS = 1.0  # smallest sensible limit: words must fit
+MIN_WINDOW_SECONDS = 1.0  # smallest sensible limit: words must fit
 
 
 @dataclass(frozen=True)
-class Span:
-    """A stretch of a recording."""
+class Window:
+    """A stretch of a recording, all of which lies in windows."""
 
     start: float  # seconds into the recording
-    end: float  # the very number that the next span starts at
+    end: float  # the very number that the next window starts at
     waveform: np.ndarray  # (num_samples,) float32
 
 
-def split_spans(blocks: Iterable[np.ndarray], sample_rate: int, max_span_seconds: float) -> Iterator[Span]:
-    """Cut a stream of waveform blocks into spans of at most `max_span_seconds`.
+def split_windows(blocks: Iterable[np.ndarray], sample_rate: int, max_seconds: float) -> Iterator[Window]:
+    """Cut a stream of waveform blocks into windows of at most `max_seconds`.
 
-    A cut lies at the quietest point of the second half of what the limit allows, so every span but the last is at
+    A cut lies at the quietest point of the second half of what the limit allows, so every window but the last is at
     least half as long as the limit. The cuts do not depend on how the stream is divided into blocks. An empty stream
-    gives no span. Raises ConfigError for a limit below one second.
+    gives no window. Raises ConfigError for a limit below one second.
     """
-    if not max_span_seconds >= MIN_SPAN_SECONDS:
-        raise ConfigError(f"max_span_seconds is {max_span_seconds}; it must be at least {MIN_SPAN_SECONDS}")
-    max_samples = int(max_span_seconds * sample_rate)
+    if not max_seconds >= MIN_WINDOW_SECONDS:
+        raise ConfigError(f"max_seconds is {max_seconds}; it must be at least {MIN_WINDOW_SECONDS}")
+    max_samples = int(max_seconds * sample_rate)
     start = 0
     rest = np.zeros(0, dtype=np.float32)
     for block in blocks:
         rest = np.concatenate([rest, block])
         while len(rest) > max_samples:
             cut = quietest_point(rest[:max_samples], sample_rate, max_samples // 2)
-            yield Span(start / sample_rate, (start + cut) / sample_rate, rest[:cut])
+            yield Window(start / sample_rate, (start + cut) / sample_rate, rest[:cut])
             rest = rest[cut:]
             start += cut
     if len(rest):
-        yield Span(start / sample_rate, (start + len(rest)) / sample_rate, rest)
+        yield Window(start / sample_rate, (start + len(rest)) / sample_rate, rest)
 
 
 def quietest_point(waveform: np.ndarray, sample_rate: int, earliest: int) -> int:

@@ -17,6 +17,7 @@ from asr.data.manifest import read_manifest
 from asr.data.shards.index import ShardedUtterance
 from asr.data.shards.writer import ShardLimits, write_shards
 from asr.training import prepare, run
+from asr.training.rows import read_training_rows
 from asr.training.trainer import Trainer
 
 SETTINGS = (
@@ -99,7 +100,7 @@ def test_a_killed_run_resumes_in_the_middle_of_an_epoch(
 def test_statistics_are_made_of_few_shards(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "MAX_STATISTICS_UTTERANCES", 2)
     config = load_config(Path("experiment.yaml"), (*SETTINGS, f"data.train={shards}"))
-    rows = prepare.read_training_rows(config.data)
+    rows = read_training_rows(config.data)
     assert all(isinstance(row, ShardedUtterance) for row in rows)
     opened: list[int] = []
     read = type(rows[0].shard).read

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.errors import ConfigError
-from asr.transcribe.long_form import pause_depth, quietest_point, split_spans
+from asr.transcribe.long_form import pause_depth, quietest_point, split_windows
 
 RATE = 1000  # Hz; nothing here depends on it
 
@@ -27,7 +27,7 @@ def blocks_of(waveform: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def test_the_cut_falls_into_the_pause() -> None:
     waveform = noise(10)
     waveform[7000:7400] *= 0.01
-    first, second = split_spans([waveform], RATE, 9.0)
+    first, second = split_windows([waveform], RATE, 9.0)
     assert 7.0 <= second.start <= 7.4
     assert first.start == 0
     assert len(first.waveform) == round(second.start * RATE)
@@ -40,7 +40,7 @@ def test_a_pause_before_the_second_half_is_not_taken() -> None:
 
 
 def test_digital_silence_is_cut_as_late_as_possible() -> None:
-    spans = list(split_spans([np.zeros(25 * RATE, dtype=np.float32)], RATE, 10.0))
+    spans = list(split_windows([np.zeros(25 * RATE, dtype=np.float32)], RATE, 10.0))
     assert len(spans) == 3
     assert all(len(span.waveform) > 9.8 * RATE for span in spans[:-1])
 
@@ -51,13 +51,13 @@ def test_spans_join_to_the_recording_whatever_the_blocks(
     seconds: float, limit: float, block: int, other_block: int
 ) -> None:
     waveform = noise(seconds)
-    spans = list(split_spans(blocks_of(waveform, block), RATE, limit))
+    spans = list(split_windows(blocks_of(waveform, block), RATE, limit))
     assert np.array_equal(np.concatenate([np.zeros(0), *(span.waveform for span in spans)]), waveform)
     for span, next_span in pairwise(spans):
         assert limit / 2 - 0.01 <= len(span.waveform) / RATE <= limit
         assert round(span.start * RATE) + len(span.waveform) == round(next_span.start * RATE)
         assert span.end == next_span.start
-    starts = [span.start for span in split_spans(blocks_of(waveform, other_block), RATE, limit)]
+    starts = [span.start for span in split_windows(blocks_of(waveform, other_block), RATE, limit)]
     assert starts == [span.start for span in spans]
 
 
@@ -70,7 +70,7 @@ def test_a_stream_is_read_no_further_than_the_next_span_needs() -> None:
             num_read += 1
             yield noise(1)
 
-    spans = split_spans(endless(), RATE, 5.0)
+    spans = split_windows(endless(), RATE, 5.0)
     next(spans)
     assert num_read == 6
 
@@ -78,7 +78,7 @@ def test_a_stream_is_read_no_further_than_the_next_span_needs() -> None:
 @pytest.mark.parametrize("limit", [0.5, -1.0, float("nan")])
 def test_a_limit_below_one_second_is_refused(limit: float) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        next(split_spans([noise(3)], RATE, limit))
+        next(split_windows([noise(3)], RATE, limit))
 
 
 def test_a_pause_is_as_deep_as_it_is_quieter_than_the_rest() -> None:

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -169,6 +170,57 @@ def peak_memory(model: Path, speech: np.ndarray, hours: float) -> float:
     return float(done.stderr.rpartition("at most ")[2].split()[0])
 
 
+Report = tuple[dict[str, Any], dict[str, bool]]  # what was measured, and which targets were met
+
+
+def measure_speed(arguments: argparse.Namespace, files: Sequence[Path]) -> Report:
+    """Part 1."""
+    rows, gain = speed(arguments.model, files, arguments.rounds)
+    say(table([f"{len(files)} files of AN4 {arguments.split}", "RTF", "times as fast"], rows))
+    return {"speed": rows}, {"batches twice as fast as one by one": gain >= 2}
+
+
+def measure_joins(arguments: argparse.Namespace, files: Sequence[Path]) -> Report:
+    """Part 2."""
+    recognizer = Recognizer.load(arguments.model, "cpu")
+    report: dict[str, Any] = {}
+    targets = {}
+    reading = sorted((arguments.corpora / "ljspeech_tail" / "wavs").glob("*.opus"))
+    for name, paths in ((f"AN4 {arguments.split}", files), ("LJ Speech LJ002", reading)):
+        found = joined(recognizer, [load_audio(path, RATE) for path in paths], arguments.seed)
+        report[f"join of {name}"] = found
+        targets[f"{name}: differs by less than 0.5 %"] = found["differs"] < 0.005
+        targets[f"{name}: starts within 80 ms"] = found["start_error"] < 0.08
+        targets[f"{name}: no segment outside or over another"] = found["outside"] == found["overlaps"] == 0
+        say(f"join of {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()))
+    return report, targets
+
+
+def measure_noise(arguments: argparse.Namespace, _files: Sequence[Path]) -> Report:
+    """Part 3."""
+    recognizer = Recognizer.load(arguments.model, "cpu")
+    silence = np.zeros(round(arguments.hours * 3600 * RATE), dtype=np.float32)
+    in_silence = len(recognizer.transcribe(silence, RATE).text.split())
+    noise = words_in_noise(recognizer, sorted(arguments.corpora.glob("esc10/**/*.ogg")), arguments.hours)
+    say(f"words: {in_silence} in silence, {noise.total()} in noise {dict(noise)}")
+    few = noise.total() <= 20 * arguments.hours
+    return (
+        {"silence": in_silence, "noise": noise},
+        {"no word in silence": in_silence == 0, "at most 20 words an hour in noise": few},
+    )
+
+
+def measure_memory(arguments: argparse.Namespace, files: Sequence[Path]) -> Report:
+    """Part 4."""
+    speech = np.concatenate([load_audio(file, RATE) for file in files])
+    with tempfile.TemporaryDirectory() as folder:
+        megabytes = peak_memory(large_model(Path(folder), arguments.model), speech, 3 * arguments.hours)
+    return {"memory_mb": megabytes}, {"less than 1.5 GB": megabytes < 1500}
+
+
+PARTS = {"speed": measure_speed, "joins": measure_joins, "noise": measure_noise, "memory": measure_memory}
+
+
 def main() -> int:
     """Print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -179,42 +231,20 @@ def main() -> int:
     parser.add_argument(
         "--hours", type=float, default=1.0, help="of silence and noise; memory takes three times as many"
     )
-    parser.add_argument("--parts", default="speed,joins,noise,memory", help="what to measure [%(default)s]")
+    parser.add_argument("--parts", default=",".join(PARTS), help="what to measure [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, help="of the gaps [%(default)s]")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     arguments = parser.parse_args()
-    parts = arguments.parts.split(",")
-    report: dict[str, object] = {"machine": machine()}
-    targets: dict[str, bool] = {}
+    if unknown := set(arguments.parts.split(",")) - set(PARTS):
+        parser.error(f"unknown parts {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
     files = [row.audio for row in read_manifest(ROOT / "data" / "an4" / f"{arguments.split}.jsonl")]
-    recognizer = Recognizer.load(arguments.model, "cpu")
-    if "speed" in parts:
-        rows, gain = speed(arguments.model, files, arguments.rounds)
-        report["speed"] = rows
-        targets["batches twice as fast as one by one"] = gain >= 2
-        say(table([f"{len(files)} files of AN4 {arguments.split}", "RTF", "times as fast"], rows))
-    if "joins" in parts:
-        reading = sorted((arguments.corpora / "ljspeech_tail" / "wavs").glob("*.opus"))
-        for name, paths in ((f"AN4 {arguments.split}", files), ("LJ Speech LJ002", reading)):
-            found = joined(recognizer, [load_audio(path, RATE) for path in paths], arguments.seed)
-            report[f"join of {name}"] = found
-            targets[f"{name}: differs by less than 0.5 %"] = found["differs"] < 0.005
-            targets[f"{name}: starts within 80 ms"] = found["start_error"] < 0.08
-            targets[f"{name}: no segment outside or over another"] = found["outside"] == found["overlaps"] == 0
-            say(f"join of {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()))
-    if "noise" in parts:
-        silence = np.zeros(round(arguments.hours * 3600 * RATE), dtype=np.float32)
-        noise = words_in_noise(recognizer, sorted(arguments.corpora.glob("esc10/**/*.ogg")), arguments.hours)
-        report["silence"], report["noise"] = len(recognizer.transcribe(silence, RATE).segments), noise
-        targets["no word in silence"] = not report["silence"]
-        targets["at most 20 words an hour in noise"] = noise.total() <= 20 * arguments.hours
-        say(f"words: {report['silence']} in silence, {noise.total()} in noise {dict(noise)}")
-    if "memory" in parts:
-        speech = np.concatenate([load_audio(file, RATE) for file in files])
-        with tempfile.TemporaryDirectory() as folder:
-            report["memory_mb"] = peak_memory(large_model(Path(folder), arguments.model), speech, 3 * arguments.hours)
-        targets["less than 1.5 GB"] = float(str(report["memory_mb"])) < 1500
+    report: dict[str, Any] = {"machine": machine()}
+    targets: dict[str, bool] = {}
+    for part in arguments.parts.split(","):
+        found, met = PARTS[part](arguments, files)
+        report |= found
+        targets |= met
     if arguments.json:
         print(json.dumps(report, indent=2))
     return finish(targets, arguments.check)

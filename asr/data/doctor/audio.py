@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.io import audio_info, read_blocks
-from asr.errors import AudioError
+from asr.errors import AudioError, NonFiniteAudioError, TruncatedAudioError
 from asr.types import Utterance
 
 FRAME = 0.02  # seconds; loudness is measured in frames of this length
@@ -190,10 +189,9 @@ class _Meter:
 
 
 def _fault(path: Path, error: Exception) -> Fault:
-    """The code of an error. `asr.audio` raises one class for all of them, so the words decide."""
     reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
     if not isinstance(error, AudioError):
         return Fault("unreadable", " ".join(f"cannot be decoded ({reason})".split()))
-    if "NaN" in reason:
+    if isinstance(error, NonFiniteAudioError):
         return Fault("not_finite", reason)
-    return Fault("truncated" if re.search(r"truncated|ends after", reason) else "unreadable", reason)
+    return Fault("truncated" if isinstance(error, TruncatedAudioError) else "unreadable", reason)
