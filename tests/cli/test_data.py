@@ -106,3 +106,14 @@ def test_a_normaliser_that_does_not_exist_is_one_line(run: Run) -> None:
         status, _, err = run(f"asr data {line} --normalize basics")
         assert status == 1
         assert "did you mean 'basic'?" in err
+
+
+def test_the_tokenizer_of_an_experiment_on_shards_is_made_from_their_texts(run: Run, workspace: Path) -> None:
+    assert run("asr data shard train.jsonl --out shards")[0] == 0
+    text = Path("experiment.yaml").read_text(encoding="utf-8")
+    Path("shards.yaml").write_text(text.replace("train.jsonl", "shards/shards.jsonl"), encoding="utf-8")
+    reports = []
+    for config in ("experiment.yaml", "shards.yaml"):
+        assert run(f"asr data check dev.jsonl --config {config} --workers 1 --json {config}.json")[0] == 0
+        reports.append(json.loads(Path(f"{config}.json").read_text(encoding="utf-8")))
+    assert reports[0] == reports[1]

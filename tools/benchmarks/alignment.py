@@ -5,7 +5,7 @@ Three measurements, each with the model of its recipe, whose encoder frames are 
 2. synthesis: words that espeak-ng says and times itself, by voices unseen in training. A reference word begins at its
    word event and ends at the next event of a word or pause. Silence around it and white noise, 15 to 35 dB below, are
    added;
-3. joined: AN4 utterances joined in fives with 0.5 s of silence between them. References are the first and last moments
+3. joined: AN4 utterances joined in fives (--group) with 0.5 s of silence between them. References are the first and last moments
    of each single utterance at which it is loud, for 0.1 s, above half way in dB between its 10th and 95th percentile.
    Loudness decides boundaries beside silence in the toolkit, too, so this one checks order and place, not taste.
 The constants of asr/decoding/timing.py were chosen with --split dev; --split test is for reporting.
@@ -37,13 +37,12 @@ from asr.bundle import Bundle  # noqa: E402
 from asr.data.manifest import read_manifest  # noqa: E402
 from asr.decoding.align import forced_align  # noqa: E402
 from asr.decoding.timing import HOP, loudness  # noqa: E402
-from asr.runtime import derive_rng  # noqa: E402
+from asr.runtime import derive_rng, peak_memory_mb  # noqa: E402
 from asr.transcribe.align import Aligner  # noqa: E402
 from asr.transcribe.script import script_line  # noqa: E402
 from asr.types import Word  # noqa: E402
 
 GAP_SECONDS = 0.5
-GROUP = 5
 
 
 def speed(vocab_size: int, repeats: int = 200) -> float:
@@ -101,16 +100,21 @@ def synthesis(split: str, count: int) -> dict[str, list[float]]:
     return errors
 
 
-def joined(split: str) -> dict[str, list[float]]:
-    """Signed errors in seconds of starts and ends of AN4 utterances in recordings of several."""
+def joined(split: str, size: int) -> dict[str, list[float]]:
+    """Signed errors in seconds of starts and ends of AN4 utterances in recordings of `size` utterances.
+
+    Where there are not so many, they come again in other orders.
+    """
     bundle = Bundle.load(RECIPES / "an4" / "model")
     aligner = Aligner(bundle, device=torch.device("cpu"))
     rate = bundle.frontend.sample_rate
     rows = read_manifest(ROOT / "data" / "an4" / f"{split}.jsonl")
     errors: dict[str, list[float]] = {"starts": [], "ends": []}
     order = derive_rng("alignment", split).permutation(len(rows)).tolist()
-    for begin in range(0, len(order), GROUP):
-        group = [rows[index] for index in order[begin : begin + GROUP]]
+    while len(order) < size:
+        order += derive_rng("alignment", split, len(order)).permutation(len(rows)).tolist()
+    for begin in range(0, len(order), size):
+        group = [rows[index] for index in order[begin : begin + size]]
         pieces: list[np.ndarray] = []
         references = []
         start = 0.0
@@ -160,13 +164,16 @@ def main() -> None:
     parser.add_argument("--split", choices=("dev", "test"), default="test", help="voices and utterances [%(default)s]")
     parser.add_argument("--count", type=int, default=70, help="utterances of each voice [%(default)s]")
     parser.add_argument("--json", type=Path, help="write the numbers here, too")
+    parser.add_argument("--group", type=int, default=5, help="utterances joined; 1000 make an hour [%(default)s]")
     parser.add_argument("--skip-joined", action="store_true", help="without AN4, which needs data/an4")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     speeds = {f"V={size}": round(speed(size), 3) for size in (50, 500)}
     rows = list(rows_of("synthesised", synthesis(arguments.split, arguments.count)))
     if not arguments.skip_joined:
-        rows += rows_of("joined", joined(arguments.split))
+        began = time.process_time()
+        rows += rows_of("joined", joined(arguments.split, arguments.group))
+        print(f"joined: {time.process_time() - began:.0f} s of CPU time, at most {peak_memory_mb():.0f} MB of memory")
     for name, milliseconds in speeds.items():
         print(f"T=500, L=100, {name}: {milliseconds} ms")
     print("".join(f"{key:>20}" if key == "what" else f"{key:>14}" for key in rows[0]))
