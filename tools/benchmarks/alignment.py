@@ -5,8 +5,9 @@ Three measurements, each with the model of its recipe, whose encoder frames are 
 2. synthesis: words that espeak-ng says and times itself, by voices unseen in training. A reference word begins at its
    word event and ends at the next event of a word or pause. Silence around it and white noise, 15 to 35 dB below, are
    added;
-3. joined: AN4 utterances joined in fives (--group) with 0.5 s of silence between them. References are the first and last moments
-   of each single utterance at which it is loud, for 0.1 s, above half way in dB between its 10th and 95th percentile.
+3. joined: AN4 utterances joined in fives (--group) with 0.5 s of silence between them. References are the first and
+   last moments of each single utterance at which it is loud, for 0.1 s, above half way in dB between its 10th and 95th
+   percentile.
    Loudness decides boundaries beside silence in the toolkit, too, so this one checks order and place, not taste.
 The constants of asr/decoding/timing.py were chosen with --split dev; --split test is for reporting.
 """
