@@ -32,8 +32,8 @@ class SegmentationConfig(Config):
 
     All but one of AN4's training utterances hold 0.15 s that Silero gives 0.9; of ESC-10's hundred clips of noise two
     do. Of isolated digits of 0.4 s a third do not. Padding of a second keeps what a model was trained to hear around
-    an utterance: transcribed one by one and joined, AN4's dev utterances differ in 0.4 % of their words, with padding
-    of 0.4 s in 3.2 %.
+    an utterance: transcribed one by one and joined, AN4's dev utterances differ in 0.1 to 0.4 % of their words, by the
+    gaps between them; with padding of 0.4 s in 3.2 %.
     """
 
     vad: VadConfig | None = SileroVadConfig()  # without one, everything is speech
