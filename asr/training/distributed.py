@@ -24,6 +24,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from asr.display import Display
 from asr.errors import ConfigError, TrainingError
@@ -45,7 +47,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: torch.device = CPU
-    store: dist.Store | None = None  # what ranks can tell each other without meeting; None in a world of one
+    store: Store | None = None  # what ranks can tell each other without meeting; None in a world of one
 
     @property
     def is_main(self) -> bool:
@@ -141,7 +143,7 @@ class World:
         if self.store is None:
             return True
         try:
-            return self.store.add(FAILURES, 1) == 1
+            return bool(self.store.add(FAILURES, 1) == 1)
         except RuntimeError:  # gone, with the rank or the launcher that kept it: nobody is left who could tell
             return True
 
@@ -174,7 +176,7 @@ def joined(device: str) -> Iterator[World]:
 def _join(device: torch.device) -> World:
     """Meet the other ranks, whose addresses torchrun has left in the environment."""
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     except ValueError as error:
         raise ConfigError(f"RANK and WORLD_SIZE are set, but {error}; start with torchrun, or unset them") from error
     device = _own_device(device, int(os.environ.get("LOCAL_RANK", rank)))
@@ -185,14 +187,14 @@ def _join(device: torch.device) -> World:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     if rank:
         warnings.simplefilter("ignore")  # rank 0 meets the same ones, and is heard
-    return World(rank, size, device, dist.PrefixStore("asr", store))
+    return World(rank, size, device, PrefixStore("asr", store))
 
 
 def _own_device(device: torch.device, local_rank: int) -> torch.device:
     """The GPU of a rank, or the processor, which all share."""
     if device.type != "cuda":
         return device
-    if device.index is not None:
+    if ":" in str(device):
         raise ConfigError(f"device '{device}' is one GPU, but every rank needs its own; use --device cuda")
     if local_rank >= torch.cuda.device_count():
         raise ConfigError(
@@ -217,9 +219,9 @@ def _all_there() -> Iterator[None]:
         ) from error
 
 
-def _answer(store: dist.Store, name: str) -> bool:
+def _answer(store: Store, name: str) -> bool:
     with _all_there():
-        return store.check([name])
+        return bool(store.check([name]))
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:

@@ -152,9 +152,9 @@ class Stepper(Generic[AnyBatch]):
 
     def _dropout_seed(self, step: int, number: int, start: int) -> int:
         """Of its own for each step, batch, part and rank. What begins a batch on rank 0 draws as if it were alone."""
-        extra = ("from", start) if start else ()
-        extra += ("rank", self.world.rank) if self.world.rank else ()
-        return derive_seed(self.seed, "step", step, number, *extra)
+        part = ("from", start) if start else ()
+        rank = ("rank", self.world.rank) if self.world.rank else ()
+        return derive_seed(self.seed, "step", step, number, *part, *rank)
 
 
 def _leave_out(batch: NamedRows, own: OwnShare) -> None:
