@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,7 +58,7 @@ class Loader:
             num_workers=num_workers,
             collate_fn=_as_it_is,
             pin_memory=pin_memory,
-            worker_init_fn=_leave_signals_to_the_parent,
+            worker_init_fn=_live_and_die_with_the_parent,
             multiprocessing_context=start_method if num_workers else None,
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),  # else torch draws worker seeds from the global generator
@@ -186,9 +188,19 @@ def _as_it_is(delivery: Any) -> Any:
     return delivery
 
 
-def _leave_signals_to_the_parent(_worker: int) -> None:
+def _live_and_die_with_the_parent(_worker: int) -> None:
     """Ctrl-C reaches every process of a terminal, a cluster's SIGTERM every process of a job; only the parent is to
-    act on them: it finishes its step, saves, and ends the workers.
+    act on them: it finishes its step, saves, and ends the workers. Should it be killed, they end by themselves.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Torch's own check ends in waiting for somebody to take the batches that are ready, and meanwhile other ranks
+    take a killed parent for alive, since its connections are open in here.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

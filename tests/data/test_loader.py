@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -176,6 +177,20 @@ def test_a_process_that_still_has_a_loader_ends_at_once():
     script = INTERRUPTED.partition("batches =")[0] + "loader = Loader(Slow(), Sampler(), 2)\nnext(loader.epoch(0))\n"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert (ended.stdout, ended.stderr) == ("", "")
+
+
+def test_workers_of_a_killed_process_end_though_nobody_takes_their_batches():
+    script = INTERRUPTED.replace("    for batch in batches:\n        pass", "    next(batches)\n    time.sleep(60)")
+    script = script.replace("torch.ones(1, 1)", "torch.ones(500_000, 1)")  # more than a pipe holds
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "started\n"
+        wait_for_workers(process.pid, 2)
+        process.kill()
+        # The workers have inherited the pipe: it ends when the last of them does.
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
+        reader.join(timeout=30)
+        assert not reader.is_alive()
 
 
 def wait_for_workers(parent: int, number: int) -> None:
