@@ -1,6 +1,6 @@
 """The worker that builds a Conformer of about 11 million parameters, ours or a peer's, and times its passes.
 
-It runs in the peers' environment too, so nothing of ours is imported unless it is our turn.
+It runs in the peers' environment too, so nothing of ours that needs more than torch is imported unless it is our turn.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Ours(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from asr.libraries import keep_freed_memory
+        from asr.libraries import settle_libraries
         from asr.models.asr_model import ModelConfig, build_model
         from asr.models.encoders.conformer import ConformerConfig
 
-        keep_freed_memory()
+        settle_libraries()  # what concerns threads stands in this process' environment already
         encoder = ConformerConfig(
             dim=DIM, num_layers=LAYERS, num_heads=HEADS, ff_dim=FF_DIM, kernel_size=KERNEL, dropout=DROPOUT
         )

@@ -52,7 +52,10 @@ def measure(job: str, settings: Settings) -> dict[str, Any]:
     """Median seconds of a worker's job for every side, each side once a round; JSON."""
     sides = [Side(toolkit, dtype) for dtype in DTYPES for toolkit in SIDES]
     with ExitStack() as stack:
-        workers = [stack.enter_context(_worker(side)) for side in sides]
+        workers = [
+            stack.enter_context(settled_worker(MODULE) if side.toolkit == "asr" else Worker(MODULE, peer_python(PEERS)))
+            for side in sides
+        ]
         started = []
         for side, worker in zip(sides, workers, strict=True):
             say(f"building {side.name}")
@@ -80,7 +83,7 @@ def measure(job: str, settings: Settings) -> dict[str, Any]:
 
 
 def times_as_fast(report: Mapping[str, Any], dtype: str) -> tuple[float, str]:
-    """How many times as fast as the fastest peer in float32 ours is in a precision, by medians; and that peer's name."""
+    """How many times as fast ours is in a precision as the fastest peer in float32, by medians; and that peer."""
     rows = report["sides"]
     peers = {name: row["seconds"] for name, row in rows.items() if "float32" in name and not name.startswith("asr")}
     fastest = min(peers, key=lambda name: peers[name])
@@ -101,7 +104,8 @@ def describe(report: Mapping[str, Any]) -> str:
     on, settings = report["machine"], report["settings"]
     head = (
         f"{on['cpu']}, {settings['threads']} of {on['cores']} cores, load {on['load_average']}, {on['date']}\n"
-        f"{settings['utterances']} x {settings['seconds']:g} s, median of {settings['rounds']} rounds, seed {settings['seed']}"
+        f"{settings['utterances']} x {settings['seconds']:g} s, "
+        f"median of {settings['rounds']} rounds, seed {settings['seed']}"
     )
     rows = [
         (name, f"{row['parameters'] / 1e6:.1f}", row["torch"], f"{row['seconds']:.3f}",
@@ -113,9 +117,8 @@ def describe(report: Mapping[str, Any]) -> str:
     return "\n".join([head, table(header, rows), *met])
 
 
-def _worker(side: Side) -> Worker:
-    if side.toolkit != "asr":
-        return Worker(MODULE, peer_python(PEERS))
+def settled_worker(module: str) -> Worker:
+    """A worker of ours whose libraries find the environment that `asr` gives them."""
     with patch.dict(os.environ):
         settle_libraries()
-        return Worker(MODULE)
+        return Worker(module)
