@@ -10,12 +10,12 @@ import torch
 from asr.bundle import Bundle, LmBundle
 from asr.config import LmConfig, TextConfig, load_lm_config
 from asr.data.sentences import Sentence, read_sentences, texts_hash
-from asr.display import Display, clock
+from asr.display import clock
 from asr.errors import TrainingError
-from asr.runtime import resolve_device
 from asr.text.vocabulary import UNK
 from asr.training.card import write_lm_card
 from asr.training.checkpoint import Progress
+from asr.training.distributed import joined
 from asr.training.lm_task import LmTask
 from asr.training.start import (
     build_trainer,
@@ -39,31 +39,33 @@ def train_lm(
 ) -> Progress:
     """Train the language model of a YAML file into the folder `out`.
 
-    Tokenizer and normaliser are those of the acoustic model it names. Resuming is as in `asr.training.run.train`, and
-    needs the acoustic model no more.
+    Tokenizer and normaliser are those of the acoustic model it names. Resuming and ranks are as in
+    `asr.training.run.train`; resuming needs the acoustic model no more.
     """
-    display = Display()
     if threads is not None:
         torch.set_num_threads(threads)
-    config = load_lm_config(config_file, overrides)
-    where = resolve_device(device)
-    checkpoints, started = open_folder(out, resume)
-    if started:
-        bundle = LmBundle.load(out)
-        config = settle_dtype(config, where, bundle.config, display.say)
-        refuse_other_config(config, bundle.config, out, display)
-    else:
-        config = settle_dtype(config, where, None, display.say)
-        bundle = _new_bundle(config, config_file, overrides, out)
-    train, dev = _read(bundle, display.say)
-    if not started:
-        bundle.save(out)
-    task = LmTask(bundle, train, dev, out, where)
-    display.say(_describe(task, train, dev))
-    progress = build_trainer(task, bundle.config, checkpoints, display).run()
-    write_lm_card(out)
-    display.say(f"done in {clock(progress.seconds)}: language model in {out}")
-    return progress
+    with joined(device) as world:
+        display = world.display()
+        config = load_lm_config(config_file, overrides)
+        with world.main_first("model folder"):
+            checkpoints, started = open_folder(out, resume, world)
+            if started:
+                bundle = LmBundle.load(out)
+                config = settle_dtype(config, world.device, bundle.config, display.say)
+                refuse_other_config(config, bundle.config, out, display)
+            else:
+                config = settle_dtype(config, world.device, None, display.say)
+                bundle = _new_bundle(config, config_file, overrides, out)
+            train, dev = _read(bundle, display.say)
+            if not started:
+                bundle.save(out)
+        task = LmTask(bundle, train, dev, out, world.device, world)
+        display.say(_describe(task, train, dev))
+        progress = build_trainer(task, bundle.config, checkpoints, display, world).run()
+        if world.is_main:
+            write_lm_card(out)
+        display.say(f"done in {clock(progress.seconds)}: language model in {out}")
+        return progress
 
 
 def _new_bundle(config: LmConfig, config_file: Path, overrides: Sequence[str], out: Path) -> LmBundle:

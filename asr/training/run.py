@@ -12,13 +12,13 @@ import torch
 
 from asr.bundle import CONFIG_FILE, Bundle, TrainingTexts
 from asr.config import load_config, parse_config, read_yaml
-from asr.display import Display, clock
+from asr.display import clock
 from asr.errors import TrainingError
 from asr.losses.joint import JointLoss
-from asr.runtime import resolve_device
 from asr.training.asr_task import AsrTask
 from asr.training.card import write_card
 from asr.training.checkpoint import CheckpointFolder, Progress
+from asr.training.distributed import joined
 from asr.training.prepare import Prepared, data_hash, prepare
 from asr.training.start import (
     build_trainer,
@@ -44,29 +44,35 @@ def train(
 
     Without `resume`, a folder that holds anything is refused. With it, training goes on from the newest checkpoint,
     or starts if there is none; the configuration must be the one the folder was started with.
+
+    A process that `torchrun` started is one rank of several that train together, and all must call this alike; `out`
+    and the data are on a disk that all of them see. Rank 0 makes the folder, the others read what they need from it.
     """
-    display = Display()
     if threads is not None:
         torch.set_num_threads(threads)
-    config = load_config(config_file, overrides)
-    where = resolve_device(device)
-    checkpoints, started = open_folder(out, resume)
-    path = out / CONFIG_FILE
-    saved = parse_config(read_yaml(path), source=str(path)) if started else None
-    config = settle_dtype(config, where, saved, display.say)
-    if saved is not None:
-        refuse_other_config(config, saved, out, display)
-    config = with_provenance(config, ["asr", "train", str(config_file)], overrides, out, data_hash(config))
-    prepared = prepare(config, display.say, Bundle.load(out) if started else None)
-    if not started:
-        prepared.bundle.save(out)
-        prepared.training_texts.save(out)
-    display.say(describe(prepared))
-    task = AsrTask(prepared, out, where)
-    progress = build_trainer(task, prepared.bundle.config, checkpoints, display).run()
-    write_card(out)
-    display.say(f"done in {clock(progress.seconds)}: model in {out}")
-    return progress
+    with joined(device) as world:
+        display = world.display()
+        config = load_config(config_file, overrides)
+        command = ["asr", "train", str(config_file)]
+        with world.main_first("model folder"):
+            checkpoints, started = open_folder(out, resume, world)
+            path = out / CONFIG_FILE
+            saved = parse_config(read_yaml(path), source=str(path)) if started else None
+            config = settle_dtype(config, world.device, saved, display.say)
+            if saved is not None:
+                refuse_other_config(config, saved, out, display)
+            config = with_provenance(config, command, overrides, out, data_hash(config))
+            prepared = prepare(config, display.say, Bundle.load(out) if started else None, world)
+            if not started:
+                prepared.bundle.save(out)
+                prepared.training_texts.save(out)
+        display.say(describe(prepared))
+        task = AsrTask(prepared, out, world.device, world)
+        progress = build_trainer(task, prepared.bundle.config, checkpoints, display, world).run()
+        if world.is_main:
+            write_card(out)
+        display.say(f"done in {clock(progress.seconds)}: model in {out}")
+        return progress
 
 
 def describe(prepared: Prepared) -> str:

@@ -17,16 +17,20 @@ from asr.optim.optimizer import build_optimizer
 from asr.optim.schedule import schedule
 from asr.runtime import computes_bfloat16, environment
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.trainer import AnyBatch, Task, Trainer
+from asr.training.distributed import ALONE, World
+from asr.training.task import AnyBatch, Task
+from asr.training.trainer import Trainer
 
 RunConfig = TypeVar("RunConfig", ExperimentConfig, LmConfig)
 
 
-def open_folder(out: Path, resume: bool) -> tuple[CheckpointFolder, bool]:
-    """The checkpoints of a model folder, and whether there is one to go on from.
+def open_folder(out: Path, resume: bool, world: World = ALONE) -> tuple[CheckpointFolder, bool]:
+    """The checkpoints of a model folder, and whether a model to go on from is there: rank 0 has made it for the others.
 
     TrainingError if the folder holds anything and nobody asked to resume.
     """
+    if not world.is_main:
+        return CheckpointFolder(out / "training"), True
     if not resume and out.exists() and any(out.iterdir()):
         raise TrainingError(f"{out}: the folder is not empty; add --resume to go on with it, or choose another --out")
     checkpoints = CheckpointFolder(out / "training")
@@ -74,7 +78,11 @@ def with_provenance(
 
 
 def build_trainer(
-    task: Task[AnyBatch], config: ExperimentConfig | LmConfig, checkpoints: CheckpointFolder, display: Display
+    task: Task[AnyBatch],
+    config: ExperimentConfig | LmConfig,
+    checkpoints: CheckpointFolder,
+    display: Display,
+    world: World = ALONE,
 ) -> Trainer[AnyBatch]:
     """The trainer of a task, with the optimiser and the schedule of its configuration."""
     total_steps = steps_per_epoch(task.num_batches(0), config) * config.training.epochs
@@ -86,6 +94,7 @@ def build_trainer(
         schedule=schedule(config.schedule, total_steps),
         checkpoints=checkpoints,
         display=display,
+        world=world,
     )
 
 
