@@ -15,6 +15,7 @@ from asr.decoding.corpus import decode_corpus
 from asr.losses.joint import JointLoss, LossOutput
 from asr.scoring.wer import score
 from asr.text.normalize import normalize
+from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import AUDIO_SECONDS, WER
 from asr.training.prepare import Prepared
@@ -82,10 +83,11 @@ class AsrTask:
 
     def validate(self) -> dict[str, float]:
         """WER on the dev set with the search people will use; each rank decodes batches of its own."""
-        own = {
-            id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
-            for id, nbest in decode_corpus(self.model, self._searcher, self._dev.epoch(0), self.device)
-        }
+        with uncompiled(self.model):
+            own = {
+                id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
+                for id, nbest in decode_corpus(self.model, self._searcher, self._dev.epoch(0), self.device)
+            }
         hypotheses = {id: text for texts in self._world.gather(own) for id, text in texts.items()}
         words = score(self._references, hypotheses).words
         return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}

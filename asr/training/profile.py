@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import tempfile
 import time
@@ -19,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from asr.losses.joint import LossOutput
 from asr.runtime import atomic_path, peak_memory_mb, write_text_atomic
-from asr.training.trainer import AnyBatch, Task
+from asr.training.task import AnyBatch, Task
 
 FIRST_STEP, LAST_STEP = 3, 12  # of this process, counted from 1; those before warm up
 OPERATIONS = 12  # of each phase that the table lists
@@ -100,7 +101,11 @@ class Profile:
     def table(self) -> str:
         """Everything, phase by phase, sorted by the time spent in each operation itself."""
         total = sum(cost.ms for cost in self.phases.values()) or 1.0
-        lines = [*self.summary(), "", f"{'a step of the run':58}{'calls':>9}{'CPU ms':>10}{'device ms':>11}{'MB':>10}{'%':>7}"]
+        lines = [
+            *self.summary(),
+            "",
+            f"{'a step of the run':58}{'calls':>9}{'CPU ms':>10}{'device ms':>11}{'MB':>10}{'%':>7}",
+        ]
         for phase, cost in by_time(self.phases):
             lines += ["", self._row(phase, cost, total)]
             inside = {name: cost for (where, name), cost in self.operations.items() if where == phase}
@@ -113,6 +118,16 @@ class Profile:
             f"{name[:57]:58}{cost.calls / steps:9.1f}{cost.cpu_ms / steps:10.2f}{cost.device_ms / steps:11.2f}"
             f"{cost.allocated / steps / 1e6:10.1f}{100 * cost.ms / total:7.1f}"
         )
+
+
+def new_profiler(device: torch.device) -> profile:
+    """Torch's profiler, to be started, of time and memory; without the lines it would write to stderr."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    activities = [ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+        torch.cuda.synchronize(device)  # what was begun before is not part of it
+    return profile(activities=activities, profile_memory=True)
 
 
 def by_time(costs: dict[Any, Cost]) -> list[tuple[Any, Cost]]:
@@ -166,7 +181,7 @@ class _Recorder(Generic[AnyBatch]):
             if batch is None:
                 return
             self._num_batches += 1
-            if self._profile is not None:
+            if self._profile is not None and batch.ids:
                 self._amount += self._task.amount(batch)
             yield batch
 
@@ -186,10 +201,15 @@ class _Recorder(Generic[AnyBatch]):
         if recorder is None:
             return
         recorder.stop()
+        if self._num_batches:  # a last step that had fewer
+            self._num_steps += 1
+        num_steps = self._num_steps - FIRST_STEP + 1
+        if num_steps == 0:
+            return
         on_device = self._device.type == "cuda"
         recorded = Profile(
             first_step=FIRST_STEP,
-            num_steps=max(1, self._num_steps - FIRST_STEP + 1),
+            num_steps=num_steps,
             seconds=time.perf_counter() - self._started,
             waited_seconds=self._waited,
             amount=self._amount,
@@ -203,11 +223,7 @@ class _Recorder(Generic[AnyBatch]):
         self._num_steps += 1
         self._num_batches = 0
         if self._num_steps == FIRST_STEP - 1:
-            activities = [ProfilerActivity.CPU]
-            if self._device.type == "cuda":
-                activities.append(ProfilerActivity.CUDA)
-                torch.cuda.synchronize(self._device)
-            self._profile = profile(activities=activities, profile_memory=True)
+            self._profile = new_profiler(self._device)
             self._profile.start()
             self._waited, self._started = 0.0, time.perf_counter()
         elif self._num_steps == LAST_STEP:
@@ -216,13 +232,17 @@ class _Recorder(Generic[AnyBatch]):
 
 @contextmanager
 def profiled(
-    task: Task[AnyBatch], folder: Path, accumulation: int, say: Callable[[str], None]
+    task: Task[AnyBatch], folder: Path | None, accumulation: int, say: Callable[[str], None]
 ) -> Iterator[Task[AnyBatch]]:
     """A task to train in the place of `task`: a few of its steps are recorded into `folder`, and summed up by `say`.
 
     `trace.json.gz` is for Perfetto or chrome://tracing, `table.txt` for people. `accumulation` is the number of
-    batches a step has. Nothing random is drawn: the weights are those of a run without.
+    batches a step has. Nothing random is drawn: the weights are those of a run without. Without a folder, nothing is
+    recorded and the task is itself.
     """
+    if folder is None:
+        yield task
+        return
 
     def write(recorded: Profile, recorder: profile) -> None:
         write_text_atomic(folder / "table.txt", recorded.table())
