@@ -120,7 +120,8 @@ def train_loader(
     durations = _longest_durations(config, bundle, utterances)
     sampler = RowsOfRank(_train_sampler(config, utterances, durations), durations, world.rank, world.size)
     num_views = 2 if config.loss.consistency_weight > 0 else 1
-    return Loader(dataset, sampler, config.data.num_workers, num_views=num_views)
+    pin_memory = world.device.type == "cuda"  # copies to the GPU then overlap with what it computes
+    return Loader(dataset, sampler, config.data.num_workers, num_views=num_views, pin_memory=pin_memory)
 
 
 def _longest_durations(config: ExperimentConfig, bundle: Bundle, utterances: Sequence[Utterance]) -> list[float]:

@@ -86,12 +86,12 @@ def test_twice_the_memory_takes_more_than_twice_the_audio(trial: Trial) -> None:
 
 
 def test_too_little_memory_for_one_utterance_is_an_error_that_names_its_length(trial: Trial) -> None:
-    with pytest.raises(TrainingError, match="an utterance of 8.0 s alone needs"):
+    with pytest.raises(TrainingError, match=r"an utterance of 8\.0 s alone needs"):
         memory_seconds(trial, LENGTHS, 10**6)
 
 
 def test_a_memory_limit_is_kept_to(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(TrainingError, match="0.1 GB of memory allowed"):
+    with pytest.raises(TrainingError, match=r"0\.1 GB of memory allowed"):
         run.dry_run(Path("experiment.yaml"), (*AUTO, "training.memory_limit_gb=0.1"))
 
 
@@ -108,7 +108,7 @@ def test_sizes_are_rounded_down_to_two_digits(seconds: float, rounded: float) ->
 
 @pytest.mark.parametrize("value", ["0", "-3", "all", "true", ".inf"])
 def test_another_size_than_a_positive_number_or_auto_is_refused(value: str, workspace: Path) -> None:
-    with pytest.raises(ConfigError, match="data.max_batch_seconds: a number of seconds above 0 is needed, or auto"):
+    with pytest.raises(ConfigError, match=r"data\.max_batch_seconds: a number of seconds above 0 is needed, or auto"):
         load_config(Path("experiment.yaml"), [f"data.max_batch_seconds={value}"])
 
 
