@@ -136,6 +136,13 @@ def memory_seconds(trial: Trial, lengths: Sequence[Kind], limit: int) -> float:
         needs = [need(trial, kind) for kind in lengths]
         seconds = min(one.most_seconds(room) for one in needs)
         longest = needs[-1]
+        tightest = min(needs, key=lambda one: one.most_seconds(room)).kind
+        while (
+            trial.device.type == "cuda"  # elsewhere too much memory taken would not be refused, but be somebody's end
+            and seconds >= longest.kind.seconds
+            and not trial.fits(tightest, int(seconds / tightest.seconds))
+        ):
+            seconds *= 0.9
         if seconds < longest.kind.seconds:
             missing = (longest.fixed + longest.per_row - room) / MARGIN / 1e9
             raise TrainingError(
@@ -143,7 +150,4 @@ def memory_seconds(trial: Trial, lengths: Sequence[Kind], limit: int) -> float:
                 f"{limit / 1e9:.1f} GB of memory allowed; lower data.max_duration, make the encoder smaller, or raise "
                 "training.memory_limit_gb"
             )
-        tightest = min(needs, key=lambda one: one.most_seconds(room)).kind
-        while trial.device.type == "cuda" and not trial.fits(tightest, int(seconds / tightest.seconds)):
-            seconds *= 0.9
     return seconds

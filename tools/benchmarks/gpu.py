@@ -1,10 +1,11 @@
-"""Training of Conformers on a GPU: speed, share of the peak, memory; with and without torch.compile, beside torchaudio."""
+"""Training of Conformers on a GPU: speed, share of the peak, memory; torch.compile, and torchaudio beside it."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import json
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -299,4 +300,4 @@ def _plain(count: int | None) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
