@@ -143,7 +143,7 @@ class _Delivery:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.batch is None:
             return _Delivery, (None, self.error)
-        ids, *tensors = (getattr(self.batch, field.name) for field in fields(self.batch))
+        ids, *tensors, _ = (getattr(self.batch, field.name) for field in fields(self.batch))
         return _unpack, (ids, *(tensor.numpy() for tensor in tensors))
 
     def pin_memory(self) -> _Delivery:

@@ -71,7 +71,7 @@ class AsrTask:
     def amount(self, batch: Batch) -> float:
         """Seconds of audio in a batch, of one view of each utterance."""
         views = len(batch.ids) // self.count(batch)
-        return float(batch.feature_lens.sum()) * self._frame_shift / views
+        return float(batch.readable_lens[0].sum()) * self._frame_shift / views
 
     def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         """Parts of so many utterances each, with all views of them, view after view."""

@@ -7,6 +7,7 @@ searches. Numbers are those of the uncompiled model up to rounding, and so is a 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -35,6 +36,7 @@ def compile_layers(model: nn.Module, loss: Callable[[], Tensor], dtype: str, say
         convolution.forward = torch.compiler.disable(convolution.forward)  # type: ignore[method-assign]
     for layer in layers:
         layer.compile(dynamic=True)
+    began = time.monotonic()
     was_training = model.training
     model.train()
     device = next(model.parameters()).device
@@ -54,6 +56,7 @@ def compile_layers(model: nn.Module, loss: Callable[[], Tensor], dtype: str, say
     finally:
         model.zero_grad(set_to_none=True)
         model.train(was_training)
+    say(f"compiled {len(layers)} layers as {num_compilations()} pieces of code in {time.monotonic() - began:.0f} s")
     return True
 
 

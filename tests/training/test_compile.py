@@ -33,6 +33,12 @@ def forgets() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+def compile_with(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`aot_eager` does all that torch.compile does but make machine code, which takes a minute."""
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: compile_module(self, backend=backend, **options))
+
+
 def model_of(config: ConformerConfig | RnnConfig) -> AsrModel:
     torch.manual_seed(1)
     return build_model(ModelConfig(encoder=config), 20, 9).train()
@@ -60,10 +66,11 @@ def gradients(model: AsrModel, batch: Batch) -> tuple[Tensor, list[Tensor]]:
 SMALL = ConformerConfig.tiny().model_copy(update={"dropout": 0.0})
 
 
-@needs_compiler
-def test_compiled_layers_give_the_loss_and_gradients_of_the_model_as_written_and_are_compiled_once_for_all_shapes() -> (
-    None
-):
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, needs_compiler])])
+def test_compiled_layers_give_the_numbers_of_the_model_as_written_and_are_compiled_once_for_all_shapes(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_with(backend, monkeypatch)
     plain, compiled = model_of(SMALL), model_of(SMALL)
     trial = batch_of(2, 64)
     assert compile_layers(
@@ -82,8 +89,8 @@ def test_compiled_layers_give_the_loss_and_gradients_of_the_model_as_written_and
     assert num_compilations() == before
 
 
-@needs_compiler
-def test_a_compiled_run_is_logged_and_can_be_gone_on_with(workspace: Path) -> None:
+def test_a_compiled_run_is_logged_and_can_be_gone_on_with(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_with("aot_eager", monkeypatch)
     settings = ("training.compile=true", "data.max_batch_seconds=4", "optimizer.lr=0.001", "training.epochs=1")
     run.train(Path("experiment.yaml"), Path("exp"), overrides=settings, device="cpu")
     lines = Path("exp/training/train.jsonl").read_text(encoding="utf-8").splitlines()

@@ -118,10 +118,10 @@ class PeerModel(nn.Module):
         self.output = nn.Linear(config.dim, VOCAB_SIZE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Log-probabilities (B, S, V) and their lengths (B,)."""
+        """Log-probabilities (B, S, V) and their lengths (B,) on the host."""
         frames, lens = self.subsampling(batch.features, batch.feature_lens)
-        encoded, lens = self.encoder(frames, lens)
-        return self.output(encoded).float().log_softmax(-1), lens
+        encoded, _ = self.encoder(frames, lens)
+        return self.output(encoded).float().log_softmax(-1), self.subsampling.output_lens(batch.readable_lens[0])
 
 
 class OurModel(nn.Module):
@@ -132,10 +132,11 @@ class OurModel(nn.Module):
         self.model: AsrModel = build_model(ModelConfig(encoder=config), NUM_FEATURES, VOCAB_SIZE)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Log-probabilities (B, S, V) and their lengths (B,)."""
+        """Log-probabilities (B, S, V) and their lengths (B,) on the host."""
         output = self.model(batch)
         assert output.ctc_log_probs is not None
-        return output.ctc_log_probs, output.encoder.lens
+        assert output.host_lens is not None
+        return output.ctc_log_probs, output.host_lens
 
 
 @dataclass
@@ -194,7 +195,7 @@ class Side:
     def _loss(self, batch: Batch) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):
             log_probs, lens = self.model(batch)
-        return ctc_loss(log_probs, lens, batch.tokens, batch.token_lens).sum()
+        return ctc_loss(log_probs, lens, batch.tokens, batch.readable_lens[1]).sum()
 
 
 def make_batches(batch_seconds: float, seed: int, device: torch.device) -> list[Batch]:
