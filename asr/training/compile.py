@@ -23,6 +23,8 @@ STACK = "layers"  # the attribute that holds a model's repeated layers, an nn.Mo
 def compile_layers(model: nn.Module, loss: Callable[[], Tensor], dtype: str, say: Callable[[str], None]) -> bool:
     """Have the layers of all stacks in `model` compiled, and try them on a loss of it, backward pass included.
 
+    Its batch had better have no two sizes in common with the model, which would be taken for one variable.
+
     Where nothing can be compiled (no C++ compiler, recurrent layers, an operation unknown to the compiler) `say` gets
     one warning, the model stays as it was, and the answer is False.
     """

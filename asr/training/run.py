@@ -78,7 +78,7 @@ def train(
         settled = prepared.bundle.config
         if settled.training.compile:
             trial = Trial(prepared.bundle, world.device)
-            compile_layers(task.model, trial.short_loss, settled.training.dtype, display.say)
+            compile_layers(task.model, trial.odd_loss, settled.training.dtype, display.say)
         folder = out / "training" / "profile" if profile and world.is_main else None
         with profiled(task, folder, settled.training.accumulation, display.say) as watched:
             progress = build_trainer(watched, settled, checkpoints, display, world).run()

@@ -154,7 +154,7 @@ class Side:
 
     def forward(self) -> float:
         """Seconds of the forward passes of all batches, as in training."""
-        return timed(lambda: [self._loss(batch) for batch in self.batches], self.device)
+        return timed(lambda: [self.loss(batch) for batch in self.batches], self.device)
 
     def step(self) -> float:
         """Seconds of a step, forward, CTC loss, backward and update, for each of the batches."""
@@ -163,7 +163,7 @@ class Side:
     def train_on(self, batch: Batch) -> None:
         """One step."""
         self.optimizer.zero_grad(set_to_none=True)
-        (self._loss(batch) / len(batch.ids)).backward()
+        (self.loss(batch) / len(batch.ids)).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimizer.step()
 
@@ -192,17 +192,20 @@ class Side:
         self.step()
         return torch.cuda.max_memory_allocated(self.device)
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        """The summed CTC loss () of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16):
             log_probs, lens = self.model(batch)
         return ctc_loss(log_probs, lens, batch.tokens, batch.readable_lens[1]).sum()
 
 
-def make_batches(batch_seconds: float, seed: int, device: torch.device) -> list[Batch]:
-    """A batch for each of LENGTHS, of random features; utterances are 80 to 100 % as long as the longest."""
+def make_batches(
+    batch_seconds: float, seed: int, device: torch.device, lengths: Sequence[float] = LENGTHS
+) -> list[Batch]:
+    """A batch for each of `lengths`, of random features; utterances are 80 to 100 % as long as the longest."""
     generator = torch.Generator().manual_seed(seed)
     batches = []
-    for seconds in LENGTHS:
+    for seconds in lengths:
         rows = max(2, int(batch_seconds / seconds))
         longest = round(seconds * FRAMES_PER_SECOND)
         lens = torch.randint(longest * 4 // 5, longest + 1, (rows,), generator=generator)
@@ -230,7 +233,8 @@ def measure_size(
     if not arguments.no_compile:
         say(f"{name}: compiling ...")
         compiled = Side("asr compiled", OurModel(config), batches, device)
-        if compile_layers(compiled.model, lambda: compiled._loss(batches[0]), "float32", say):
+        (trial,) = make_batches(13.44, arguments.seed, device, lengths=(4.48,))  # 3 rows of 112 encoder frames
+        if compile_layers(compiled.model, lambda: compiled.loss(trial), "float32", say):
             sides.append(compiled)
     if importlib.util.find_spec("torchaudio") is not None:
         sides.append(Side("torchaudio", PeerModel(config), batches, device))
