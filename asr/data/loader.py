@@ -179,7 +179,8 @@ class _BatchDataset(Dataset[_Delivery]):
 
 def _unpack(ids: tuple[str, ...], *arrays: np.ndarray) -> _Delivery:
     """The other side of `_Delivery.__reduce__`."""
-    return _Delivery(Batch(ids, *map(torch.from_numpy, arrays)))
+    features, feature_lens, tokens, token_lens = map(torch.from_numpy, arrays)
+    return _Delivery(Batch(ids, features, feature_lens, tokens, token_lens))
 
 
 def _as_it_is(delivery: Any) -> Any:

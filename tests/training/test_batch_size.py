@@ -14,9 +14,9 @@ from asr.bundle import Bundle
 from asr.config import load_config
 from asr.errors import ConfigError, TrainingError
 from asr.training import batch_size, run
-from asr.training.batch_size import Kind, learning_seconds, memory_seconds, need, round_down
+from asr.training.batch_size import learning_seconds, memory_seconds, need, round_down
 from asr.training.memory_limit import cgroup_limits, held_memory, memory_limit
-from asr.training.trial import Trial
+from asr.training.trial import Kind, Trial
 
 AUTO = ("data.max_batch_seconds=auto", "training.epochs=1")
 LENGTHS = [Kind(1.0, 100, 5), Kind(8.0, 800, 40)]
@@ -35,7 +35,7 @@ def most_ever_held() -> int:
 
 
 def saved_size(out: str) -> float:
-    return yaml.safe_load(Path(out, "config.yaml").read_text(encoding="utf-8"))["data"]["max_batch_seconds"]
+    return float(yaml.safe_load(Path(out, "config.yaml").read_text(encoding="utf-8"))["data"]["max_batch_seconds"])
 
 
 def test_auto_becomes_a_number_of_the_saved_experiment_and_a_resumed_run_takes_it(

@@ -158,7 +158,11 @@ class Side:
 
     def step(self) -> float:
         """Seconds of a step, forward, CTC loss, backward and update, for each of the batches."""
-        return timed(lambda: [self.train_on(batch) for batch in self.batches], self.device)
+def steps() -> None:
+            for batch in self.batches:
+                self.train_on(batch)
+
+        return timed(steps, self.device)
 
     def train_on(self, batch: Batch) -> None:
         """One step."""
@@ -182,7 +186,7 @@ class Side:
         """Of a step for each of the batches: products of matrices and convolutions, counted by torch."""
         with FlopCounterMode(display=False) as counter:
             self.step()
-        return counter.get_total_flops()
+        return int(counter.get_total_flops())
 
     def peak_bytes(self) -> int | None:
         """Most memory that a step takes, weights and optimiser included; None on a CPU."""
