@@ -158,7 +158,8 @@ class Side:
 
     def step(self) -> float:
         """Seconds of a step, forward, CTC loss, backward and update, for each of the batches."""
-def steps() -> None:
+
+        def steps() -> None:
             for batch in self.batches:
                 self.train_on(batch)
 
