@@ -7,12 +7,13 @@ dimension) is stored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from asr.audio.augment import AugmentConfig
 from asr.data.splice import SpliceConfig
@@ -41,18 +42,32 @@ DECODE_FILE = "decode.yaml"
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
+def _seconds_or_auto(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and 0 < float(value) < math.inf):  # type: ignore[arg-type]
+        raise ValueError("a number of seconds above 0 is needed, or auto")
+    return value
+
+
 class DataConfig(Config):
     """Which manifests to train on, and how utterances become batches."""
 
     train: str  # manifest, relative to the working directory, or a shards.jsonl, which may also be an http address
     dev: str
-    max_batch_seconds: float = Field(100.0, gt=0)  # longest utterance times batch size, padding included
+    # longest utterance times batch size, padding included; auto: what memory allows and learning likes, found and saved
+    max_batch_seconds: Annotated[float | Literal["auto"], BeforeValidator(_seconds_or_auto)] = 100.0
     num_buckets: int = Field(16, ge=1)
     num_workers: int = Field(1, ge=0)  # processes that load and augment; batches are the same whatever the number
     min_duration: float = Field(0.05, ge=0)  # seconds; shorter rows are set aside
     max_duration: float = Field(40.0, gt=0)  # seconds; longer rows are set aside
     shuffle_shards: int = Field(4, ge=1)  # shards whose utterances are mixed, and held on disk when they are remote
     shard_cache: str | None = None  # folder where remote shards stay; by default only those in use, and temporarily
+
+    @property
+    def batch_seconds(self) -> float:
+        """`max_batch_seconds` once it is a number, as it is in every saved experiment."""
+        assert self.max_batch_seconds != "auto", "settle_batch_seconds comes first"
+        return self.max_batch_seconds
 
 
 class TrainingConfig(Config):
@@ -63,6 +78,8 @@ class TrainingConfig(Config):
     max_grad_norm: float = Field(5.0, gt=0)
     # bfloat16: autocast, weights and losses stay float32; auto: bfloat16 where hardware has it. The choice is saved.
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    memory_limit_gb: float | None = Field(None, gt=0)  # what `data.max_batch_seconds: auto` may use; None: see there
+    compile: bool = False  # the layers by torch.compile: faster after minutes of compiling, equal up to rounding
     ema_decay: float | None = Field(None, gt=0, lt=1)
     average: Literal["best", "last"] = "best"  # which epochs make the final model
     average_num: int = Field(5, ge=1)  # how many of them; 1 takes the single best or last

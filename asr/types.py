@@ -46,6 +46,12 @@ class Batch:
     feature_lens: Tensor  # (B,) int64
     tokens: Tensor  # (B, U) int64, without SOS and EOS
     token_lens: Tensor  # (B,) int64
+    host_lens: tuple[Tensor, Tensor] | None = None  # feature_lens and token_lens on the CPU, once they are elsewhere
+
+    @property
+    def readable_lens(self) -> tuple[Tensor, Tensor]:
+        """Feature and token lengths for who wants to know their values: those of a GPU would make the host wait."""
+        return self.host_lens or (self.feature_lens, self.token_lens)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; the copy may overlap with computation if the memory is pinned."""
@@ -55,6 +61,7 @@ class Batch:
             feature_lens=self.feature_lens.to(device, non_blocking=True),
             tokens=self.tokens.to(device, non_blocking=True),
             token_lens=self.token_lens.to(device, non_blocking=True),
+            host_lens=self.readable_lens,
         )
 
 
@@ -74,6 +81,7 @@ class ModelOutput:
     encoder: EncoderOutput
     ctc_log_probs: Tensor | None = None  # (B, S, V)
     decoder_log_probs: Tensor | None = None  # (B, U + 1, V); position u predicts token u, the last predicts EOS
+    host_lens: Tensor | None = None  # (B,) `encoder.lens` on the CPU; None if that is where they are
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print hours, sizes, time and memory; train and write nothing.")
     ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Record steps 3 to 12 into OUT/training/profile: a table and a trace."),
+    ] = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
@@ -28,4 +32,4 @@ def train(
         for key, value in run.dry_run(config, overrides or (), threads).items():
             typer.echo(f"{key.replace('_', ' '):24} {value}")
         return
-    run.train(config, out, overrides=overrides or (), resume=resume, device=device, threads=threads)
+    run.train(config, out, overrides=overrides or (), resume=resume, device=device, threads=threads, profile=profile)

@@ -145,7 +145,7 @@ class _Delivery:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.batch is None:
             return _Delivery, (None, self.error)
-        ids, *tensors = (getattr(self.batch, field.name) for field in fields(self.batch))
+        ids, *tensors, _ = (getattr(self.batch, field.name) for field in fields(self.batch))
         return _unpack, (ids, *(tensor.numpy() for tensor in tensors))
 
     def pin_memory(self) -> _Delivery:
@@ -181,7 +181,8 @@ class _BatchDataset(Dataset[_Delivery]):
 
 def _unpack(ids: tuple[str, ...], *arrays: np.ndarray) -> _Delivery:
     """The other side of `_Delivery.__reduce__`."""
-    return _Delivery(Batch(ids, *map(torch.from_numpy, arrays)))
+    features, feature_lens, tokens, token_lens = map(torch.from_numpy, arrays)
+    return _Delivery(Batch(ids, features, feature_lens, tokens, token_lens))
 
 
 def _as_it_is(delivery: Any) -> Any:

@@ -14,6 +14,7 @@ def ctc_loss(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor
 
     `log_probs` (B, S, V) may hold -inf for tokens that never occur; `tokens` (B, U) may be empty (U = 0). An utterance
     with too few frames for its tokens costs inf, and its gradient is not finite: the caller decides what to do with it.
+    Torch reads both lengths on the CPU, so they had better be there while the others are on a GPU.
     """
     log_probs = log_probs.to(torch.promote_types(log_probs.dtype, torch.float32))
     # A finite floor instead of -inf, because torch's gradient subtracts log-probabilities: inf - inf would be NaN.

@@ -80,14 +80,14 @@ class JointLoss:
     def _row_losses(self, output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
         """Unweighted loss of every row, (B,) each; a part without weight is not computed."""
         config, encoder = self.config, output.encoder
+        lens = encoder.lens if output.host_lens is None else output.host_lens  # torch's CTC loss reads lengths
+        token_lens = batch.readable_lens[1]
         losses = {}
         if config.ctc_weight > 0.0:
             assert output.ctc_log_probs is not None
-            losses["ctc"] = ctc_loss(output.ctc_log_probs, encoder.lens, batch.tokens, batch.token_lens)
+            losses["ctc"] = ctc_loss(output.ctc_log_probs, lens, batch.tokens, token_lens)
             if encoder.intermediate and config.intermediate_weight > 0.0:
-                layers = [
-                    ctc_loss(layer, encoder.lens, batch.tokens, batch.token_lens) for layer in encoder.intermediate
-                ]
+                layers = [ctc_loss(layer, lens, batch.tokens, token_lens) for layer in encoder.intermediate]
                 losses["intermediate"] = torch.stack(layers).mean(0)
         if config.ctc_weight < 1.0:
             assert output.decoder_log_probs is not None

@@ -80,6 +80,7 @@ class AsrModel(nn.Module):
             encoder=encoded,
             ctc_log_probs=self.ctc_log_probs(encoded) if self.ctc_head is not None else None,
             decoder_log_probs=decoder(encoded, batch.tokens, batch.token_lens) if decoder is not None else None,
+            host_lens=self.output_lens(batch.readable_lens[0]),
         )
 
 

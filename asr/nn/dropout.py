@@ -26,7 +26,7 @@ class Dropout(nn.Module):
         """Any shape in, the same shape and dtype out."""
         if not self.training or self.kept_bytes == 256:
             return x
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
+        if x.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler makes the draw part of its kernels
             return F.dropout(x, self.p)
         scales = torch.empty(x.shape, dtype=x.dtype)
         torch.lt(random_bytes(x.shape), self.kept_bytes, out=scales)  # into floats at once: no bools in between

@@ -15,6 +15,7 @@ from asr.decoding.corpus import decode_corpus
 from asr.losses.joint import JointLoss, LossOutput
 from asr.scoring.wer import score
 from asr.text.normalize import normalize
+from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import AUDIO_SECONDS, WER
 from asr.training.prepare import Prepared
@@ -70,7 +71,7 @@ class AsrTask:
     def amount(self, batch: Batch) -> float:
         """Seconds of audio in a batch, of one view of each utterance."""
         views = len(batch.ids) // self.count(batch)
-        return float(batch.feature_lens.sum()) * self._frame_shift / views
+        return float(batch.readable_lens[0].sum()) * self._frame_shift / views
 
     def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         """Parts of so many utterances each, with all views of them, view after view."""
@@ -82,10 +83,11 @@ class AsrTask:
 
     def validate(self) -> dict[str, float]:
         """WER on the dev set with the search people will use; each rank decodes batches of its own."""
-        own = {
-            id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
-            for id, nbest in decode_corpus(self.model, self._searcher, self._dev.epoch(0), self.device)
-        }
+        with uncompiled(self.model):
+            own = {
+                id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
+                for id, nbest in decode_corpus(self.model, self._searcher, self._dev.epoch(0), self.device)
+            }
         hypotheses = {id: text for texts in self._world.gather(own) for id, text in texts.items()}
         words = score(self._references, hypotheses).words
         return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}

@@ -15,6 +15,7 @@ from asr.errors import TrainingError
 from asr.text.vocabulary import UNK
 from asr.training.card import write_lm_card
 from asr.training.checkpoint import Progress
+from asr.training.compile import compile_layers
 from asr.training.distributed import joined
 from asr.training.lm_task import LmTask
 from asr.training.start import (
@@ -61,6 +62,9 @@ def train_lm(
                 bundle.save(out)
         task = LmTask(bundle, train, dev, out, world.device, world)
         display.say(_describe(task, train, dev))
+        if bundle.config.training.compile:
+            batch = next(iter(task.batches(0, 0)))
+            compile_layers(task.model, lambda: task.loss(batch).total, bundle.config.training.dtype, display.say)
         progress = build_trainer(task, bundle.config, checkpoints, display, world).run()
         if world.is_main:
             write_lm_card(out)

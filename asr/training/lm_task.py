@@ -17,6 +17,7 @@ from asr.data.sampler import BucketSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences
 from asr.losses.joint import LossOutput
 from asr.losses.label_smoothing import label_smoothing_loss
+from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import PERPLEXITY, TOKENS
 
@@ -91,7 +92,7 @@ class LmTask:
         was_training = self.model.training
         self.model.eval()
         own: list[tuple[float, int]] = []  # of each batch
-        with torch.inference_mode():
+        with uncompiled(self.model), torch.inference_mode():
             for batch in self._load(self._dev, self._dev_sampler.batches(0)):
                 output = self.loss(batch)
                 own.append((float(output.per_utterance.sum(dtype=torch.float64)), output.count))

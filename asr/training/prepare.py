@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
+from asr.training.batch_size import settle_batch_seconds
 from asr.training.distributed import ALONE, World
 from asr.training.requirements import requirements
 from asr.training.rows import read_training_rows
@@ -80,6 +81,9 @@ def prepare(
         say(f"set aside {len(rejected) - 5} more rows")
     if not train:
         raise TrainingError(f"{config.data.train}: no row can be learnt from; first reason: {rejected[0].reason}")
+    if config.data.max_batch_seconds == "auto":
+        config = settle_batch_seconds(bundle, train, _longest_durations(config, bundle, train), world, say)
+        bundle = replace(bundle, config=config)
     return Prepared(
         bundle=bundle,
         train=train,
@@ -113,26 +117,36 @@ def train_loader(
         splicer=Splicer(pieces, config.splice.probability) if config.splice else None,
         seed=config.seed,
     )
-    sampler = _train_sampler(config, utterances, stretch=augment.max_stretch if augment else 1.0)
-    durations = np.array([utterance.duration for utterance in utterances])
-    own_rows = RowsOfRank(sampler, durations, world.rank, world.size)
+    durations = _longest_durations(config, bundle, utterances)
+    sampler = RowsOfRank(_train_sampler(config, utterances, durations), durations, world.rank, world.size)
     num_views = 2 if config.loss.consistency_weight > 0 else 1
-    return Loader(dataset, own_rows, config.data.num_workers, num_views=num_views)
+    pin_memory = world.device.type == "cuda"  # copies to the GPU then overlap with what it computes
+    return Loader(dataset, sampler, config.data.num_workers, num_views=num_views, pin_memory=pin_memory)
 
 
-def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], stretch: float) -> Sampler:
+def _longest_durations(
+    config: ExperimentConfig, bundle: Bundle, utterances: Sequence[Utterance]
+) -> NDArray[np.float64]:
+    """Seconds that augmentation may stretch each utterance to."""
+    augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
+    stretch = augment.max_stretch if augment else 1.0
+    return stretch * np.array([utterance.duration for utterance in utterances])
+
+
+def _train_sampler(
+    config: ExperimentConfig, utterances: Sequence[Utterance], durations: NDArray[np.float64]
+) -> Sampler:
     data = config.data
-    durations = [utterance.duration * stretch for utterance in utterances]
     shards = shard_numbers(utterances)
     if shards is None:
         return BucketSampler(
-            durations, max_batch_seconds=data.max_batch_seconds, seed=config.seed, num_buckets=data.num_buckets
+            durations, max_batch_seconds=data.batch_seconds, seed=config.seed, num_buckets=data.num_buckets
         )
     return ShardSampler(
         durations,
         shards,
         window=data.shuffle_shards,
-        max_batch_seconds=data.max_batch_seconds,
+        max_batch_seconds=data.batch_seconds,
         seed=config.seed,
         num_buckets=data.num_buckets,
     )
@@ -164,7 +178,7 @@ def evaluation_loader(
     dataset = SpeechDataset(utterances, bundle.frontend, bundle.tokenizer, config.normalize, seed=config.seed)
     sampler = BucketSampler(
         [utterance.duration for utterance in utterances],
-        max_batch_seconds=max_batch_seconds or config.data.max_batch_seconds,
+        max_batch_seconds=max_batch_seconds or config.data.batch_seconds,
         seed=config.seed,
         shuffle=False,
     )

@@ -16,10 +16,13 @@ from asr.display import clock
 from asr.errors import TrainingError
 from asr.losses.joint import JointLoss
 from asr.training.asr_task import AsrTask
+from asr.training.batch_size import with_saved_batch_seconds
 from asr.training.card import write_card
 from asr.training.checkpoint import CheckpointFolder, Progress
+from asr.training.compile import compile_layers
 from asr.training.distributed import joined
 from asr.training.prepare import Prepared, data_hash, prepare
+from asr.training.profile import profiled
 from asr.training.start import (
     build_trainer,
     num_parameters,
@@ -29,6 +32,7 @@ from asr.training.start import (
     steps_per_epoch,
     with_provenance,
 )
+from asr.training.trial import Trial
 
 
 def train(
@@ -39,6 +43,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    profile: bool = False,
 ) -> Progress:
     """Train the experiment of a YAML file into the model folder `out`.
 
@@ -47,6 +52,7 @@ def train(
 
     A process that `torchrun` started is one rank of several that train together, and all must call this alike; `out`
     and the data are on a disk that all of them see. Rank 0 makes the folder, the others read what they need from it.
+    With `profile` it also records a few of its steps, see `asr.training.profile`.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -59,6 +65,7 @@ def train(
             path = out / CONFIG_FILE
             saved = parse_config(read_yaml(path), source=str(path)) if started else None
             config = settle_dtype(config, world.device, saved, display.say)
+            config = with_saved_batch_seconds(config, saved)
             if saved is not None:
                 refuse_other_config(config, saved, out, display)
             config = with_provenance(config, command, overrides, out, data_hash(config))
@@ -68,7 +75,13 @@ def train(
                 prepared.training_texts.save(out)
         display.say(describe(prepared))
         task = AsrTask(prepared, out, world.device, world)
-        progress = build_trainer(task, prepared.bundle.config, checkpoints, display, world).run()
+        settled = prepared.bundle.config
+        if settled.training.compile:
+            trial = Trial(prepared.bundle, world.device)
+            compile_layers(task.model, trial.odd_loss, settled.training.dtype, display.say)
+        folder = out / "training" / "profile" if profile and world.is_main else None
+        with profiled(task, folder, settled.training.accumulation, display.say) as watched:
+            progress = build_trainer(watched, settled, checkpoints, display, world).run()
         if world.is_main:
             write_card(out)
         display.say(f"done in {clock(progress.seconds)}: model in {out}")
@@ -108,6 +121,7 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
         "vocabulary": bundle.tokenizer.vocab_size,
         "parameters": parameters,
         "steps_per_epoch": _steps_per_epoch(prepared),
+        "max_batch_seconds": bundle.config.data.batch_seconds,
         "epochs": config.training.epochs,
         "audio_seconds_per_second": round(rate, 1),
         "estimated_seconds": round(prepared.train_hours * 3600 * config.training.epochs / rate),

@@ -34,6 +34,7 @@ from asr.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from asr.training.compile import num_compilations
 from asr.training.distributed import ALONE, World
 from asr.training.memory import describe_parts
 from asr.training.metrics import TrainLog, draw_curves
@@ -208,6 +209,8 @@ class Trainer(Generic[AnyBatch]):
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
             record |= self._validate()
+        if self.config.compile:
+            record["compilations"] = num_compilations()
         progress.epoch_loss, progress.epoch_count = 0.0, 0
         progress.seconds = time.monotonic() - self.started
         record |= {"seconds": progress.seconds, self._rate_key: progress.amount / progress.seconds}

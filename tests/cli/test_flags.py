@@ -169,6 +169,9 @@ CASES = {
     "train --set": Case(TRAIN, f"{TRAIN} --set training.epochs=1", steps("exp/training/train.jsonl")),
     "train --resume": Case(TRAIN, f"{TRAIN} --resume", works, before=TRAIN),
     "train --dry-run": Case(TRAIN, f"{TRAIN} --dry-run", has("exp")),
+    "train --profile": Case(
+        TRAIN, f"{TRAIN} --set data.max_batch_seconds=1.5 --profile", has("exp/training/profile/trace.json.gz")
+    ),
     "train --device": Case(TRAIN, f"{TRAIN} --device nowhere", works),
     "train --threads": Case(TRAIN, f"{TRAIN} --threads 2", threads),
     "evaluate EXP": Case(EVALUATE, "asr evaluate elsewhere dev.jsonl", works),
