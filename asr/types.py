@@ -38,14 +38,26 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """An utterance that had to be left out of a batch."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Examples padded to the longest; what lies beyond a length is arbitrary and must not matter."""
+    """Examples padded to the longest; what lies beyond a length is arbitrary and must not matter.
+
+    Without any row, all sizes are 0.
+    """
 
     ids: tuple[str, ...]
     features: Tensor  # (B, T, F) float32
     feature_lens: Tensor  # (B,) int64
     tokens: Tensor  # (B, U) int64, without SOS and EOS
     token_lens: Tensor  # (B,) int64
+    unreadable: tuple[Unreadable, ...] = ()  # who else should stand here
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; the copy may overlap with computation if the memory is pinned."""

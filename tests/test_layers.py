@@ -18,6 +18,7 @@ RANKS = (
         "registry",
         "errors",
         "runtime",
+        "environment",
         "display",
         "processes",
     ),  # single modules, one room: they may use each other

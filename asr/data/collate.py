@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +18,10 @@ TOKEN_MULTIPLE = 8  # of the decoder's positions, one more than tokens
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Examples (one at least) in the given order, padded with zeros to the longest, rounded up."""
+    """Examples in the given order, padded with zeros to the longest, rounded up."""
+    if not examples:
+        none = torch.zeros(0, dtype=torch.int64)
+        return Batch((), torch.zeros(0, 0, 0), none, none.reshape(0, 0), none)
     features, feature_lens = pad_stack([example.features for example in examples])
     features = F.pad(features, (0, 0, 0, -features.shape[1] % FRAME_MULTIPLE))
     tokens, token_lens = pad_tokens([example.tokens for example in examples])

@@ -40,6 +40,11 @@ class SentenceBatch:
         """The tokens and the ends of all sentences: what a language model has to predict."""
         return int(self.token_lens.sum()) + len(self.ids)
 
+    @property
+    def unreadable(self) -> tuple[()]:
+        """Nobody: all sentences are in memory."""
+        return ()
+
     def to(self, device: torch.device | str) -> SentenceBatch:
         """The same batch on another device."""
         return replace(self, tokens=self.tokens.to(device), token_lens=self.token_lens.to(device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ class AsrTask:
     unit = AUDIO_SECONDS
     item = "utterance"
 
-    def __init__(self, prepared: Prepared, folder: Path, device: torch.device) -> None:
+    def __init__(self, prepared: Prepared, folder: Path, device: torch.device, say: Callable[[str], None]) -> None:
         self.bundle: Bundle = prepared.bundle
         self.model = self.bundle.model.to(device)
         self.folder = folder
@@ -37,6 +37,7 @@ class AsrTask:
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
         self._criterion = JointLoss(config.loss)
         self._searcher = build_search(config.search, self.model)
+        self._say = say
         self._frame_shift = self.bundle.frontend.frame_shift
 
     def batches(self, epoch: int, start: int) -> Iterable[Batch]:
@@ -61,13 +62,20 @@ class AsrTask:
         return float(batch.feature_lens.sum()) * self._frame_shift / views
 
     def validate(self) -> dict[str, float]:
-        """WER on the dev set with the search people will use."""
+        """WER on the dev set with the search people will use; of audio that cannot be read all words are deletions."""
         hypotheses = {
             id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
-            for id, nbest in decode_corpus(self.model, self._searcher, self._dev.epoch(0), self.device)
+            for id, nbest in decode_corpus(self.model, self._searcher, self._dev_batches(), self.device)
         }
-        words = score(self._references, hypotheses).words
+        words = score(self._references, hypotheses, allow_missing=True).words
         return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}
+
+    def _dev_batches(self) -> Iterable[Batch]:
+        for batch in self._dev.epoch(0):
+            for row in batch.unreadable:
+                self._say(f"warning: counted as not recognised: dev {row.reason}")
+            if batch.ids:
+                yield batch
 
     def keep(self, weights: dict[str, Tensor]) -> None:
         """Write the model folder with these weights."""

@@ -7,23 +7,27 @@ from pathlib import Path
 
 import torch
 
-from asr.bundle import Bundle, LmBundle
-from asr.config import LmConfig, TextConfig, load_lm_config
+from asr.bundle import CONFIG_FILE, Bundle, LmBundle
+from asr.config import LmConfig, TextConfig, dump_yaml, load_lm_config
 from asr.data.sentences import Sentence, read_sentences, texts_hash
 from asr.display import Display, clock
 from asr.errors import TrainingError
-from asr.runtime import resolve_device
+from asr.runtime import write_text_atomic
 from asr.text.vocabulary import UNK
 from asr.training.card import write_lm_card
 from asr.training.checkpoint import Progress
+from asr.training.claim import claimed
 from asr.training.lm_task import LmTask
 from asr.training.start import (
+    Launch,
     build_trainer,
     num_parameters,
     open_folder,
-    refuse_other_config,
+    open_training_folder,
+    refuse_other_experiment,
     settle_dtype,
     steps_per_epoch,
+    with_continuation,
     with_provenance,
 )
 
@@ -36,44 +40,63 @@ def train_lm(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    tensorboard: bool = False,
 ) -> Progress:
     """Train the language model of a YAML file into the folder `out`.
 
     Tokenizer and normaliser are those of the acoustic model it names. Resuming is as in `asr.training.run.train`, and
     needs the acoustic model no more.
     """
+    words = ["asr", "lm", "train", "--neural", str(config_file), *(f"--set={override}" for override in overrides)]
+    launch = Launch(words, out, resume, device, threads, tensorboard)
+    return train_lm_experiment(load_lm_config(config_file, overrides), launch)
+
+
+def train_lm_experiment(config: LmConfig, launch: Launch) -> Progress:
+    """As `train_lm`, for an experiment at hand."""
     display = Display()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    config = load_lm_config(config_file, overrides)
-    where = resolve_device(device)
-    checkpoints, started = open_folder(out, resume)
-    if started:
-        bundle = LmBundle.load(out)
-        config = settle_dtype(config, where, bundle.config, display.say)
-        refuse_other_config(config, bundle.config, out, display)
-    else:
-        config = settle_dtype(config, where, None, display.say)
-        bundle = _new_bundle(config, config_file, overrides, out)
-    train, dev = _read(bundle, display.say)
-    if not started:
-        bundle.save(out)
-    task = LmTask(bundle, train, dev, out, where)
-    display.say(_describe(task, train, dev))
-    progress = build_trainer(task, bundle.config, checkpoints, display).run()
-    write_lm_card(out)
+    out = launch.out
+    device = launch.settle()
+    checkpoints, started = open_folder(out, launch.resume)
+    with claimed(out):
+        if started:
+            bundle = _go_on(config, launch, checkpoints.newest_step(), device, display)
+        else:
+            bundle = _begin(config, launch, device, display)
+        train, dev = _read(bundle, display.say)
+        if not started:
+            bundle.save(out)
+        open_training_folder(checkpoints.folder, launch)
+        task = LmTask(bundle, train, dev, out, device)
+        display.say(_describe(task, train, dev))
+        progress = build_trainer(task, bundle.config, checkpoints, display).run()
+        write_lm_card(out)
     display.say(f"done in {clock(progress.seconds)}: language model in {out}")
     return progress
 
 
-def _new_bundle(config: LmConfig, config_file: Path, overrides: Sequence[str], out: Path) -> LmBundle:
+def lm_data_hash(config: LmConfig) -> str:
+    """A hash of all texts, the same on every machine."""
+    return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
+
+
+def _begin(config: LmConfig, launch: Launch, device: torch.device, display: Display) -> LmBundle:
     """A network with fresh weights, in the tokens of the acoustic model."""
+    config = settle_dtype(config, device, None, display.say)
     acoustic = Bundle.load(config.model)
     text = TextConfig(normalize=acoustic.config.normalize, tokenizer=acoustic.config.tokenizer)
-    files = [Path(file) for file in (*config.data.train, *config.data.dev)]
-    command = ["asr", "lm", "train", "--neural", str(config_file)]
-    config = with_provenance(config, command, overrides, out, texts_hash(files)[:16])
+    config = with_provenance(config, launch, lm_data_hash(config), device)
     return LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
+
+
+def _go_on(config: LmConfig, launch: Launch, step: int, device: torch.device, display: Display) -> LmBundle:
+    """The network of the run that the model folder holds."""
+    saved = LmBundle.load(launch.out).config
+    config = settle_dtype(config, device, saved, display.say)
+    refuse_other_experiment(config, saved, lm_data_hash(config), launch.out)
+    going_on = with_continuation(saved, launch, step, device, display.say)
+    write_text_atomic(launch.out / CONFIG_FILE, dump_yaml(going_on))
+    return LmBundle.load(launch.out)
 
 
 def _read(bundle: LmBundle, say: Callable[[str], None]) -> tuple[list[Sentence], list[Sentence]]:

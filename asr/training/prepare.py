@@ -81,7 +81,7 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         dev=dev,
         rejected=rejected,
         train_loader=train_loader(config, train, bundle, read_pieces(config, bundle)),
-        dev_loader=evaluation_loader(config, dev, bundle, num_workers=0),
+        dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, skip_unreadable=True),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
     )
 
@@ -103,7 +103,7 @@ def train_loader(
     )
     sampler = _train_sampler(config, utterances, stretch=augment.max_stretch if augment else 1.0)
     num_views = 2 if config.loss.consistency_weight > 0 else 1
-    return Loader(dataset, sampler, config.data.num_workers, num_views=num_views)
+    return Loader(dataset, sampler, config.data.num_workers, num_views=num_views, skip_unreadable=True)
 
 
 def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], stretch: float) -> Sampler:
@@ -141,6 +141,7 @@ def evaluation_loader(
     *,
     num_workers: int,
     max_batch_seconds: float | None = None,
+    skip_unreadable: bool = False,
 ) -> Loader:
     """Length-sorted batches without augmentation; the order of results is not that of the manifest."""
     dataset = SpeechDataset(utterances, bundle.frontend, bundle.tokenizer, config.normalize, seed=config.seed)
@@ -150,7 +151,7 @@ def evaluation_loader(
         seed=config.seed,
         shuffle=False,
     )
-    return Loader(dataset, sampler, num_workers)
+    return Loader(dataset, sampler, num_workers, skip_unreadable=skip_unreadable)
 
 
 def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:

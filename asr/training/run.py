@@ -5,28 +5,33 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from asr.bundle import CONFIG_FILE, Bundle, TrainingTexts
-from asr.config import load_config, parse_config, read_yaml
+from asr.config import ExperimentConfig, dump_yaml, load_config, parse_config, read_yaml
 from asr.display import Display, clock
 from asr.errors import TrainingError
 from asr.losses.joint import JointLoss
-from asr.runtime import resolve_device
+from asr.runtime import write_text_atomic
 from asr.training.asr_task import AsrTask
 from asr.training.card import write_card
 from asr.training.checkpoint import CheckpointFolder, Progress
+from asr.training.claim import claimed
 from asr.training.prepare import Prepared, data_hash, prepare
 from asr.training.start import (
+    Launch,
     build_trainer,
     num_parameters,
     open_folder,
-    refuse_other_config,
+    open_training_folder,
+    refuse_other_experiment,
     settle_dtype,
     steps_per_epoch,
+    with_continuation,
     with_provenance,
 )
 
@@ -39,34 +44,57 @@ def train(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    tensorboard: bool = False,
 ) -> Progress:
     """Train the experiment of a YAML file into the model folder `out`.
 
     Without `resume`, a folder that holds anything is refused. With it, training goes on from the newest checkpoint,
-    or starts if there is none; the configuration must be the one the folder was started with.
+    or starts if there is none; configuration and data must be those the folder was started with. `tensorboard` has
+    the log written as event files, too, from then on.
     """
+    words = ["asr", "train", str(config_file), *(f"--set={override}" for override in overrides)]
+    launch = Launch(words, out, resume, device, threads, tensorboard)
+    return train_experiment(load_config(config_file, overrides), launch)
+
+
+def train_experiment(config: ExperimentConfig, launch: Launch) -> Progress:
+    """As `train`, for an experiment at hand."""
     display = Display()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    config = load_config(config_file, overrides)
-    where = resolve_device(device)
-    checkpoints, started = open_folder(out, resume)
-    path = out / CONFIG_FILE
-    saved = parse_config(read_yaml(path), source=str(path)) if started else None
-    config = settle_dtype(config, where, saved, display.say)
-    if saved is not None:
-        refuse_other_config(config, saved, out, display)
-    config = with_provenance(config, ["asr", "train", str(config_file)], overrides, out, data_hash(config))
-    prepared = prepare(config, display.say, Bundle.load(out) if started else None)
-    if not started:
-        prepared.bundle.save(out)
-        prepared.training_texts.save(out)
-    display.say(describe(prepared))
-    task = AsrTask(prepared, out, where)
-    progress = build_trainer(task, prepared.bundle.config, checkpoints, display).run()
-    write_card(out)
+    out = launch.out
+    device = launch.settle()
+    checkpoints, started = open_folder(out, launch.resume)
+    with claimed(out):
+        if started:
+            prepared = _go_on(config, launch, checkpoints.newest_step(), device, display)
+        else:
+            prepared = _begin(config, launch, device, display)
+        open_training_folder(checkpoints.folder, launch)
+        display.say(describe(prepared))
+        task = AsrTask(prepared, out, device, display.say)
+        progress = build_trainer(task, prepared.bundle.config, checkpoints, display).run()
+        write_card(out)
     display.say(f"done in {clock(progress.seconds)}: model in {out}")
     return progress
+
+
+def _begin(config: ExperimentConfig, launch: Launch, device: torch.device, display: Display) -> Prepared:
+    """Everything for the first step, and the model folder on disk."""
+    config = settle_dtype(config, device, None, display.say)
+    config = with_provenance(config, launch, data_hash(config), device)
+    prepared = prepare(config, display.say)
+    prepared.bundle.save(launch.out)
+    prepared.training_texts.save(launch.out)
+    return prepared
+
+
+def _go_on(config: ExperimentConfig, launch: Launch, step: int, device: torch.device, display: Display) -> Prepared:
+    """Everything for the step after `step` of the run that the model folder holds."""
+    path = launch.out / CONFIG_FILE
+    saved = parse_config(read_yaml(path), source=str(path))
+    config = settle_dtype(config, device, saved, display.say)
+    refuse_other_experiment(config, saved, data_hash(config), launch.out)
+    write_text_atomic(path, dump_yaml(with_continuation(saved, launch, step, device, display.say)))
+    return prepare(config, display.say, Bundle.load(launch.out))
 
 
 def describe(prepared: Prepared) -> str:
@@ -159,8 +187,16 @@ def average(
             f"(kept: {checkpoints.kept_epochs()})"
         )
     bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
-    bundle.save(out, dtype)
+    replace(bundle, config=_averaged(bundle.config, epochs)).save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:
         texts.save(out)
     write_card(out)
     return epochs
+
+
+def _averaged(config: ExperimentConfig, epochs: list[int]) -> ExperimentConfig:
+    """The configuration, on record that the weights are not those that its run ended with."""
+    if config.provenance is None:
+        return config
+    provenance = config.provenance.model_copy(update={"averaged": epochs})
+    return config.model_copy(update={"provenance": provenance})

@@ -35,7 +35,10 @@ from asr.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from asr.training.metrics import Metric, TrainLog, Unit, draw_curves
+from asr.training.metrics import LOG_FILE, Metric, TrainLog, Unit, draw_curves
+from asr.types import Unreadable
+
+MAX_NAMED = 20  # unreadable utterances to warn about; the log names all
 
 
 class NamedRows(Protocol):
@@ -43,7 +46,11 @@ class NamedRows(Protocol):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Who stands in each row."""
+        """Who stands in each row; a batch may be empty."""
+
+    @property
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """Who else should stand in a row, but cannot."""
 
 
 AnyBatch = TypeVar("AnyBatch", bound=NamedRows)
@@ -104,6 +111,7 @@ class Trainer(Generic[AnyBatch]):
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.ema = Ema(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.progress = Progress()
+        self._named: set[str] = set()  # unreadable utterances that were warned about
         self._rate_key = f"{self.task.unit.key}_per_second"  # in train.jsonl
 
     def run(self) -> Progress:
@@ -113,7 +121,7 @@ class Trainer(Generic[AnyBatch]):
         row have no finite loss or gradient.
         """
         self._restore()
-        self.log = TrainLog(self.checkpoints.folder / "train.jsonl", self.progress.log_bytes)
+        self.log = TrainLog(self.checkpoints.folder / LOG_FILE, self.progress.log_bytes)
         self.started = time.monotonic() - self.progress.seconds
         try:
             with _stop_requests() as stop:
@@ -132,7 +140,9 @@ class Trainer(Generic[AnyBatch]):
         self.model.train()
         batches = iter(self.task.batches(progress.epoch, progress.batch))
         while micro_batches := list(islice(batches, self.config.accumulation)):
-            self._step(micro_batches)
+            self._note_unreadable(micro_batches)
+            self._step([batch for batch in micro_batches if batch.ids])
+            progress.batch += len(micro_batches)
             self._show_step()
             if stop or progress.step % self.config.checkpoint_every == 0:
                 self._save()
@@ -142,7 +152,10 @@ class Trainer(Generic[AnyBatch]):
                 )
 
     def _step(self, micro_batches: Sequence[AnyBatch]) -> None:
-        """One optimiser step: the summed loss of all micro-batches divided by all their items."""
+        """One optimiser step: the summed loss of all micro-batches divided by all their items.
+
+        Without any, nothing is learnt, and the step counts as skipped.
+        """
         progress = self.progress
         learning_rate_factor = self.schedule(progress.step)
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
@@ -162,8 +175,11 @@ class Trainer(Generic[AnyBatch]):
             (output.total / count).backward()
             total += float(output.total.detach())
         norm = clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        if culprits or not torch.isfinite(norm):
-            self._skip(culprits or [id for batch in micro_batches for id in batch.ids])
+        if not micro_batches:
+            self._skip([], "no audio could be read")
+        elif culprits or not torch.isfinite(norm):
+            ids = culprits or [id for batch in micro_batches for id in batch.ids]
+            self._skip(ids, f"loss or gradient is not finite: {_listed(ids)}")
         else:
             self.optimizer.step()
             progress.skipped_in_a_row = 0
@@ -172,25 +188,40 @@ class Trainer(Generic[AnyBatch]):
             if self.ema is not None:
                 self.ema.update(self.model)
         progress.step += 1
-        progress.batch += len(micro_batches)
         progress.amount += sum(map(self.task.amount, micro_batches))
         if progress.step % self.config.log_every == 0:
             self.log.write({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1,
-                            "loss": total / count, "grad_norm": float(norm), "lr": self._lr()})  # fmt: skip
+                            "loss": total / max(1, count), "grad_norm": float(norm), "lr": self._lr()})  # fmt: skip
 
-    def _skip(self, ids: list[str]) -> None:
+    def _skip(self, ids: list[str], reason: str) -> None:
         """Leave the weights alone, name the utterances, give up after too many skips in a row."""
         progress = self.progress
         progress.skipped += 1
         progress.skipped_in_a_row += 1
         self.log.write({"kind": "skipped", "step": progress.step, "epoch": progress.epoch + 1, "ids": ids})
-        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        self.display.say(f"warning: step {progress.step} skipped, loss or gradient is not finite: {shown}")
+        self.display.say(f"warning: step {progress.step} skipped, {reason}")
         if progress.skipped_in_a_row >= self.config.max_skipped_in_a_row:
             raise TrainingError(
-                f"{progress.skipped_in_a_row} steps in a row had no finite loss or gradient, last {shown}; "
-                "look at these utterances, or lower optimizer.lr"
+                f"{progress.skipped_in_a_row} steps in a row were skipped, the last because {reason}; "
+                "look at these utterances (`asr data check`), or lower optimizer.lr"
             )
+
+    def _note_unreadable(self, micro_batches: Sequence[AnyBatch]) -> None:
+        """Count, log and, the first few, name the utterances that a step has to do without."""
+        rows = [row for batch in micro_batches for row in batch.unreadable]
+        if not rows:
+            return
+        progress = self.progress
+        progress.unreadable += len(rows)
+        record = {"kind": "unreadable", "step": progress.step, "epoch": progress.epoch + 1}
+        self.log.write({**record, "ids": [row.id for row in rows]})
+        for row in rows:
+            if len(self._named) < MAX_NAMED and row.id not in self._named:
+                self._named.add(row.id)
+                self.display.say(
+                    f"warning: step {progress.step} goes without {row.reason}; "
+                    "`asr data check` on the training manifest finds all such files"
+                )
 
     def _finish_epoch(self) -> None:
         """Validate, keep the weights if they may become part of the final model, log, checkpoint."""
@@ -200,6 +231,7 @@ class Trainer(Generic[AnyBatch]):
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
             "loss": progress.epoch_loss / max(1, progress.epoch_count), "skipped": progress.skipped,
+            "unreadable": progress.unreadable,
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
             with self._averaged_weights():
@@ -298,6 +330,10 @@ class Trainer(Generic[AnyBatch]):
             f"{score}  lr {record['lr']:.1e}  {record[self._rate_key]:.0f} {self.task.unit.symbol}/s  "
             f"ETA {clock(remaining)}"
         )
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
 
 
 @contextmanager
