@@ -33,7 +33,7 @@ WORDS = ("one", "two", "three", "four", "five")
 EXPERIMENT = f"""
 seed: 1
 data: {{train: train.jsonl, dev: dev.jsonl, num_workers: 1, max_batch_seconds: 4}}
-frontend: {{sample_rate: {SAMPLE_RATE}}}
+frontend: {{features: {{name: fbank, sample_rate: {SAMPLE_RATE}, num_mel_bins: 40}}}}
 augment: {{speed_range: [0.9, 1.1], gain_db: [-6, 6]}}
 encoder: {{name: conformer, dim: 32, num_layers: 2, num_heads: 2, ff_dim: 64, subsampling: {{channels: 8}}}}
 optimizer: {{lr: 0.002}}
@@ -54,8 +54,8 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{self.kills} kills, {self.before_the_first_checkpoint} of them before the first checkpoint; at most "
-            f"{self.most_steps_lost} steps lost (checkpoints are {CHECKPOINT_EVERY} apart); {self.ended_runs} runs came "
-            f"to their end; problems: {'; '.join(self.problems) or 'none'}"
+            f"{self.most_steps_lost} steps lost (checkpoints are {CHECKPOINT_EVERY} apart); {self.ended_runs} runs "
+            f"came to their end; problems: {'; '.join(self.problems) or 'none'}"
         )
 
 
