@@ -69,11 +69,11 @@ def project_state() -> GitState | None:
     return None if same else project
 
 
-def environment(device: torch.device | None = None) -> dict[str, Any]:
+def environment(device: torch.device | None = None, ranks: int = 1) -> dict[str, Any]:
     """Source code, versions and hardware that decide whether a result can be repeated bit for bit.
 
-    All values are strings, numbers or None. `device` is where the model runs. `ranks` are the processes that `torchrun`
-    started together. A package that is not installed is left out.
+    All values are strings, numbers or None. `device` is where the model runs. `ranks` are the processes that train
+    together. A package that is not installed is left out.
     """
     import torch
 
@@ -88,7 +88,7 @@ def environment(device: torch.device | None = None) -> dict[str, Any]:
         "torch": torch.__version__,
         **_versions(),
         "threads": torch.get_num_threads(),
-        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+        "ranks": ranks,
         "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "cpu": cpu_name(),
         "cores": os.cpu_count(),

@@ -103,7 +103,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def remove_temporary_files(folder: Path) -> None:
     """Delete what killed processes left in the middle of `atomic_path`; nobody else may be writing below `folder`."""
     for leftover in folder.rglob(f".*{TEMPORARY}"):
-        leftover.unlink(missing_ok=True)
+        if leftover.suffixes[-2:-1] and leftover.suffixes[-2][1:].isdigit():  # the number of a process
+            leftover.unlink(missing_ok=True)
 
 
 def write_text_atomic(path: Path, text: str) -> None:

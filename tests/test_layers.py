@@ -30,6 +30,7 @@ RANKS = (
     ("training", "transcribe"),
     ("evaluate", "tune"),
     ("cli",),
+    ("__main__",),
 )
 RANK = {package: rank for rank, packages in enumerate(RANKS) for package in packages}
 OUTSIDE = {"recipes", "tests", "tools"}  # they import asr; asr imports none of them

@@ -18,10 +18,9 @@ TOKEN_MULTIPLE = 8  # of the decoder's positions, one more than tokens
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Examples in the given order, padded with zeros to the longest, rounded up."""
+    """Examples in the given order, padded with zeros to the longest, rounded up; without any, a batch of no rows."""
     if not examples:
-        none = torch.zeros(0, dtype=torch.int64)
-        return Batch((), torch.zeros(0, 0, 0), none, none.reshape(0, 0), none)
+        return Batch((), torch.zeros(0, 0, 0), torch.zeros(0, dtype=torch.int64), *pad_tokens([]))
     features, feature_lens = pad_stack([example.features for example in examples])
     features = F.pad(features, (0, 0, 0, -features.shape[1] % FRAME_MULTIPLE))
     tokens, token_lens = pad_tokens([example.tokens for example in examples])
@@ -30,5 +29,7 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 def pad_tokens(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Token sequences (U_i,) as tokens (B, U), padded with zeros to the longest, rounded up, and lengths (B,)."""
+    if not sequences:
+        return torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
     tokens, token_lens = pad_stack(sequences)
     return F.pad(tokens, (0, -(tokens.shape[1] + 1) % TOKEN_MULTIPLE)), token_lens

@@ -85,7 +85,7 @@ def texts_hash(paths: Sequence[Path]) -> str:
 
 
 def collate_sentences(sentences: Sequence[Sentence]) -> SentenceBatch:
-    """Sentences (one at least) in the given order, padded with zeros."""
+    """Sentences in the given order, padded with zeros; without any, a batch of no rows."""
     tokens, token_lens = pad_tokens([sentence.tokens for sentence in sentences])
     return SentenceBatch(tuple(sentence.id for sentence in sentences), tokens, token_lens)
 

@@ -20,17 +20,24 @@ class Ema:
     def __init__(self, model: nn.Module, decay: float) -> None:
         assert 0.0 <= decay < 1.0, f"decay {decay} is not in [0, 1)"
         self.decay = decay
-        self.num_updates = 0
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        device = next(iter(self.weights.values())).device
+        self.num_updates = torch.zeros((), dtype=torch.int64, device=device)
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average towards the model's weights; call it once after every optimiser step."""
-        self.num_updates += 1
-        kept = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+    def update(self, model: nn.Module, is_skipped: Tensor | None = None) -> None:
+        """Move the average towards the model's weights; call it once after every optimiser step.
+
+        Where `is_skipped` () is 1 the average stays as it is. The host does not wait for it.
+        """
+        taken = 1 if is_skipped is None else 1 - is_skipped.long()
+        self.num_updates += taken
+        num_updates = self.num_updates.double()
+        moved = taken * (1.0 - ((1.0 + num_updates) / (10.0 + num_updates)).clamp(max=self.decay))
+        shares = {dtype: moved.to(dtype) for dtype in {value.dtype for value in self.weights.values()}}
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                self.weights[name].lerp_(value, 1.0 - kept)
+                self.weights[name].lerp_(value, shares[value.dtype])
             else:
                 self.weights[name].copy_(value)
 
@@ -47,11 +54,11 @@ class Ema:
     def state_dict(self) -> dict[str, Tensor]:
         """Everything needed to go on, as a flat dictionary of tensors: `num_updates` and `weights.<name>`."""
         weights = {f"weights.{name}": value for name, value in self.weights.items()}
-        return {"num_updates": torch.tensor(self.num_updates), **weights}
+        return {"num_updates": self.num_updates, **weights}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state_dict()` of an average of the same model; KeyError if an entry is missing."""
-        self.num_updates = int(state["num_updates"])
+        self.num_updates.copy_(state["num_updates"])
         for name, value in self.weights.items():
             value.copy_(state[f"weights.{name}"])
 

@@ -49,6 +49,7 @@ class Progress:
     amount: float = 0.0  # trained on so far, in the task's unit
     seconds: float = 0.0  # spent so far, validation included
     log_bytes: int = 0  # length of train.jsonl at the checkpoint
+    halved_steps: list[dict[str, Any]] = field(default_factory=list)  # batches too large for the memory: Parts.to_json
 
     def best(self, metric: str, num: int) -> list[dict[str, float]]:
         """The `num` validations with the lowest metric; of equals the later ones, which have trained longer."""

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from asr.errors import TrainingError
-from asr.runtime import remove_temporary_files
 
 CLAIM_FILE = ".training"  # exists while a run goes on, and after it was killed
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other runs out of it until the block ends; what killed runs left half-written goes.
+    """Make the folder and keep other runs out of it until the block ends.
 
     The claim is a lock that the operating system drops with the process, however that ends; it is not inherited by
     forked processes. TrainingError if another process holds it, or if nothing can be written there. A folder in which
@@ -33,7 +32,6 @@ def claimed(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(f"{folder}: cannot write there ({error.strerror}); choose another --out") from error
     try:
-        remove_temporary_files(folder)
         yield
     finally:
         with suppress(OSError):  # a disk may have become read-only meanwhile

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from asr.bundle import CONFIG_FILE, Bundle, LmBundle
 from asr.config import LmConfig, TextConfig, dump_yaml, load_lm_config
@@ -17,6 +17,7 @@ from asr.text.vocabulary import UNK
 from asr.training.card import write_lm_card
 from asr.training.checkpoint import Progress
 from asr.training.claim import claimed
+from asr.training.distributed import World
 from asr.training.lm_task import LmTask
 from asr.training.start import (
     Launch,
@@ -44,34 +45,38 @@ def train_lm(
 ) -> Progress:
     """Train the language model of a YAML file into the folder `out`.
 
-    Tokenizer and normaliser are those of the acoustic model it names. Resuming is as in `asr.training.run.train`, and
-    needs the acoustic model no more.
+    Tokenizer and normaliser are those of the acoustic model it names. Resuming and ranks are as in
+    `asr.training.run.train`; resuming needs the acoustic model no more.
     """
     words = ["asr", "lm", "train", "--neural", str(config_file), *(f"--set={override}" for override in overrides)]
     launch = Launch(words, out, resume, device, threads, tensorboard)
-    return train_lm_experiment(load_lm_config(config_file, overrides), launch)
+    with launch.joined() as world:
+        return train_lm_experiment(load_lm_config(config_file, overrides), launch, world)
 
 
-def train_lm_experiment(config: LmConfig, launch: Launch) -> Progress:
-    """As `train_lm`, for an experiment at hand."""
-    display = Display()
-    out = launch.out
-    device = launch.settle()
-    checkpoints, started = open_folder(out, launch.resume)
-    with claimed(out):
-        if started:
-            bundle = _go_on(config, launch, checkpoints.newest_step(), device, display)
-        else:
-            bundle = _begin(config, launch, device, display)
-        train, dev = _read(bundle, display.say)
-        if not started:
-            bundle.save(out)
-        open_training_folder(checkpoints.folder, launch)
-        task = LmTask(bundle, train, dev, out, device)
+def train_lm_experiment(
+    config: LmConfig, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
+) -> Progress:
+    """As `train_lm`, for an experiment at hand; `replay_halved` is `Progress.halved_steps` of a run to be repeated."""
+    display = world.display()
+    with claimed(launch.out) if world.is_main else nullcontext():
+        with world.main_first("model folder"):
+            checkpoints, started = open_folder(launch.out, launch.resume, world)
+            if started:
+                bundle = _go_on(config, launch, world, checkpoints.newest_step(), display)
+            else:
+                bundle = _begin(config, launch, world, display)
+            train, dev = _read(bundle, display.say)
+            if not started:
+                bundle.save(launch.out)
+            if world.is_main:
+                open_training_folder(checkpoints.folder, launch)
+        task = LmTask(bundle, train, dev, launch.out, world.device, world)
         display.say(_describe(task, train, dev))
-        progress = build_trainer(task, bundle.config, checkpoints, display).run()
-        write_lm_card(out)
-    display.say(f"done in {clock(progress.seconds)}: language model in {out}")
+        progress = build_trainer(task, bundle.config, checkpoints, display, world).run(replay_halved)
+        if world.is_main:
+            write_lm_card(launch.out)
+    display.say(f"done in {clock(progress.seconds)}: language model in {launch.out}")
     return progress
 
 
@@ -80,22 +85,23 @@ def lm_data_hash(config: LmConfig) -> str:
     return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
 
 
-def _begin(config: LmConfig, launch: Launch, device: torch.device, display: Display) -> LmBundle:
+def _begin(config: LmConfig, launch: Launch, world: World, display: Display) -> LmBundle:
     """A network with fresh weights, in the tokens of the acoustic model."""
-    config = settle_dtype(config, device, None, display.say)
+    config = settle_dtype(config, world.device, None, display.say)
     acoustic = Bundle.load(config.model)
     text = TextConfig(normalize=acoustic.config.normalize, tokenizer=acoustic.config.tokenizer)
-    config = with_provenance(config, launch, lm_data_hash(config), device)
+    config = with_provenance(config, launch, lm_data_hash(config), world)
     return LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
 
 
-def _go_on(config: LmConfig, launch: Launch, step: int, device: torch.device, display: Display) -> LmBundle:
-    """The network of the run that the model folder holds."""
+def _go_on(config: LmConfig, launch: Launch, world: World, step: int, display: Display) -> LmBundle:
+    """The network of the run that the model folder holds. Rank 0 checks and records that the run goes on."""
     saved = LmBundle.load(launch.out).config
-    config = settle_dtype(config, device, saved, display.say)
-    refuse_other_experiment(config, saved, lm_data_hash(config), launch.out)
-    going_on = with_continuation(saved, launch, step, device, display.say)
-    write_text_atomic(launch.out / CONFIG_FILE, dump_yaml(going_on))
+    config = settle_dtype(config, world.device, saved, display.say)
+    if world.is_main:
+        refuse_other_experiment(config, saved, lm_data_hash(config), launch.out)
+        going_on = with_continuation(saved, launch, step, world, display.say)
+        write_text_atomic(launch.out / CONFIG_FILE, dump_yaml(going_on))
     return LmBundle.load(launch.out)
 
 

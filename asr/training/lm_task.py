@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, zip_longest
 from pathlib import Path
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from asr.bundle import LmBundle
 from asr.config import LmDataConfig
+from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences
 from asr.losses.joint import LossOutput
 from asr.losses.label_smoothing import label_smoothing_loss
+from asr.training.distributed import ALONE, World
 from asr.training.metrics import PERPLEXITY, TOKENS
 
 
@@ -28,17 +31,27 @@ class LmTask:
     metric = PERPLEXITY
     unit = TOKENS
     item = "token"
+    waited_seconds = 0.0  # the sentences are in memory
 
     def __init__(
-        self, bundle: LmBundle, train: Sequence[Sentence], dev: Sequence[Sentence], folder: Path, device: torch.device
+        self,
+        bundle: LmBundle,
+        train: Sequence[Sentence],
+        dev: Sequence[Sentence],
+        folder: Path,
+        device: torch.device,
+        world: World = ALONE,
     ) -> None:
         self.bundle = bundle
         self.model = bundle.model.to(device)
         self.folder = folder
         self.device = device
         self._train, self._dev = train, dev
-        self._train_sampler = _sampler(train, bundle.config.data, bundle.config.seed, shuffle=True)
-        self._dev_sampler = _sampler(dev, bundle.config.data, bundle.config.seed, shuffle=False)
+        self._world = world
+        sampler = _sampler(train, bundle.config.data, bundle.config.seed, shuffle=True)
+        self._train_sampler = RowsOfRank(sampler, sampler.durations, world.rank, world.size)
+        sampler = _sampler(dev, bundle.config.data, bundle.config.seed, shuffle=False)
+        self._dev_sampler = BatchesOfRank(sampler, world.rank, world.size)
 
     def batches(self, epoch: int, start: int) -> Iterable[SentenceBatch]:
         """Training batches of an epoch from position `start`, on the device; a function of (seed, epoch)."""
@@ -62,17 +75,36 @@ class LmTask:
         """The tokens to predict, ends included."""
         return batch.num_predictions
 
+    def num_utterances(self, batch: SentenceBatch) -> int:
+        """The sentences."""
+        return len(batch.ids)
+
+    def split(self, batch: SentenceBatch, sizes: Sequence[int]) -> list[SentenceBatch]:
+        """Parts of so many sentences each, as padded as they were."""
+        return [
+            SentenceBatch(
+                batch.ids[end - size : end], batch.tokens[end - size : end], batch.token_lens[end - size : end]
+            )
+            for size, end in zip(sizes, accumulate(sizes), strict=True)
+        ]
+
     def validate(self) -> dict[str, float]:
-        """Perplexity of the dev texts: exp of the mean negative log-likelihood of a token, ends included."""
+        """Perplexity of the dev texts: exp of the mean negative log-likelihood of a token, ends included.
+
+        Each rank reads batches of its own.
+        """
         was_training = self.model.training
         self.model.eval()
-        total, count = 0.0, 0
+        own: list[tuple[float, int]] = []  # of each batch
         with torch.inference_mode():
             for batch in self._load(self._dev, self._dev_sampler.batches(0)):
                 output = self.loss(batch)
-                total += float(output.per_utterance.sum(dtype=torch.float64))
-                count += output.count
+                own.append((float(output.per_utterance.sum(dtype=torch.float64)), output.count))
         self.model.train(was_training)
+        by_rank = self._world.gather(own)
+        # in the sampler's order, so that the sum is the same to the last digit whatever the number of ranks
+        batches = [batch for turn in zip_longest(*by_rank) for batch in turn if batch is not None]
+        total, count = (sum(column) for column in zip(*batches, strict=True))
         return {"perplexity": math.exp(total / count)}
 
     def keep(self, weights: dict[str, Tensor]) -> None:

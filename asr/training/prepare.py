@@ -16,6 +16,7 @@ from asr.data.dataset import SpeechDataset
 from asr.data.doctor.rows import Rejected, check_rows
 from asr.data.loader import Loader
 from asr.data.manifest import content_hash, manifest_hash, read_manifest
+from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_numbers
 from asr.data.splice import Splicer
@@ -25,6 +26,7 @@ from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
+from asr.training.distributed import ALONE, World
 from asr.training.requirements import requirements
 from asr.training.rows import read_training_rows
 from asr.training.warm_start import warm_start
@@ -51,10 +53,13 @@ class Prepared:
         return sum(utterance.duration for utterance in self.train) / 3600
 
 
-def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundle | None = None) -> Prepared:
+def prepare(
+    config: ExperimentConfig, say: Callable[[str], None], trained: Bundle | None = None, world: World = ALONE
+) -> Prepared:
     """Read the manifests, train the tokenizer, measure CMVN statistics, set unusable rows aside, build the network.
 
-    With `trained`, a bundle of the same experiment, its tokenizer, statistics and weights are taken as they are.
+    With `trained`, a bundle of the same experiment, its tokenizer, statistics and weights are taken as they are. The
+    loaders are for one rank of `world`.
     Raises AsrError with the file, row or key at fault, and TrainingError when no row is left.
     """
     rows = read_training_rows(config.data)
@@ -80,16 +85,23 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         train=train,
         dev=dev,
         rejected=rejected,
-        train_loader=train_loader(config, train, bundle, read_pieces(config, bundle)),
-        dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, skip_unreadable=True),
+        train_loader=train_loader(config, train, bundle, read_pieces(config, bundle), world),
+        dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, skip_unreadable=True, world=world),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
     )
 
 
 def train_loader(
-    config: ExperimentConfig, utterances: Sequence[Utterance], bundle: Bundle, pieces: Sequence[Utterance] = ()
+    config: ExperimentConfig,
+    utterances: Sequence[Utterance],
+    bundle: Bundle,
+    pieces: Sequence[Utterance] = (),
+    world: World = ALONE,
 ) -> Loader:
-    """Shuffled, augmented batches; utterances are spread over batches by their longest possible duration."""
+    """Shuffled, augmented batches; utterances are spread over batches by their longest possible duration.
+
+    A rank loads its rows of each.
+    """
     augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
     dataset = SpeechDataset(
         utterances,
@@ -101,14 +113,14 @@ def train_loader(
         splicer=Splicer(pieces, config.splice.probability) if config.splice else None,
         seed=config.seed,
     )
-    sampler = _train_sampler(config, utterances, stretch=augment.max_stretch if augment else 1.0)
+    durations = [utterance.duration * (augment.max_stretch if augment else 1.0) for utterance in utterances]
+    sampler = RowsOfRank(_train_sampler(config, utterances, durations), durations, world.rank, world.size)
     num_views = 2 if config.loss.consistency_weight > 0 else 1
     return Loader(dataset, sampler, config.data.num_workers, num_views=num_views, skip_unreadable=True)
 
 
-def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], stretch: float) -> Sampler:
+def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], durations: Sequence[float]) -> Sampler:
     data = config.data
-    durations = [utterance.duration * stretch for utterance in utterances]
     shards = shard_numbers(utterances)
     if shards is None:
         return BucketSampler(
@@ -142,8 +154,12 @@ def evaluation_loader(
     num_workers: int,
     max_batch_seconds: float | None = None,
     skip_unreadable: bool = False,
+    world: World = ALONE,
 ) -> Loader:
-    """Length-sorted batches without augmentation; the order of results is not that of the manifest."""
+    """Length-sorted batches without augmentation; the order of results is not that of the manifest.
+
+    A rank gets every `world.size`-th batch.
+    """
     dataset = SpeechDataset(utterances, bundle.frontend, bundle.tokenizer, config.normalize, seed=config.seed)
     sampler = BucketSampler(
         [utterance.duration for utterance in utterances],
@@ -151,7 +167,8 @@ def evaluation_loader(
         seed=config.seed,
         shuffle=False,
     )
-    return Loader(dataset, sampler, num_workers, skip_unreadable=skip_unreadable)
+    sampler_of_rank = BatchesOfRank(sampler, world.rank, world.size)
+    return Loader(dataset, sampler_of_rank, num_workers, skip_unreadable=skip_unreadable)
 
 
 def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asr.bundle import CONFIG_FILE, WEIGHTS_FILE, is_language_model, load_tensors
 from asr.config import ExperimentConfig, LmConfig, Provenance, parse_config, parse_lm_config, read_yaml
-from asr.display import Display
 from asr.environment import changed, environment
 from asr.errors import TrainingError
+from asr.training.checkpoint import CheckpointFolder
+from asr.training.distributed import World
 from asr.training.lm_run import lm_data_hash, train_lm_experiment
 from asr.training.metrics import LOG_FILE, is_finished
 from asr.training.prepare import data_hash
@@ -38,7 +40,6 @@ def reproduce(
     TrainingError if the run has not ended or its weights were made otherwise, if it is not on record what it was
     trained on, or if the data is other than it was.
     """
-    display = Display()
     config = _read(experiment)
     origin = _origin(config, experiment)
     launch = Launch(
@@ -49,24 +50,40 @@ def reproduce(
         threads=origin.environment.get("threads") if threads is None else threads,
         tensorboard=tensorboard,
     )
-    _refuse_other_data(config, origin, experiment)
-    differing = [*_other_environment(origin, launch.settle()), *_other_continuations(origin)]
-    if differing:
-        display.say(f"warning: the weights may come out other than those of {experiment}: {', '.join(differing)}")
+    with launch.joined() as world:
+        display = world.display()
+        if world.is_main:
+            _refuse_other_data(config, origin, experiment)
+        differing = [*_other_environment(origin, world), *_other_continuations(origin)]
+        if differing:
+            display.say(f"warning: the weights may come out other than those of {experiment}: {', '.join(differing)}")
+        _train(config, launch, world, _halved_steps(experiment))
+        difference = first_difference(experiment / WEIGHTS_FILE, out / WEIGHTS_FILE)
+        if difference is None:
+            display.say(f"reproduced: the weights of {out} are those of {experiment} to the last bit")
+        else:
+            reason = f"which can be due to {', '.join(differing)}" if differing else "in the same environment"
+            display.say(
+                f"not reproduced: {out / WEIGHTS_FILE} differs from {experiment / WEIGHTS_FILE}, {reason}: {difference}"
+            )
+        return difference is None
+
+
+def _train(
+    config: ExperimentConfig | LmConfig, launch: Launch, world: World, halved_steps: list[dict[str, Any]]
+) -> None:
     fresh = config.model_copy(update={"provenance": None})
     if isinstance(fresh, LmConfig):
-        train_lm_experiment(fresh.model_copy(update={"text": None}), launch)
+        train_lm_experiment(fresh.model_copy(update={"text": None}), launch, world, halved_steps)
     else:
-        train_experiment(fresh, launch)
-    difference = first_difference(experiment / WEIGHTS_FILE, out / WEIGHTS_FILE)
-    if difference is None:
-        display.say(f"reproduced: the weights of {out} are those of {experiment} to the last bit")
-    else:
-        reason = f"which can be due to {', '.join(differing)}" if differing else "in the same environment"
-        display.say(
-            f"not reproduced: {out / WEIGHTS_FILE} differs from {experiment / WEIGHTS_FILE}, {reason}: {difference}"
-        )
-    return difference is None
+        train_experiment(fresh, launch, world, halved_steps)
+
+
+def _halved_steps(experiment: Path) -> list[dict[str, Any]]:
+    """The steps that were cut for want of memory, if the folder still tells of them."""
+    checkpoints = CheckpointFolder(experiment / "training")
+    loaded = checkpoints.load_newest() if checkpoints.exist() else None
+    return loaded[0].halved_steps if loaded is not None else []
 
 
 def first_difference(known: Path, new: Path) -> str | None:
@@ -127,9 +144,10 @@ def _refuse_other_data(config: ExperimentConfig | LmConfig, origin: Provenance, 
         )
 
 
-def _other_environment(origin: Provenance, device: torch.device) -> list[str]:
+def _other_environment(origin: Provenance, world: World) -> list[str]:
     began = origin.environment
-    return [f"{key} {began[key]} -> {value}" for key, value in changed(began, environment(device)).items()]
+    now = environment(world.device, world.size)
+    return [f"{key} {began[key]} -> {value}" for key, value in changed(began, now).items()]
 
 
 def _other_continuations(origin: Provenance) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from asr.training.asr_task import AsrTask
 from asr.training.card import write_card
 from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.claim import claimed
+from asr.training.distributed import World
 from asr.training.prepare import Prepared, data_hash, prepare
 from asr.training.start import (
     Launch,
@@ -51,50 +53,58 @@ def train(
     Without `resume`, a folder that holds anything is refused. With it, training goes on from the newest checkpoint,
     or starts if there is none; configuration and data must be those the folder was started with. `tensorboard` has
     the log written as event files, too, from then on.
+
+    A process that `torchrun` started is one rank of several that train together, and all must call this alike; `out`
+    and the data are on a disk that all of them see. Rank 0 makes the folder, the others read what they need from it.
     """
     words = ["asr", "train", str(config_file), *(f"--set={override}" for override in overrides)]
     launch = Launch(words, out, resume, device, threads, tensorboard)
-    return train_experiment(load_config(config_file, overrides), launch)
+    with launch.joined() as world:
+        return train_experiment(load_config(config_file, overrides), launch, world)
 
 
-def train_experiment(config: ExperimentConfig, launch: Launch) -> Progress:
-    """As `train`, for an experiment at hand."""
-    display = Display()
-    out = launch.out
-    device = launch.settle()
-    checkpoints, started = open_folder(out, launch.resume)
-    with claimed(out):
-        if started:
-            prepared = _go_on(config, launch, checkpoints.newest_step(), device, display)
-        else:
-            prepared = _begin(config, launch, device, display)
-        open_training_folder(checkpoints.folder, launch)
+def train_experiment(
+    config: ExperimentConfig, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
+) -> Progress:
+    """As `train`, for an experiment at hand; `replay_halved` is `Progress.halved_steps` of a run to be repeated."""
+    display = world.display()
+    with claimed(launch.out) if world.is_main else nullcontext():
+        with world.main_first("model folder"):
+            checkpoints, started = open_folder(launch.out, launch.resume, world)
+            if started:
+                prepared = _go_on(config, launch, world, checkpoints.newest_step(), display)
+            else:
+                prepared = _begin(config, launch, world, display)
+            if world.is_main:
+                open_training_folder(checkpoints.folder, launch)
         display.say(describe(prepared))
-        task = AsrTask(prepared, out, device, display.say)
-        progress = build_trainer(task, prepared.bundle.config, checkpoints, display).run()
-        write_card(out)
-    display.say(f"done in {clock(progress.seconds)}: model in {out}")
+        task = AsrTask(prepared, launch.out, world.device, world)
+        progress = build_trainer(task, prepared.bundle.config, checkpoints, display, world).run(replay_halved)
+        if world.is_main:
+            write_card(launch.out)
+    display.say(f"done in {clock(progress.seconds)}: model in {launch.out}")
     return progress
 
 
-def _begin(config: ExperimentConfig, launch: Launch, device: torch.device, display: Display) -> Prepared:
+def _begin(config: ExperimentConfig, launch: Launch, world: World, display: Display) -> Prepared:
     """Everything for the first step, and the model folder on disk."""
-    config = settle_dtype(config, device, None, display.say)
-    config = with_provenance(config, launch, data_hash(config), device)
-    prepared = prepare(config, display.say)
+    config = settle_dtype(config, world.device, None, display.say)
+    config = with_provenance(config, launch, data_hash(config), world)
+    prepared = prepare(config, display.say, world=world)
     prepared.bundle.save(launch.out)
     prepared.training_texts.save(launch.out)
     return prepared
 
 
-def _go_on(config: ExperimentConfig, launch: Launch, step: int, device: torch.device, display: Display) -> Prepared:
-    """Everything for the step after `step` of the run that the model folder holds."""
+def _go_on(config: ExperimentConfig, launch: Launch, world: World, step: int, display: Display) -> Prepared:
+    """Everything for the step after `step` of the run that the model folder holds. Rank 0 checks and records it."""
     path = launch.out / CONFIG_FILE
     saved = parse_config(read_yaml(path), source=str(path))
-    config = settle_dtype(config, device, saved, display.say)
-    refuse_other_experiment(config, saved, data_hash(config), launch.out)
-    write_text_atomic(path, dump_yaml(with_continuation(saved, launch, step, device, display.say)))
-    return prepare(config, display.say, Bundle.load(launch.out))
+    config = settle_dtype(config, world.device, saved, display.say)
+    if world.is_main:
+        refuse_other_experiment(config, saved, data_hash(config), launch.out)
+        write_text_atomic(path, dump_yaml(with_continuation(saved, launch, step, world, display.say)))
+    return prepare(config, display.say, Bundle.load(launch.out), world)
 
 
 def describe(prepared: Prepared) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,14 @@ from asr.environment import changed, environment, project_state, toolkit_state
 from asr.errors import ConfigError, TrainingError
 from asr.optim.optimizer import build_optimizer
 from asr.optim.schedule import schedule
-from asr.runtime import atomic_path, computes_bfloat16, resolve_device
+from asr.runtime import atomic_path, computes_bfloat16, remove_temporary_files
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.claim import CLAIM_FILE
+from asr.training.distributed import ALONE, World, joined
+from asr.training.task import AnyBatch, Task
 from asr.training.tensorboard import FOLDER as TENSORBOARD_FOLDER
 from asr.training.tensorboard import require_tensorboard
-from asr.training.trainer import AnyBatch, Task, Trainer
+from asr.training.trainer import Trainer
 
 RunConfig = TypeVar("RunConfig", ExperimentConfig, LmConfig)
 
@@ -48,25 +51,31 @@ class Launch:
         words += ["--threads", str(self.threads)] if self.threads is not None else []
         return shlex.join([*words, "--tensorboard"] if self.tensorboard else words)
 
-    def settle(self) -> torch.device:
-        """Set the number of threads and look for the device; ConfigError if it is unknown or absent.
+    @contextmanager
+    def joined(self) -> Iterator[World]:
+        """The world to train in, as `asr.training.distributed.joined`, with so many threads in each process.
 
         TrainingError if event files are wanted but TensorBoard is not installed.
         """
-        if self.tensorboard:
-            require_tensorboard()
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        return resolve_device(self.device)
+        with joined(self.device) as world:
+            if self.tensorboard:
+                require_tensorboard()
+            yield world
 
 
-def open_folder(out: Path, resume: bool) -> tuple[CheckpointFolder, bool]:
-    """The checkpoints of a model folder, and whether there is one to go on from.
+def open_folder(out: Path, resume: bool, world: World = ALONE) -> tuple[CheckpointFolder, bool]:
+    """The checkpoints of a model folder, and whether a model to go on from is there: rank 0 has made it for the others.
 
-    TrainingError if the folder holds anything and nobody asked to resume.
+    TrainingError if the folder holds anything and nobody asked to resume. What killed runs left half-written goes.
     """
+    if not world.is_main:
+        return CheckpointFolder(out / "training"), True
     if not resume and out.exists() and any(path.name != CLAIM_FILE for path in out.iterdir()):
         raise TrainingError(f"{out}: the folder is not empty; add --resume to go on with it, or choose another --out")
+    if (out / CONFIG_FILE).is_file():
+        remove_temporary_files(out)
     checkpoints = CheckpointFolder(out / "training")
     return checkpoints, resume and checkpoints.exist()
 
@@ -101,22 +110,25 @@ def refuse_other_experiment(config: RunConfig, saved: RunConfig, data_hash: str,
         )
 
 
-def with_provenance(config: RunConfig, launch: Launch, data_hash: str, device: torch.device) -> RunConfig:
+def with_provenance(config: RunConfig, launch: Launch, data_hash: str, world: World) -> RunConfig:
     """The configuration with the command line, data and environment it is used with."""
     provenance = Provenance(
-        command=launch.command, data_hash=data_hash, environment=environment(device), started=utc_now()
+        command=launch.command,
+        data_hash=data_hash,
+        environment=environment(world.device, world.size),
+        started=utc_now(),
     )
     return config.model_copy(update={"provenance": provenance})
 
 
 def with_continuation(
-    saved: RunConfig, launch: Launch, step: int, device: torch.device, say: Callable[[str], None]
+    saved: RunConfig, launch: Launch, step: int, world: World, say: Callable[[str], None]
 ) -> RunConfig:
     """The saved configuration, on record that the run goes on; an environment unlike that of its start is warned of."""
     if saved.provenance is None:
         return saved
     began = saved.provenance.environment
-    otherwise = changed(began, environment(device))
+    otherwise = changed(began, environment(world.device, world.size))
     if otherwise:
         listed = ", ".join(f"{key} {began[key]} -> {value}" for key, value in otherwise.items())
         say(f"warning: the rest may not be bit-identical to an uninterrupted run: {listed}")
@@ -146,7 +158,11 @@ def utc_now() -> str:
 
 
 def build_trainer(
-    task: Task[AnyBatch], config: ExperimentConfig | LmConfig, checkpoints: CheckpointFolder, display: Display
+    task: Task[AnyBatch],
+    config: ExperimentConfig | LmConfig,
+    checkpoints: CheckpointFolder,
+    display: Display,
+    world: World = ALONE,
 ) -> Trainer[AnyBatch]:
     """The trainer of a task, with the optimiser and the schedule of its configuration."""
     total_steps = steps_per_epoch(task.num_batches(0), config) * config.training.epochs
@@ -158,6 +174,7 @@ def build_trainer(
         schedule=schedule(config.schedule, total_steps),
         checkpoints=checkpoints,
         display=display,
+        world=world,
     )
 
 

@@ -3,30 +3,29 @@
 A run is a sequence of optimiser steps. Everything random in a step follows from (seed, step) or (seed, epoch,
 utterance), and a checkpoint stands between two steps, so a killed run that is resumed ends with the same weights, bit
 for bit, as one that was never stopped.
+
+Every rank of a distributed run goes through the same loop and keeps the same counters. They meet once before each step
+and add up its gradients in it; rank 0 alone writes and talks.
 """
 
 from __future__ import annotations
 
-import signal
+import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
 from asr.display import Display, clock
 from asr.errors import TrainingError
-from asr.losses.joint import LossOutput
 from asr.optim.averaging import Ema
 from asr.optim.schedule import Schedule
-from asr.runtime import derive_seed
 from asr.training.checkpoint import (
     CheckpointFolder,
     Progress,
@@ -35,58 +34,14 @@ from asr.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from asr.training.metrics import LOG_FILE, Metric, TrainLog, Unit, draw_curves
-from asr.types import Unreadable
+from asr.training.distributed import ALONE, World
+from asr.training.memory import describe_parts
+from asr.training.metrics import LOG_FILE, TrainLog, draw_curves
+from asr.training.step import StepOutcome, Stepper
+from asr.training.stopping import CTRL_C, stop_requests
+from asr.training.task import AnyBatch, Task
 
 MAX_NAMED = 20  # unreadable utterances to warn about; the log names all
-
-
-class NamedRows(Protocol):
-    """What the trainer must know of a batch."""
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Who stands in each row; a batch may be empty."""
-
-    @property
-    def unreadable(self) -> tuple[Unreadable, ...]:
-        """Who else should stand in a row, but cannot."""
-
-
-AnyBatch = TypeVar("AnyBatch", bound=NamedRows)
-
-
-class Task(Protocol[AnyBatch]):
-    """What the trainer must know of a task."""
-
-    metric: Metric  # what `validate` measures, and by which weights are chosen
-    unit: Unit  # of `amount`
-    item: str  # of `count`: "utterance"
-
-    @property
-    def model(self) -> nn.Module:
-        """The network to train, on its device."""
-
-    def batches(self, epoch: int, start: int) -> Iterable[AnyBatch]:
-        """The batches of an epoch from position `start`, already on the right device."""
-
-    def num_batches(self, epoch: int) -> int:
-        """How many batches an epoch has."""
-
-    def loss(self, batch: AnyBatch) -> LossOutput:
-        """Loss summed over the items of a batch, whose number is `count`."""
-
-    def count(self, batch: AnyBatch) -> int:
-        """What the summed loss of a step is divided by: utterances, or the tokens that a language model predicts."""
-
-    def amount(self, batch: AnyBatch) -> float:
-        """How much there is to learn from in a batch, for the throughput shown."""
-
-    def validate(self) -> dict[str, float]:
-        """Measures on the dev set, `metric` among them."""
-
-    def keep(self, weights: dict[str, Tensor]) -> None:
-        """Make these the weights of the model people use."""
 
 
 class InterruptedRunError(TrainingError):
@@ -95,7 +50,7 @@ class InterruptedRunError(TrainingError):
 
 @dataclass
 class Trainer(Generic[AnyBatch]):
-    """Runs a task from its newest checkpoint, or from the start, to the end."""
+    """Runs a task from its newest checkpoint, or from the start, to the end. The optimiser must be a fused one."""
 
     task: Task[AnyBatch]
     config: TrainingConfig
@@ -104,6 +59,7 @@ class Trainer(Generic[AnyBatch]):
     schedule: Schedule  # optimiser step -> factor on the learning rate
     checkpoints: CheckpointFolder
     display: Display
+    world: World = ALONE
 
     def __post_init__(self) -> None:
         self.model = self.task.model
@@ -111,26 +67,36 @@ class Trainer(Generic[AnyBatch]):
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.ema = Ema(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.progress = Progress()
+        self.log: TrainLog | None = None  # rank 0 alone has one
         self._named: set[str] = set()  # unreadable utterances that were warned about
+        self._unsettled: list[StepOutcome] = []  # steps of which the host does not know yet what came of them
+        self._last_step: dict[str, float | None] = {}  # what the log says of the last step settled
+        self._epoch_seconds = 0.0  # spent in the steps of this epoch since the process began
         self._rate_key = f"{self.task.unit.key}_per_second"  # in train.jsonl
 
-    def run(self) -> Progress:
+    def run(self, replay_halved: Sequence[dict[str, Any]] = ()) -> Progress:
         """Train to the last epoch or until patience runs out, then keep the averaged weights.
 
-        Raises InterruptedRunError after saving when SIGINT or SIGTERM arrives, TrainingError when too many steps in a
-        row have no finite loss or gradient.
+        `replay_halved` is `Progress.halved_steps` of a run to be repeated: its batches are cut as they were then.
+        Raises InterruptedRunError after saving when SIGINT or SIGTERM arrives at any rank, TrainingError when too many
+        steps in a row have no finite loss or gradient, or when another rank is lost.
         """
         self._restore()
-        self.log = TrainLog(self.checkpoints.folder / LOG_FILE, self.progress.log_bytes)
+        if self.world.is_main:
+            self.log = TrainLog(self.checkpoints.folder / LOG_FILE, self.progress.log_bytes)
         self.started = time.monotonic() - self.progress.seconds
+        self.stepper = Stepper(
+            self.task, self.config, self.seed, self.optimizer, self.ema, self.world, replay=replay_halved
+        )
         try:
-            with _stop_requests() as stop:
+            with stop_requests() as stop:
                 while self.progress.epoch < self.config.epochs and not self._out_of_patience():
                     self._train_epoch(stop)
                     self._finish_epoch()
             self._keep_average()
         finally:
-            self.log.close()
+            if self.log is not None:
+                self.log.close()
         return self.progress
 
     # One epoch
@@ -138,117 +104,168 @@ class Trainer(Generic[AnyBatch]):
     def _train_epoch(self, stop: list[str]) -> None:
         progress = self.progress
         self.model.train()
+        began = time.monotonic()
         batches = iter(self.task.batches(progress.epoch, progress.batch))
-        while micro_batches := list(islice(batches, self.config.accumulation)):
-            self._note_unreadable(micro_batches)
-            self._step([batch for batch in micro_batches if batch.ids])
-            progress.batch += len(micro_batches)
+        while True:
+            share = list(islice(batches, self.config.accumulation))
+            count, amount, num_unreadable = self._meet(share, stop)
+            if not share:
+                break
+            if num_unreadable:
+                self._note_unreadable(share)
+            self._step(share, count, amount)
             self._show_step()
-            if stop or progress.step % self.config.checkpoint_every == 0:
+            if progress.step % self.config.checkpoint_every == 0:
                 self._save()
-            if stop:
-                raise InterruptedRunError(
-                    f"stopped by {stop[0]} after step {progress.step}; state saved, go on with --resume"
-                )
+        self._epoch_seconds = time.monotonic() - began
 
-    def _step(self, micro_batches: Sequence[AnyBatch]) -> None:
-        """One optimiser step: the summed loss of all micro-batches divided by all their items.
+    def _meet(self, share: Sequence[AnyBatch], stop: list[str]) -> tuple[int, float, int]:
+        """What all ranks have for the next step: `count`, `amount`, and how many rows they have to leave out.
 
-        Without any, nothing is learnt, and the step counts as skipped.
+        Or the end, if any of them was asked to stop.
+        """
+        own = [batch for batch in share if batch.ids]
+        count, amount, num_unreadable, ctrl_c, others = self.world.add(
+            sum(map(self.task.count, own)),
+            sum(map(self.task.amount, own)),
+            sum(len(batch.unreadable) for batch in share),
+            stop.count(CTRL_C),
+            len(stop) - stop.count(CTRL_C),
+        )
+        if ctrl_c or others:
+            self._save()
+            asked_by = stop[0] if stop else CTRL_C if ctrl_c else "a signal to another rank"
+            raise InterruptedRunError(
+                f"stopped by {asked_by} after step {self.progress.step}; state saved, go on with --resume"
+            )
+        return int(count), amount, int(num_unreadable)
+
+    def _step(self, share: Sequence[AnyBatch], count: int, amount: float) -> None:
+        """One optimiser step: the summed loss of all batches of all ranks divided by all their items.
+
+        Without any item nothing is learnt, and the step counts as skipped.
         """
         progress = self.progress
-        learning_rate_factor = self.schedule(progress.step)
+        factor = self.schedule(progress.step)
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = base_lr * learning_rate_factor
-        self.optimizer.zero_grad(set_to_none=True)
-        count = sum(map(self.task.count, micro_batches))
-        total = 0.0
-        culprits: list[str] = []
-        for index, batch in enumerate(micro_batches):
-            torch.manual_seed(derive_seed(self.seed, "step", progress.step, index))  # dropout
-            with self._autocast():
-                output = self.task.loss(batch)
-            if not torch.isfinite(output.total):
-                finite = torch.isfinite(output.per_utterance).tolist()
-                culprits += [id for id, is_finite in zip(batch.ids, finite, strict=True) if not is_finite]
-                continue
-            (output.total / count).backward()
-            total += float(output.total.detach())
-        norm = clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        if not micro_batches:
-            self._skip([], "no audio could be read")
-        elif culprits or not torch.isfinite(norm):
-            ids = culprits or [id for batch in micro_batches for id in batch.ids]
-            self._skip(ids, f"loss or gradient is not finite: {_listed(ids)}")
+            group["lr"] = base_lr * factor
+        if count:
+            self._unsettled.append(self.stepper.take(progress.step, share, count))
         else:
-            self.optimizer.step()
-            progress.skipped_in_a_row = 0
-            progress.epoch_loss += total
-            progress.epoch_count += count
-            if self.ema is not None:
-                self.ema.update(self.model)
+            self._settle()
+            self._last_step = {"loss": None, "grad_norm": None}
+            self._skip(progress.step, [], "no audio could be read")
         progress.step += 1
-        progress.amount += sum(map(self.task.amount, micro_batches))
-        if progress.step % self.config.log_every == 0:
-            self.log.write({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1,
-                            "loss": total / max(1, count), "grad_norm": float(norm), "lr": self._lr()})  # fmt: skip
+        progress.batch += len(share)
+        progress.amount += amount
+        is_logged = progress.step % self.config.log_every == 0
+        if is_logged or self.device.type == "cpu":  # where reading costs nothing
+            self._settle()
+        if is_logged:
+            self._write({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1,
+                         **self._last_step, "lr": self._lr()})  # fmt: skip
 
-    def _skip(self, ids: list[str], reason: str) -> None:
-        """Leave the weights alone, name the utterances, give up after too many skips in a row."""
+    def _settle(self) -> None:
+        """Learn what came of the last steps: only here the host waits for a GPU, and all ranks at the same steps."""
+        outcomes, self._unsettled = self._unsettled, []
+        if not outcomes:
+            return
+        numbers = torch.stack([outcome.numbers() for outcome in outcomes]).tolist()
+        for outcome, (loss, _, num_cut, norm, is_skipped) in zip(outcomes, numbers, strict=True):
+            if num_cut:
+                self._note_cut(outcome)
+            if is_skipped:
+                self._note_skipped(outcome)
+            else:
+                self.progress.skipped_in_a_row = 0
+                self.progress.epoch_loss += loss
+                self.progress.epoch_count += outcome.count
+            self._last_step = {"loss": _finite(loss / outcome.count), "grad_norm": _finite(norm)}
+
+    def _note_skipped(self, outcome: StepOutcome) -> None:
+        """Name the utterances whose loss or gradient is not finite."""
+        reports = self.world.gather([outcome.own.culprits(), [id for ids in outcome.own.ids for id in ids]])
+        culprits, everyone = ([id for report in reports for id in report[part]] for part in (0, 1))
+        ids = culprits or everyone
+        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        self._skip(outcome.step, ids, f"loss or gradient is not finite: {shown}")
+
+    def _skip(self, step: int, ids: list[str], reason: str) -> None:
+        """Record a step that left the weights alone; give up after too many in a row."""
         progress = self.progress
         progress.skipped += 1
         progress.skipped_in_a_row += 1
-        self.log.write({"kind": "skipped", "step": progress.step, "epoch": progress.epoch + 1, "ids": ids})
-        self.display.say(f"warning: step {progress.step} skipped, {reason}")
+        self._write({"kind": "skipped", "step": step, "epoch": progress.epoch + 1, "ids": ids})
+        self.display.say(f"warning: step {step} skipped, {reason}")
         if progress.skipped_in_a_row >= self.config.max_skipped_in_a_row:
             raise TrainingError(
                 f"{progress.skipped_in_a_row} steps in a row were skipped, the last because {reason}; "
                 "look at these utterances (`asr data check`), or lower optimizer.lr"
             )
 
-    def _note_unreadable(self, micro_batches: Sequence[AnyBatch]) -> None:
-        """Count, log and, the first few, name the utterances that a step has to do without."""
-        rows = [row for batch in micro_batches for row in batch.unreadable]
-        if not rows:
-            return
+    def _note_unreadable(self, share: Sequence[AnyBatch]) -> None:
+        """Count and log the utterances that a step does without on any rank; name the first few to people."""
         progress = self.progress
+        own = [[row.id, row.reason] for batch in share for row in batch.unreadable]
+        rows = [row for report in self.world.gather(own) for row in report]
         progress.unreadable += len(rows)
-        record = {"kind": "unreadable", "step": progress.step, "epoch": progress.epoch + 1}
-        self.log.write({**record, "ids": [row.id for row in rows]})
-        for row in rows:
-            if len(self._named) < MAX_NAMED and row.id not in self._named:
-                self._named.add(row.id)
+        self._write({"kind": "unreadable", "step": progress.step, "epoch": progress.epoch + 1,
+                     "ids": [id for id, _ in rows]})  # fmt: skip
+        for id, reason in rows:
+            if len(self._named) < MAX_NAMED and id not in self._named:
+                self._named.add(id)
                 self.display.say(
-                    f"warning: step {progress.step} goes without {row.reason}; "
+                    f"warning: step {progress.step} goes without {reason}; "
                     "`asr data check` on the training manifest finds all such files"
                 )
+
+    def _note_cut(self, outcome: StepOutcome) -> None:
+        """Record which batches of a step were too large for the memory, on any rank."""
+        own = [cut.to_json(outcome.step, self.world.rank, number) for number, cut in outcome.own.parts.items()]
+        cuts = [cut for report in self.world.gather(own) for cut in report]
+        self.progress.halved_steps += cuts
+        for cut in cuts:
+            self._write({"kind": "halved", "epoch": self.progress.epoch + 1, **cut})
+        self.display.say(
+            f"warning: step {outcome.step} was too large for the memory and done in parts: "
+            f"{'; '.join(map(describe_parts, cuts))}"
+        )
 
     def _finish_epoch(self) -> None:
         """Validate, keep the weights if they may become part of the final model, log, checkpoint."""
         progress = self.progress
+        self._settle()
         progress.epoch += 1
         progress.batch = 0
+        waited, spent = self.world.add(self.task.waited_seconds, self._epoch_seconds)
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
             "loss": progress.epoch_loss / max(1, progress.epoch_count), "skipped": progress.skipped,
-            "unreadable": progress.unreadable,
+            "unreadable": progress.unreadable, "waited_share": waited / spent,
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
-            with self._averaged_weights():
-                measures = self.task.validate()
-                self.checkpoints.save_epoch(progress.epoch, self.model.state_dict())
-                progress.validations.append({"epoch": progress.epoch, **measures})
-                if progress.validations_without_gain(self.task.metric.key) == 0:
-                    self.task.keep(self.model.state_dict())
-            record |= measures
+            record |= self._validate()
         progress.epoch_loss, progress.epoch_count = 0.0, 0
         progress.seconds = time.monotonic() - self.started
         record |= {"seconds": progress.seconds, self._rate_key: progress.amount / progress.seconds}
-        self.log.write(record)
+        self._write(record)
         self._show_epoch(record)
         self._save()
-        self.checkpoints.prune_epochs(set(self._kept_epochs()))
-        draw_curves(self.log.path, self.log.path.with_name("curves.png"), self.task.metric, self.task.item)
+        if self.log is not None:
+            self.checkpoints.prune_epochs(set(self._kept_epochs()))
+            draw_curves(self.log.path, self.log.path.with_name("curves.png"), self.task.metric, self.task.item)
+
+    def _validate(self) -> dict[str, float]:
+        """Measures of the averaged weights, which become the model if they are the best so far."""
+        progress = self.progress
+        with self.ema.applied(self.model) if self.ema is not None else nullcontext():
+            measures = self.task.validate()
+            progress.validations.append({"epoch": progress.epoch, **measures})
+            if self.world.is_main:
+                self.checkpoints.save_epoch(progress.epoch, self.model.state_dict())
+                if progress.validations_without_gain(self.task.metric.key) == 0:
+                    self.task.keep(self.model.state_dict())
+        return measures
 
     # What is kept
 
@@ -261,11 +278,13 @@ class Trainer(Generic[AnyBatch]):
 
     def _keep_average(self) -> None:
         epochs = self._kept_epochs()
-        weights = self.checkpoints.average_epochs(epochs)
-        self.model.load_state_dict(weights)
-        self.task.keep(weights)
+        if self.world.is_main:
+            weights = self.checkpoints.average_epochs(epochs)
+            self.model.load_state_dict(weights)
+            self.task.keep(weights)
+        self.world.share_(self.model.state_dict().values())
         measures = self.task.validate()
-        self.log.write({"kind": "average", "epochs": epochs, **measures})
+        self._write({"kind": "average", "epochs": epochs, **measures})
         listed = ", ".join(map(str, epochs))
         metric = self.task.metric
         self.display.say(f"averaged epochs {listed}: {metric.show(measures[metric.key])}")
@@ -276,20 +295,27 @@ class Trainer(Generic[AnyBatch]):
 
     def _save(self) -> None:
         """Checkpoint: all tensors and all counters, written together."""
+        self._settle()
         self.progress.seconds = time.monotonic() - self.started
-        self.progress.log_bytes = self.log.sync()
-        tensors = with_prefix("model.", self.model.state_dict())
-        tensors |= with_prefix("optimizer.", optimizer_tensors(self.optimizer))
-        if self.ema is not None:
-            tensors |= with_prefix("ema.", self.ema.state_dict())
-        self.checkpoints.save(self.progress, tensors)
+        if self.log is not None:
+            self.progress.log_bytes = self.log.sync()
+            tensors = with_prefix("model.", self.model.state_dict())
+            tensors |= with_prefix("optimizer.", optimizer_tensors(self.optimizer))
+            if self.ema is not None:
+                tensors |= with_prefix("ema.", self.ema.state_dict())
+            self.checkpoints.save(self.progress, tensors)
+        self.world.meet()  # nobody goes on, or ends the run, before it is written
 
     def _restore(self) -> None:
-        loaded = self.checkpoints.load_newest()
-        if loaded is None:
+        """Begin where rank 0 does: from the newest checkpoint that it can read, or from its weights."""
+        loaded = self.checkpoints.load_newest() if self.world.is_main else None
+        found = self.world.share({"progress": asdict(loaded[0]), "warnings": loaded[2]} if loaded else None)
+        if found is None:
+            self.world.share_(self.model.state_dict().values())
             return
-        self.progress, tensors, warnings = loaded
-        for warning in warnings:
+        tensors = self.world.share_tensors(loaded[1] if loaded else {})
+        self.progress = Progress(**found["progress"])
+        for warning in found["warnings"]:
             self.display.say(f"warning: {warning}")
         self.model.load_state_dict(without_prefix("model.", tensors))
         load_optimizer_tensors(self.optimizer, without_prefix("optimizer.", tensors))
@@ -299,11 +325,9 @@ class Trainer(Generic[AnyBatch]):
 
     # Small things
 
-    def _averaged_weights(self) -> AbstractContextManager[None]:
-        return self.ema.applied(self.model) if self.ema is not None else _nothing()
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16")
+    def _write(self, record: dict[str, Any]) -> None:
+        if self.log is not None:
+            self.log.write(record)
 
     def _lr(self) -> float:
         """Of the last step; from the schedule, since the optimiser of a run just resumed has taken no step yet."""
@@ -328,36 +352,10 @@ class Trainer(Generic[AnyBatch]):
         self.display.say(
             f"epoch {record['epoch']:3d}/{self.config.epochs}  step {record['step']:6d}  loss {record['loss']:8.3f}  "
             f"{score}  lr {record['lr']:.1e}  {record[self._rate_key]:.0f} {self.task.unit.symbol}/s  "
-            f"ETA {clock(remaining)}"
+            f"waited {100 * record['waited_share']:.1f} % for data  ETA {clock(remaining)}"
         )
 
 
-def _listed(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[str]]:
-    """Collects SIGINT and SIGTERM instead of breaking a step in two; a second SIGINT stops at once."""
-    requests: list[str] = []
-
-    def note(number: int, _frame: object) -> None:
-        if requests and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        requests.append("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
-
-    try:
-        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, which alone may handle signals
-        yield requests
-        return
-    try:
-        yield requests
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _finite(value: float) -> float | None:
+    """JSON has no word for what is not finite."""
+    return value if math.isfinite(value) else None

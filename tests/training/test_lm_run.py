@@ -44,7 +44,7 @@ def train(out: str, *overrides: str, resume: bool = False) -> None:
 def records(out: str) -> list[dict[str, Any]]:
     """The log without what depends on the clock."""
     lines = Path(out, "training", "train.jsonl").read_text(encoding="utf-8").splitlines()
-    clocks = ("seconds", "tokens_per_second")
+    clocks = ("seconds", "tokens_per_second", "waited_share")
     return [{key: value for key, value in json.loads(line).items() if key not in clocks} for line in lines]
 
 

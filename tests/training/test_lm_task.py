@@ -80,7 +80,7 @@ def test_an_epoch_holds_every_sentence_once_within_the_budget_and_can_be_entered
 
 def trainer_for(task: LmTask, folder: Path, **settings: object) -> Trainer[Any]:
     config = TrainingConfig.model_validate({"epochs": 1, "max_grad_norm": 1e9, "average_num": 1, **settings})
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.02, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.02, weight_decay=0.0, fused=True)
     return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display())
 
 

@@ -50,7 +50,7 @@ def train(out: str, source: object, *settings: str, resume: bool = False) -> lis
     overrides = (*SETTINGS, f"data.train={source}", *settings)
     run.train(Path("experiment.yaml"), Path(out), overrides=overrides, resume=resume, device="cpu")
     lines = Path(out, "training", "train.jsonl").read_text(encoding="utf-8").splitlines()
-    clocks = ("seconds", "audio_seconds_per_second")
+    clocks = ("seconds", "audio_seconds_per_second", "waited_share")
     return [{key: value for key, value in json.loads(line).items() if key not in clocks} for line in lines]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ class Line:
     metric = WER
     unit = AUDIO_SECONDS
     item = "utterance"
+    waited_seconds = 0.0
 
     def __init__(self, batches: list[Batch], dev_scores: Iterable[float] = ()) -> None:
         torch.manual_seed(0)
@@ -51,6 +54,16 @@ class Line:
     def amount(self, batch: Batch) -> float:
         return 1.0
 
+    def num_utterances(self, batch: Batch) -> int:
+        return len(batch.ids)
+
+    def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+        ends = list(accumulate(sizes))
+        return [
+            Batch(*(getattr(batch, field.name)[end - size : end] for field in fields(batch)))
+            for size, end in zip(sizes, ends, strict=True)
+        ]
+
     def validate(self) -> dict[str, float]:
         return {"wer": self.dev_scores.pop(0) if self.dev_scores else 0.5}
 
@@ -66,7 +79,7 @@ def batch_of(features: Tensor, first: int = 0) -> Batch:
 
 def trainer_for(task: Line, folder: Path, **settings: object) -> Trainer:
     config = TrainingConfig.model_validate({"epochs": 1, "max_grad_norm": 1e9, "average_num": 1, **settings})
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, weight_decay=0.0, fused=True)
     return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display())
 
 

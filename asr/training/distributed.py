@@ -1,0 +1,241 @@
+"""Processes that train one model together, as `torchrun` starts them; a process by itself is a world of one.
+
+The trainer adds up gradients with one explicit all-reduce after each rank's own backward. It does not use torch's
+DistributedDataParallel, which communicates in the middle of backward: there a rank without rows, a backward that is
+repeated for want of memory, a loss that is finite on some ranks only and parameters that a batch does not use are
+special cases, each with a way to hang. Here none of them is: what a rank does between two meetings is its own affair.
+
+What the hosts must know travels by gloo between processors, gradients by NCCL where there are GPUs, so that agreeing
+never waits for a GPU. Nothing is pickled: objects travel as JSON, tensors as their bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from asr.display import Display
+from asr.errors import ConfigError, TrainingError
+from asr.runtime import resolve_device
+
+TIMEOUT = timedelta(minutes=30)  # a killed rank is noticed at once; this is for one that is frozen or cut off
+CPU = torch.device("cpu")
+BUCKET_BYTES = 64 * 2**20  # what is added up at a time, and so the memory that it takes besides
+FAILURES = "failures"  # counter in the store
+
+
+@dataclass(frozen=True)
+class World:
+    """This process, and the others that train with it. Alone, every method below returns what it was given.
+
+    All ranks must call the same methods in the same order. TrainingError if another rank is gone.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+    store: Store | None = None  # what ranks can tell each other without meeting; None in a world of one
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the rank that writes, logs and talks to people."""
+        return self.rank == 0
+
+    def display(self) -> Display:
+        """Where a run may say something: on other ranks than the main one nobody hears it."""
+        return Display() if self.is_main else Display(open(os.devnull, "w", encoding="utf-8"))
+
+    def meet(self) -> None:
+        """Go on when all ranks are here."""
+        self.add(0)
+
+    def add(self, *numbers: float) -> list[float]:
+        """The sums of these numbers over all ranks. Their hosts meet for it; a GPU is not waited for."""
+        if self.size == 1:
+            return list(numbers)
+        sums = torch.tensor(numbers, dtype=torch.float64)
+        with _all_there():
+            dist.all_reduce(sums)
+        return sums.tolist()
+
+    def add_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace every tensor by its sum over all ranks. On a GPU the host does not wait for it."""
+        if self.size == 1:
+            return
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.flatten() for tensor in bucket])
+            with _all_there():
+                dist.all_reduce(flat)
+            for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+                tensor.copy_(total.view_as(tensor))
+
+    def gather(self, value: Any) -> list[Any]:
+        """What JSON can hold, of every rank in order."""
+        if self.size == 1:
+            return [value]
+        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        lens = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        with _all_there():
+            dist.all_gather(lens, torch.tensor([len(own)]))
+            longest = int(max(lens))
+            everything = [torch.empty(longest, dtype=torch.uint8) for _ in lens]
+            dist.all_gather(everything, torch.nn.functional.pad(own, (0, longest - len(own))))
+        return [json.loads(row[: int(length)].numpy().tobytes()) for row, length in zip(everything, lens, strict=True)]
+
+    def share(self, value: Any) -> Any:
+        """What rank 0 gave, of what JSON can hold."""
+        return self.gather(value if self.is_main else None)[0]
+
+    def share_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace every tensor by rank 0's."""
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            sent = tensor.detach().contiguous().flatten().view(torch.uint8)
+            with _all_there():
+                dist.broadcast(sent, 0)
+            if not self.is_main:
+                tensor.detach().copy_(sent.view(tensor.dtype).view(tensor.shape))
+
+    def share_tensors(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The CPU tensors that rank 0 gave, by name; what the others give is not looked at."""
+        if self.size == 1:
+            return tensors
+        kinds = self.share([(name, list(tensor.shape), str(tensor.dtype)) for name, tensor in tensors.items()])
+        if not self.is_main:
+            tensors = {
+                name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
+                for name, shape, dtype in kinds
+            }
+        self.share_(tensors.values())
+        return tensors
+
+    @contextmanager
+    def main_first(self, name: str) -> Iterator[None]:
+        """The block is for rank 0 alone, then, once that is through, for the others.
+
+        They wait for however long it takes, and give up when rank 0 fails. A `name` can be used once.
+        """
+        if self.store is not None and not self.is_main:
+            while not _answer(self.store, name):
+                if _answer(self.store, FAILURES):
+                    raise TrainingError("another rank has failed")
+                time.sleep(0.1)
+        yield
+        if self.store is not None and self.is_main:
+            self.store.set(name, "done")
+
+    def is_first_to_fail(self) -> bool:
+        """Whether no other rank has failed before this one; to be asked once, by a rank that has."""
+        if self.store is None:
+            return True
+        try:
+            return bool(self.store.add(FAILURES, 1) == 1)
+        except RuntimeError:  # gone, with the rank or the launcher that kept it: nobody is left who could tell
+            return True
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[World]:
+    """The world this process was started into: of one rank, unless by `torchrun`. `device` is a name, or `auto`.
+
+    On GPUs each rank of a machine has its own. Of errors that end the block only that of the rank which failed first
+    leaves it; the other ranks, which fail because of it, end silently, with exit status 1. Raises ConfigError where
+    the device does not exist or cannot be shared out.
+    """
+    size = int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+    if size == 1:
+        yield World(device=resolve_device(device))
+        return
+    world = _join(resolve_device(device))
+    try:
+        yield world
+    except BaseException as error:
+        if not world.is_first_to_fail():
+            raise SystemExit(1) from error
+        raise
+    dist.destroy_process_group()
+
+
+def _join(device: torch.device) -> World:
+    """Meet the other ranks, whose addresses torchrun has left in the environment."""
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    except ValueError as error:
+        raise ConfigError(f"RANK and WORLD_SIZE are set, but {error}; start with torchrun, or unset them") from error
+    device = _own_device(device, int(os.environ.get("LOCAL_RANK", rank)))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    with _all_there():
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+    if rank:
+        warnings.simplefilter("ignore")  # rank 0 meets the same ones, and is heard
+    return World(rank, size, device, PrefixStore("asr", store))
+
+
+def _own_device(device: torch.device, local_rank: int) -> torch.device:
+    """The GPU of a rank, or the processor, which all share."""
+    if device.type != "cuda":
+        return device
+    if ":" in str(device):
+        raise ConfigError(f"device '{device}' is one GPU, but every rank needs its own; use --device cuda")
+    if local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"rank {local_rank} of this machine has no GPU, there are {torch.cuda.device_count()}; lower "
+            "--nproc-per-node, or use --device cpu"
+        )
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def _all_there() -> Iterator[None]:
+    """Torch reports a rank that is gone by whatever its connection said."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise TrainingError(
+            f"a rank was lost, killed or cut off ({reason}); start the same command with --resume to go on from the "
+            "newest checkpoint"
+        ) from error
+
+
+def _answer(store: Store, name: str) -> bool:
+    with _all_there():
+        return bool(store.check([name]))
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[Sequence[Tensor]]:
+    """Neighbours of one dtype and device, BUCKET_BYTES at most together, or one that is larger by itself."""
+    bucket: list[Tensor] = []
+    num_bytes = 0
+    for tensor in tensors:
+        if bucket and (
+            (tensor.dtype, tensor.device) != (bucket[0].dtype, bucket[0].device)
+            or num_bytes + tensor.nbytes > BUCKET_BYTES
+        ):
+            yield bucket
+            bucket, num_bytes = [], 0
+        bucket.append(tensor)
+        num_bytes += tensor.nbytes
+    if bucket:
+        yield bucket

@@ -1,0 +1,74 @@
+"""What the trainer must know of a task: batches, a loss, a measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from asr.losses.joint import LossOutput
+from asr.training.metrics import Metric, Unit
+from asr.types import Unreadable
+
+
+class NamedRows(Protocol):
+    """What the trainer must know of a batch."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Who stands in each row; empty where the other ranks have all rows of a batch, or none can be read."""
+
+    @property
+    def unreadable(self) -> Sequence[Unreadable]:
+        """Who else should stand in a row, but cannot."""
+
+
+AnyBatch = TypeVar("AnyBatch", bound=NamedRows)
+
+
+class Task(Protocol[AnyBatch]):
+    """Something that can be learnt from batches.
+
+    With several ranks, `batches` and `count` are of a rank's own share; `num_batches` and `validate` are the same on
+    all of them.
+    """
+
+    metric: Metric  # what `validate` measures, and by which weights are chosen
+    unit: Unit  # of `amount`
+    item: str  # of `count`: "utterance"
+
+    @property
+    def model(self) -> nn.Module:
+        """The network to train, on its device."""
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long the trainer has waited for batches that were not ready, since the epoch began."""
+
+    def batches(self, epoch: int, start: int) -> Iterable[AnyBatch]:
+        """The batches of an epoch from position `start`, already on the right device."""
+
+    def num_batches(self, epoch: int) -> int:
+        """How many batches an epoch has."""
+
+    def loss(self, batch: AnyBatch) -> LossOutput:
+        """Loss summed over the items of a batch, whose number is `count`."""
+
+    def count(self, batch: AnyBatch) -> int:
+        """What the summed loss of a step is divided by: utterances, or the tokens that a language model predicts."""
+
+    def amount(self, batch: AnyBatch) -> float:
+        """How much there is to learn from in a batch, for the throughput shown."""
+
+    def num_utterances(self, batch: AnyBatch) -> int:
+        """In how many parts a batch can be split; views of an utterance stay together."""
+
+    def split(self, batch: AnyBatch, sizes: Sequence[int]) -> list[AnyBatch]:
+        """A batch in parts of so many utterances, in order; `sizes` sum to all of them."""
+
+    def validate(self) -> dict[str, float]:
+        """Measures on the dev set, `metric` among them. All ranks call it, and share the work."""
+
+    def keep(self, weights: dict[str, Tensor]) -> None:
+        """Make these the weights of the model people use. Rank 0 alone calls it."""
