@@ -30,17 +30,17 @@ from asr.training.metrics import LOG_FILE, is_finished, read_log
 from asr.types import Utterance
 
 FORK = multiprocessing.get_context("fork")  # a killed process is a killed process, and torch is imported once
-CHECKPOINT_EVERY = 3
+CHECKPOINT_EVERY = 7
 SAMPLE_RATE = 8000
 WORDS = ("one", "two", "three", "four", "five")
 EXPERIMENT = f"""
 seed: 1
-data: {{train: train.jsonl, dev: dev.jsonl, num_workers: 1, max_batch_seconds: 4}}
+data: {{train: train.jsonl, dev: dev.jsonl, num_workers: 1, max_batch_seconds: 3}}
 frontend: {{features: {{name: fbank, sample_rate: {SAMPLE_RATE}, num_mel_bins: 40}}}}
 augment: {{speed_range: [0.9, 1.1], gain_db: [-6, 6]}}
 encoder: {{name: conformer, dim: 32, num_layers: 2, num_heads: 2, ff_dim: 64, subsampling: {{channels: 8}}}}
 optimizer: {{lr: 0.002}}
-training: {{epochs: 12, checkpoint_every: {CHECKPOINT_EVERY}, log_every: 1, average_num: 3, ema_decay: 0.9}}
+training: {{epochs: 5, checkpoint_every: {CHECKPOINT_EVERY}, log_every: 1, average_num: 3, ema_decay: 0.9}}
 """
 
 
@@ -63,10 +63,10 @@ class Tally:
 
 
 def make_corpus(folder: Path) -> None:
-    """Ten utterances of tones, one pitch for each word, and the experiment."""
+    """Forty-four utterances of tones, one pitch for each word, and the experiment."""
     rng = np.random.default_rng(0)
     rows = []
-    for number in range(10):
+    for number in range(44):
         said = rng.integers(0, len(WORDS), 3)
         times = np.arange(round(0.4 * SAMPLE_RATE)) / SAMPLE_RATE
         waveform = np.concatenate([0.3 * np.sin(2 * np.pi * 300 * (1 + word) * times) for word in said])
@@ -74,8 +74,8 @@ def make_corpus(folder: Path) -> None:
         write_wav(path, waveform.astype(np.float32), SAMPLE_RATE)
         text = " ".join(WORDS[word] for word in said)
         rows.append(Utterance(f"u{number}", path, len(waveform) / SAMPLE_RATE, text))
-    write_manifest(folder / "train.jsonl", rows[:8])
-    write_manifest(folder / "dev.jsonl", rows[8:])
+    write_manifest(folder / "train.jsonl", rows[:40])
+    write_manifest(folder / "dev.jsonl", rows[40:])
     (folder / "experiment.yaml").write_text(EXPERIMENT, encoding="utf-8")
 
 
