@@ -6,7 +6,8 @@ same batches, and every utterance once, whatever the number of ranks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,24 +34,43 @@ def share_rows(durations: Sequence[float], rank: int, num_ranks: int) -> list[in
 class RowsOfRank:
     """A sampler: of every batch of another one the rows of one rank. A batch with too few rows is empty for some."""
 
-    def __init__(
-        self, sampler: Sampler, durations: Sequence[float] | NDArray[np.float64], rank: int, num_ranks: int
-    ) -> None:
+    def __init__(self, sampler: Sampler, durations: NDArray[np.float64], rank: int, num_ranks: int) -> None:
         assert 0 <= rank < num_ranks
         self.sampler = sampler
         self.durations = durations  # seconds, of all utterances
         self.rank = rank
         self.num_ranks = num_ranks
 
-    def batches(self, epoch: int) -> list[list[int]]:
-        """As many as the other sampler has."""
-        return [self._share(batch) for batch in self.sampler.batches(epoch)]
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
+        """As many as the other sampler has, each split when it is asked for."""
+        batches = self.sampler.batches(epoch)
+        return batches if self.num_ranks == 1 else _Shares(batches, self._share)
 
-    def _share(self, batch: list[int]) -> list[int]:
-        if self.num_ranks == 1:
-            return batch
-        rows = share_rows([float(self.durations[index]) for index in batch], self.rank, self.num_ranks)
+    def _share(self, batch: Sequence[int]) -> list[int]:
+        rows = share_rows(self.durations[np.asarray(batch)].tolist(), self.rank, self.num_ranks)
         return [batch[row] for row in rows]
+
+
+class _Shares(Sequence[Sequence[int]]):
+    """Something made of every batch, one by one: an epoch of a large corpus has millions."""
+
+    def __init__(self, batches: Sequence[Sequence[int]], share: Callable[[Sequence[int]], Sequence[int]]) -> None:
+        self._batches = batches
+        self._share = share
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, position: int) -> Sequence[int]: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Sequence[int]]: ...
+
+    def __getitem__(self, position: int | slice) -> Sequence[int] | Sequence[Sequence[int]]:
+        if isinstance(position, slice):
+            return _Shares(self._batches[position], self._share)
+        return self._share(self._batches[position])
 
 
 class BatchesOfRank:
@@ -62,6 +82,6 @@ class BatchesOfRank:
         self.rank = rank
         self.num_ranks = num_ranks
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
         """Numbers `rank`, `rank + num_ranks` and so on."""
         return self.sampler.batches(epoch)[self.rank :: self.num_ranks]

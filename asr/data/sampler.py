@@ -16,7 +16,7 @@ SHORTEST = 0.01  # seconds; shorter utterances count as this long, for the logar
 class Sampler(Protocol):
     """Decides what is read together."""
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
         """Indices of utterances, batch by batch; a pure function of the epoch."""
 
 

@@ -34,20 +34,25 @@ class SentenceBatch:
     ids: tuple[str, ...]
     tokens: Tensor  # (B, U) int64, without SOS and EOS
     token_lens: Tensor  # (B,) int64
+    num_predictions: int  # tokens and ends of all sentences, which a language model has to predict
 
-    @property
-    def num_predictions(self) -> int:
-        """The tokens and the ends of all sentences: what a language model has to predict."""
-        return int(self.token_lens.sum()) + len(self.ids)
+    def to(self, device: torch.device) -> SentenceBatch:
+        """The same batch on another device; the host does not wait for the copy."""
+        on_host = (self.tokens, self.token_lens)
+        if device.type == "cuda":
+            on_host = (self.tokens.pin_memory(), self.token_lens.pin_memory())
+        tokens, token_lens = (tensor.to(device, non_blocking=True) for tensor in on_host)
+        return replace(self, tokens=tokens, token_lens=token_lens)
 
     @property
     def unreadable(self) -> tuple[()]:
         """Nobody: all sentences are in memory."""
         return ()
 
-    def to(self, device: torch.device | str) -> SentenceBatch:
-        """The same batch on another device."""
-        return replace(self, tokens=self.tokens.to(device), token_lens=self.token_lens.to(device))
+    def rows(self, start: int, end: int) -> SentenceBatch:
+        """Some of the sentences, as padded as they are."""
+        lens = self.token_lens[start:end]
+        return SentenceBatch(self.ids[start:end], self.tokens[start:end], lens, int(lens.sum()) + len(lens))
 
 
 def read_texts(path: Path) -> Iterator[tuple[str, str]]:
@@ -87,7 +92,8 @@ def texts_hash(paths: Sequence[Path]) -> str:
 def collate_sentences(sentences: Sequence[Sentence]) -> SentenceBatch:
     """Sentences in the given order, padded with zeros; without any, a batch of no rows."""
     tokens, token_lens = pad_tokens([sentence.tokens for sentence in sentences])
-    return SentenceBatch(tuple(sentence.id for sentence in sentences), tokens, token_lens)
+    ids = tuple(sentence.id for sentence in sentences)
+    return SentenceBatch(ids, tokens, token_lens, int(token_lens.sum()) + len(ids))
 
 
 def _lines(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -159,13 +159,12 @@ def joined(device: str) -> Iterator[World]:
     leaves it; the other ranks, which fail because of it, end silently, with exit status 1. Raises ConfigError where
     the device does not exist or cannot be shared out.
     """
-    size = int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
-    if size == 1:
+    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield World(device=resolve_device(device))
         return
-    world = _join(resolve_device(device))
+    world = _found()
     try:
-        yield world
+        yield _connected(world, resolve_device(device))
     except BaseException as error:
         if not world.is_first_to_fail():
             raise SystemExit(1) from error
@@ -173,21 +172,26 @@ def joined(device: str) -> Iterator[World]:
     dist.destroy_process_group()
 
 
-def _join(device: torch.device) -> World:
-    """Meet the other ranks, whose addresses torchrun has left in the environment."""
+def _found() -> World:
+    """The world whose address torchrun has left in the environment."""
     try:
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     except ValueError as error:
         raise ConfigError(f"RANK and WORLD_SIZE are set, but {error}; start with torchrun, or unset them") from error
-    device = _own_device(device, int(os.environ.get("LOCAL_RANK", rank)))
+    if rank:
+        warnings.simplefilter("ignore")  # rank 0 meets the same ones, and is heard
+    return World(rank, size, store=PrefixStore("asr", store))
+
+
+def _connected(world: World, device: torch.device) -> World:
+    """The same world, each rank with its device and a line to all others."""
+    device = _own_device(device, int(os.environ.get("LOCAL_RANK", world.rank)))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     with _all_there():
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    if rank:
-        warnings.simplefilter("ignore")  # rank 0 meets the same ones, and is heard
-    return World(rank, size, device, PrefixStore("asr", store))
+        dist.init_process_group(backend, store=world.store, rank=world.rank, world_size=world.size, timeout=TIMEOUT)
+    return replace(world, device=device)
 
 
 def _own_device(device: torch.device, local_rank: int) -> torch.device:

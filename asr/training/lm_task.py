@@ -81,12 +81,7 @@ class LmTask:
 
     def split(self, batch: SentenceBatch, sizes: Sequence[int]) -> list[SentenceBatch]:
         """Parts of so many sentences each, as padded as they were."""
-        return [
-            SentenceBatch(
-                batch.ids[end - size : end], batch.tokens[end - size : end], batch.token_lens[end - size : end]
-            )
-            for size, end in zip(sizes, accumulate(sizes), strict=True)
-        ]
+        return [batch.rows(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
     def validate(self) -> dict[str, float]:
         """Perplexity of the dev texts: exp of the mean negative log-likelihood of a token, ends included.

@@ -113,14 +113,16 @@ def train_loader(
         splicer=Splicer(pieces, config.splice.probability) if config.splice else None,
         seed=config.seed,
     )
-    durations = [utterance.duration * (augment.max_stretch if augment else 1.0) for utterance in utterances]
-    sampler = RowsOfRank(_train_sampler(config, utterances, durations), durations, world.rank, world.size)
+    sampler = _train_sampler(config, utterances, stretch=augment.max_stretch if augment else 1.0)
+    durations = np.array([utterance.duration for utterance in utterances])
+    own_rows = RowsOfRank(sampler, durations, world.rank, world.size)
     num_views = 2 if config.loss.consistency_weight > 0 else 1
-    return Loader(dataset, sampler, config.data.num_workers, num_views=num_views, skip_unreadable=True)
+    return Loader(dataset, own_rows, config.data.num_workers, num_views=num_views, skip_unreadable=True)
 
 
-def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], durations: Sequence[float]) -> Sampler:
+def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], stretch: float) -> Sampler:
     data = config.data
+    durations = [utterance.duration * stretch for utterance in utterances]
     shards = shard_numbers(utterances)
     if shards is None:
         return BucketSampler(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_no_rank_has_more_than_four_thirds_of_the_best_possible_share(durations:
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3, 50])
 def test_ranks_load_together_what_one_loads_alone_with_the_same_draws(dataset, utterances, num_ranks):
-    durations = [row.duration for row in utterances]
+    durations = np.array([row.duration for row in utterances])
     sampler = BucketSampler(durations, max_batch_seconds=3, seed=1)
     ranks = [Loader(dataset, RowsOfRank(sampler, durations, rank, num_ranks)) for rank in range(num_ranks)]
     batches = zip(Loader(dataset, sampler).epoch(1), *(loader.epoch(1) for loader in ranks), strict=True)
