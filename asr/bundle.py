@@ -197,8 +197,8 @@ def _fill(own: Mapping[str, Tensor], path: Path) -> None:
         if own[name].shape != tensors[name].shape:
             shapes = f"{tuple(tensors[name].shape)}, the configuration says {tuple(own[name].shape)}"
             raise BundleError(f"{path}: tensor '{name}' has shape {shapes}")
-    if (name := first_not_finite(tensors)) is not None:
-        raise BundleError(f"{path}: tensor '{name}' holds NaN or infinity; train again, or take an earlier epoch")
+    if (broken := first_not_finite(tensors)) is not None:
+        raise BundleError(f"{path}: tensor '{broken}' holds NaN or infinity; train again, or take an earlier epoch")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
@@ -235,7 +235,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

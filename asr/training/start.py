@@ -125,15 +125,16 @@ def with_continuation(
     saved: RunConfig, launch: Launch, step: int, world: World, say: Callable[[str], None]
 ) -> RunConfig:
     """The saved configuration, on record that the run goes on; an environment unlike that of its start is warned of."""
-    if saved.provenance is None:
+    origin = saved.provenance
+    if origin is None:
         return saved
-    began = saved.provenance.environment
+    began = origin.environment
     otherwise = changed(began, environment(world.device, world.size))
     if otherwise:
         listed = ", ".join(f"{key} {began[key]} -> {value}" for key, value in otherwise.items())
         say(f"warning: the rest may not be bit-identical to an uninterrupted run: {listed}")
     continuation = Continuation(started=utc_now(), step=step, command=launch.command, changed=otherwise)
-    provenance = saved.provenance.model_copy(update={"continued": [*saved.provenance.continued, continuation]})
+    provenance = origin.model_copy(update={"continued": [*origin.continued, continuation]})
     return saved.model_copy(update={"provenance": provenance})
 
 
