@@ -8,6 +8,7 @@ training_texts.bin   sorted 64-bit hashes of training texts and speakers
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from asr.config import ExperimentConfig, LmConfig, dump_yaml, parse_config, parse_lm_config, read_yaml
@@ -36,6 +37,7 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.model"
 TRAINING_TEXTS_FILE = "training_texts.bin"
 FRONTEND_PREFIX = "frontend."
+CHECKSUM = "sha256"  # key in the metadata of our safetensors files
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,10 @@ def _require_parts(folder: Path, command: str) -> None:
 
 
 def _fill(own: Mapping[str, Tensor], path: Path) -> None:
-    """Copy the tensors of a file into a model's own; BundleError if the file's names or shapes are others."""
+    """Copy the tensors of a file into a model's own.
+
+    BundleError if the file's names or shapes are others, or if a value is not finite.
+    """
     tensors = load_tensors(path)
     for name in sorted(own.keys() | tensors.keys()):
         if name not in tensors:
@@ -192,27 +197,51 @@ def _fill(own: Mapping[str, Tensor], path: Path) -> None:
         if own[name].shape != tensors[name].shape:
             shapes = f"{tuple(tensors[name].shape)}, the configuration says {tuple(own[name].shape)}"
             raise BundleError(f"{path}: tensor '{name}' has shape {shapes}")
+    if (broken := first_not_finite(tensors)) is not None:
+        raise BundleError(f"{path}: tensor '{broken}' holds NaN or infinity; train again, or take an earlier epoch")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, whole or not at all."""
+    """Write tensors and their checksum as safetensors, whole or not at all."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(contiguous))
+        temporary.write_bytes(save(contiguous, metadata={CHECKSUM: _checksum(contiguous)}))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; BundleError if it is missing, damaged or something else, a pickle for one."""
+    """Read a safetensors file; BundleError if it is missing, damaged or something else, a pickle for one.
+
+    A file with a checksum, as all of ours have since asr 0.2, is damaged if a single bit of it has changed.
+    """
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            checksum = (file.metadata() or {}).get(CHECKSUM)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no dictionary
     except FileNotFoundError as error:
         raise BundleError(f"{path}: missing") from error
     except (SafetensorError, OSError) as error:
         reason = f"damaged or not safetensors ({error})"
         raise BundleError(f"{path}: {reason}; pickled checkpoints are never loaded, copy the file again") from error
+    if checksum is not None and checksum != _checksum(tensors):
+        raise BundleError(f"{path}: damaged, its contents do not fit its checksum; copy the file again")
+    return tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor that holds NaN or an infinity; None if all are numbers."""
+    return next((name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())), None)
 
 
 @dataclass(frozen=True)

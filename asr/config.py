@@ -90,12 +90,24 @@ class TrainingConfig(Config):
     max_skipped_in_a_row: int = Field(20, ge=1)  # steps with a non-finite loss or gradient before the run stops
 
 
+class Continuation(Config):
+    """One time that a run was gone on with."""
+
+    started: str  # UTC
+    step: int  # of the newest checkpoint then
+    command: str
+    changed: dict[str, Any]  # what of the environment was other than at the start of the run
+
+
 class Provenance(Config):
-    """Where a trained model comes from; written by the command that trains, never by hand."""
+    """Where a trained model comes from; written by the commands that make it, never by hand."""
 
     command: str
     data_hash: str
-    environment: dict[str, Any]  # versions (asr, torch, ...), git commit, threads, machine
+    environment: dict[str, Any]  # versions (asr, torch, ...), git commit, threads, machine, device
+    started: str | None = None  # UTC; None of models made by asr 0.1
+    continued: list[Continuation] = Field(default_factory=list)  # every `--resume`
+    averaged: list[int] | None = None  # the epochs that `asr average` made the weights of
 
 
 class ExperimentConfig(Config):

@@ -1,15 +1,14 @@
-"""What touches the machine: seeds, devices, threads, atomic files, and a record of the environment."""
+"""What touches the machine: seeds, devices, memory, atomic files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asr.errors import AsrError, ConfigError
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16")
+TEMPORARY = ".tmp"  # how names of files end that are still being written
 
 
 def derive_seed(*parts: object) -> int:
@@ -86,7 +86,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Readers see the old file or the new one, never half of one, and a full disk leaves the old one in place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         yield temporary
         with open(temporary, "rb") as written:
@@ -100,43 +100,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporary_files(folder: Path) -> None:
+    """Delete what killed processes left in the middle of `atomic_path`; nobody else may be writing below `folder`."""
+    for leftover in folder.rglob(f".*{TEMPORARY}"):
+        if leftover.suffixes[-2:-1] and leftover.suffixes[-2][1:].isdigit():  # the number of a process
+            leftover.unlink(missing_ok=True)
+
+
 def write_text_atomic(path: Path, text: str) -> None:
     """Write UTF-8 text so that a crash leaves either the old file or the new one."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def git_commit() -> str | None:
-    """The commit of the toolkit's own checkout (with `+changes` when dirty), or None when installed otherwise."""
-    root = Path(__file__).resolve().parent.parent
-    try:
-        commit = _git(root, "rev-parse", "--short=12", "HEAD")
-        return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def environment() -> dict[str, Any]:
-    """Versions and settings that decide whether a run can be repeated bit for bit."""
-    import numpy
-    import torch
-
-    from asr import __version__
-
-    return {
-        "asr": __version__,
-        "commit": git_commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "cores": os.cpu_count(),
-    }
-
-
-def _git(root: Path, *arguments: str) -> str:
-    result = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
-    )
-    return result.stdout.strip()

@@ -21,9 +21,10 @@ from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.decoding.corpus import encode_corpus
 from asr.decoding.fusion import BeamConfig
+from asr.environment import environment
 from asr.errors import ConfigError
 from asr.lm.base import TokenScorer
-from asr.runtime import atomic_path, environment, write_text_atomic
+from asr.runtime import atomic_path, write_text_atomic
 from asr.scoring.wer import Score, score
 from asr.training.prepare import evaluation_loader
 from asr.transcribe.search import Decoding

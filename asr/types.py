@@ -38,8 +38,19 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """An utterance that had to be left out of a batch."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Examples padded to the longest; what lies beyond a length is arbitrary and must not matter."""
+    """Examples padded to the longest; what lies beyond a length is arbitrary and must not matter.
+
+    Without any row, all sizes are 0.
+    """
 
     ids: tuple[str, ...]
     features: Tensor  # (B, T, F) float32
@@ -47,6 +58,7 @@ class Batch:
     tokens: Tensor  # (B, U) int64, without SOS and EOS
     token_lens: Tensor  # (B,) int64
     host_lens: tuple[Tensor, Tensor] | None = None  # feature_lens and token_lens on the CPU, once they are elsewhere
+    unreadable: tuple[Unreadable, ...] = ()  # who else should stand here
 
     @property
     def readable_lens(self) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ RANKS = (
         "registry",
         "errors",
         "runtime",
+        "environment",
         "display",
         "processes",
         "libraries",

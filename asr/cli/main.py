@@ -19,6 +19,7 @@ from asr.cli.align import align
 from asr.cli.average import average
 from asr.cli.evaluate import evaluate
 from asr.cli.info import info
+from asr.cli.runs import runs
 from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, transcribe, align, score, tune, average, info):
+for command in (train, evaluate, transcribe, align, score, tune, average, info, runs):
     app.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")

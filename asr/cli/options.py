@@ -45,6 +45,12 @@ HotwordList = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given several times.")
 ]
+Tensorboard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard", help="Write the log as event files, too, into OUT/training/tensorboard; --resume keeps it up."
+    ),
+]
 Confidence = Annotated[
     str, typer.Option(help="Measure of confidence: posterior (of each token) or entropy (of all tokens).")
 ]

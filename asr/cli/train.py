@@ -7,14 +7,26 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import Device, Overrides, Threads
+from asr.cli.options import Device, Overrides, Tensorboard, Threads
+
+Reproduce = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="EXP",
+        help="Instead of CONFIG: repeat the run of this model folder as recorded there (data must have the same hash), "
+        "then compare the weights bit by bit. Exit status 1 if they differ, whatever the reason.",
+    ),
+]
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file of the experiment.", metavar="CONFIG")],
     out: Annotated[Path, typer.Option(help="Model folder to make; must be empty, unless with --resume.")],
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file of the experiment.", metavar="CONFIG", show_default=False)
+    ] = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    reproduce: Reproduce = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print hours, sizes, time and memory; train and write nothing.")
     ] = False,
@@ -22,14 +34,36 @@ def train(
         bool,
         typer.Option("--profile", help="Record steps 3 to 12 into OUT/training/profile: a table and a trace."),
     ] = False,
+    tensorboard: Tensorboard = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Train a model from a YAML configuration into a model folder."""
+    if (config is None) == (reproduce is None):
+        raise typer.BadParameter("give either CONFIG or --reproduce EXP")
+    if reproduce is not None:
+        if overrides or dry_run or profile:
+            raise typer.BadParameter(
+                "--set, --dry-run and --profile are only for a CONFIG; --reproduce changes nothing"
+            )
+        from asr.training.reproduce import reproduce as repeat
+
+        same = repeat(reproduce, out, resume=resume, device=device, threads=threads, tensorboard=tensorboard)
+        raise typer.Exit(0 if same else 1)
+    assert config is not None
     from asr.training import run
 
     if dry_run:
         for key, value in run.dry_run(config, overrides or (), threads).items():
             typer.echo(f"{key.replace('_', ' '):24} {value}")
         return
-    run.train(config, out, overrides=overrides or (), resume=resume, device=device, threads=threads, profile=profile)
+    run.train(
+        config,
+        out,
+        overrides=overrides or (),
+        resume=resume,
+        device=device,
+        threads=threads,
+        tensorboard=tensorboard,
+        profile=profile,
+    )

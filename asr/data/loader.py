@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.data.collate import collate
@@ -23,8 +24,8 @@ from asr.data.dataset import SpeechDataset
 from asr.data.sampler import Sampler
 from asr.data.shards.index import Shard
 from asr.data.shards.reading import fetch_in_background, shards_ahead
-from asr.errors import AsrError, WorkerError
-from asr.types import Batch
+from asr.errors import AsrError, AudioError, WorkerError
+from asr.types import Batch, Example, Unreadable
 
 
 class Loader:
@@ -33,7 +34,8 @@ class Loader:
     Workers start with the first epoch and live as long as the loader. `num_workers=0` loads in this process. An
     `AsrError` in a worker is raised here as it was, where its batch would have come. The global random state is left
     alone. With `num_views` above 1 a batch holds that many views of its utterances: all rows of the first view, then
-    all of the second. `start_method` is torch's default unless given ("fork", "spawn").
+    all of the second. With `skip_unreadable` an utterance whose audio cannot be read raises no AudioError: its batch
+    names it and goes without. `start_method` is torch's default unless given ("fork", "spawn").
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Loader:
         num_workers: int = 0,
         *,
         num_views: int = 1,
+        skip_unreadable: bool = False,
         pin_memory: bool = False,
         start_method: str | None = None,
     ) -> None:
@@ -52,7 +55,7 @@ class Loader:
         self._num_batches: dict[int, int] = {}  # of one epoch; forming the batches of a large corpus takes seconds
         self._plan: list[_Order] = []  # what the workers are to load; torch reads it anew for every epoch
         self._batches: DataLoader[_Delivery] = DataLoader(
-            _BatchDataset(dataset, num_views),
+            _BatchDataset(dataset, num_views, skip_unreadable),
             batch_size=None,
             sampler=self._plan,
             num_workers=num_workers,
@@ -145,15 +148,16 @@ class _Delivery:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.batch is None:
             return _Delivery, (None, self.error)
-        ids, *tensors, _ = (getattr(self.batch, field.name) for field in fields(self.batch))
-        return _unpack, (ids, *(tensor.numpy() for tensor in tensors))
+        parts = {field.name: getattr(self.batch, field.name) for field in fields(self.batch)}
+        arrays = {name: part.numpy() for name, part in parts.items() if isinstance(part, Tensor)}
+        return _unpack, ({**parts, **arrays},)
 
     def pin_memory(self) -> _Delivery:
         """Called by torch, in a thread of its own."""
         if self.batch is None:
             return self
-        pinned = Batch(
-            ids=self.batch.ids,
+        pinned = replace(
+            self.batch,
             features=self.batch.features.pin_memory(),
             feature_lens=self.batch.feature_lens.pin_memory(),
             tokens=self.batch.tokens.pin_memory(),
@@ -165,24 +169,37 @@ class _Delivery:
 class _BatchDataset(Dataset[_Delivery]):
     """A torch dataset whose items are whole batches."""
 
-    def __init__(self, dataset: SpeechDataset, num_views: int) -> None:
+    def __init__(self, dataset: SpeechDataset, num_views: int, skip_unreadable: bool) -> None:
         self.dataset = dataset
         self.num_views = num_views
+        self.skip_unreadable = skip_unreadable
 
     def __getitem__(self, order: _Order) -> _Delivery:
         if order.ahead:
             fetch_in_background(order.ahead)
         try:
-            rows = [self.dataset.load_views(index, order.epoch, self.num_views) for index in order.indices]
-            return _Delivery(collate([row[view] for view in range(self.num_views) for row in rows]))
+            return _Delivery(self._load(order))
         except AsrError as error:
             return _Delivery(error=error)
 
+    def _load(self, order: _Order) -> Batch:
+        rows: list[list[Example]] = []
+        unreadable: list[Unreadable] = []
+        for index in order.indices:
+            try:
+                rows.append(self.dataset.load_views(index, order.epoch, self.num_views))
+            except AudioError as error:
+                if not self.skip_unreadable:
+                    raise
+                unreadable.append(Unreadable(self.dataset.utterances[index].id, str(error)))
+        batch = collate([row[view] for view in range(self.num_views) for row in rows])
+        return replace(batch, unreadable=tuple(unreadable))
 
-def _unpack(ids: tuple[str, ...], *arrays: np.ndarray) -> _Delivery:
+
+def _unpack(parts: dict[str, Any]) -> _Delivery:
     """The other side of `_Delivery.__reduce__`."""
-    features, feature_lens, tokens, token_lens = map(torch.from_numpy, arrays)
-    return _Delivery(Batch(ids, features, feature_lens, tokens, token_lens))
+    tensors = {name: torch.from_numpy(part) for name, part in parts.items() if isinstance(part, np.ndarray)}
+    return _Delivery(Batch(**{**parts, **tensors}))
 
 
 def _as_it_is(delivery: Any) -> Any:

@@ -44,6 +44,11 @@ class SentenceBatch:
         tokens, token_lens = (tensor.to(device, non_blocking=True) for tensor in on_host)
         return replace(self, tokens=tokens, token_lens=token_lens)
 
+    @property
+    def unreadable(self) -> tuple[()]:
+        """Nobody: all sentences are in memory."""
+        return ()
+
     def rows(self, start: int, end: int) -> SentenceBatch:
         """Some of the sentences, as padded as they are."""
         lens = self.token_lens[start:end]

@@ -79,7 +79,8 @@ def _weight_gradient(x_BSD: Tensor, gradient_BSD: Tensor, kernel_size: int) -> T
     x_NDS = F.pad(x, (0, 0, half, half + missing)).unfold(0, size, step)
     gradient_NDS = F.pad(gradient, (0, 0, 0, missing)).unfold(0, step, step)
     products = torch.fft.rfft(gradient_NDS, n=size).conj() * torch.fft.rfft(x_NDS)
-    return torch.fft.irfft(products.sum(0), n=size)[:, :kernel_size]
+    correlations: Tensor = torch.fft.irfft(products.sum(0), n=size)
+    return correlations[:, :kernel_size]
 
 
 def _image(frames_BSD: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from asr import __version__
-from asr.runtime import git_commit, write_text_atomic
+from asr.environment import toolkit_state
+from asr.runtime import write_text_atomic
 from asr.scoring.html_media import Media, find_media, worst_utterances
 from asr.scoring.html_tables import summary
 from asr.scoring.results import Results
@@ -94,7 +95,7 @@ def write_files_html(
 
 def _footer(score: Score, num_listed: int) -> str:
     listed = f", the {num_listed} with the most errors listed" if num_listed < len(score.ids) else ""
-    commit = git_commit()
+    commit = toolkit_state()
     return f"{len(score.ids)} utterances{listed}. Written by asr {__version__}{f' ({commit})' if commit else ''}."
 
 

@@ -82,15 +82,30 @@ class AsrTask:
         ]
 
     def validate(self) -> dict[str, float]:
-        """WER on the dev set with the search people will use; each rank decodes batches of its own."""
+        """WER on the dev set with the search people will use; each rank decodes batches of its own.
+
+        Of audio that cannot be read all words are deletions, which is warned of.
+        """
+        unreadable: list[str] = []
         with uncompiled(self.model):
             own = {
                 id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
-                for id, nbest in decode_corpus(self.model, self._searcher, self._dev.epoch(0), self.device)
+                for id, nbest in decode_corpus(self.model, self._searcher, self._dev_batches(unreadable), self.device)
             }
-        hypotheses = {id: text for texts in self._world.gather(own) for id, text in texts.items()}
-        words = score(self._references, hypotheses).words
+        hypotheses: dict[str, str] = {}
+        for texts, reasons in self._world.gather([own, unreadable]):
+            hypotheses |= texts
+            for reason in reasons:
+                self._world.display().say(f"warning: counted as not recognised: dev {reason}")
+        words = score(self._references, hypotheses, allow_missing=True).words
         return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}
+
+    def _dev_batches(self, unreadable: list[str]) -> Iterable[Batch]:
+        """Batches with at least one row; `unreadable` gets the reasons why others are missing."""
+        for batch in self._dev.epoch(0):
+            unreadable += [row.reason for row in batch.unreadable]
+            if batch.ids:
+                yield batch
 
     def keep(self, weights: dict[str, Tensor]) -> None:
         """Write the model folder with these weights."""

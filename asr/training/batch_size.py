@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.bundle import Bundle
 from asr.config import ExperimentConfig
@@ -43,9 +44,9 @@ class Need:
         return self.kind.seconds * (room - self.fixed) / self.per_row
 
 
-def with_saved_batch_seconds(config: ExperimentConfig, saved: ExperimentConfig | None) -> ExperimentConfig:
+def with_saved_batch_seconds(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
     """The configuration of a run to go on with: `auto` means what it was found to be when the run began."""
-    if saved is None or config.data.max_batch_seconds != "auto":
+    if config.data.max_batch_seconds != "auto":
         return config
     return _with_batch_seconds(config, saved.data.batch_seconds)
 
@@ -53,7 +54,7 @@ def with_saved_batch_seconds(config: ExperimentConfig, saved: ExperimentConfig |
 def settle_batch_seconds(
     bundle: Bundle,
     rows: Sequence[Utterance],
-    durations: Sequence[float],
+    durations: NDArray[np.float64],
     world: World,
     say: Callable[[str], None],
 ) -> ExperimentConfig:
@@ -68,8 +69,8 @@ def settle_batch_seconds(
     limit = int(limit_gb * 1e9) if limit_gb is not None else memory_limit(world.device)
     fitting = memory_seconds(Trial(bundle, world.device), kinds(bundle, rows, durations), limit)
     fitting *= world.size if world.device.type == "cuda" else 1
-    helpful = learning_seconds(sum(durations), config.training.accumulation)
-    seconds = round_down(max(min(fitting, helpful), max(durations)))
+    helpful = learning_seconds(float(durations.sum()), config.training.accumulation)
+    seconds = round_down(max(min(fitting, helpful), float(durations.max())))
     reason = (
         f"as {limit / 1e9:.1f} GB of memory allow"
         if fitting < helpful
@@ -95,7 +96,7 @@ def round_down(seconds: float) -> float:
     return float(f"{math.floor(seconds / unit + 1e-9) * unit:.6g}")
 
 
-def kinds(bundle: Bundle, rows: Sequence[Utterance], durations: Sequence[float]) -> list[Kind]:
+def kinds(bundle: Bundle, rows: Sequence[Utterance], durations: NDArray[np.float64]) -> list[Kind]:
     """The shortest, the middle and the longest utterance, with as many tokens a second as the quickest speaker says."""
     encode, normalizer = bundle.tokenizer.encode, bundle.config.normalize
     some = rows[:: -(-len(rows) // MAX_TEXTS)]
@@ -103,7 +104,7 @@ def kinds(bundle: Bundle, rows: Sequence[Utterance], durations: Sequence[float])
     frame_shift = bundle.frontend.frame_shift
     return [
         Kind(seconds, max(1, round(seconds / frame_shift)), math.ceil(seconds * tokens_per_second))
-        for seconds in sorted({min(durations), float(np.median(durations)), max(durations)})
+        for seconds in sorted({float(durations.min()), float(np.median(durations)), float(durations.max())})
     ]
 
 

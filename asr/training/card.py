@@ -9,7 +9,7 @@ from typing import Any
 from asr.bundle import CONFIG_FILE
 from asr.config import Provenance, parse_config, parse_lm_config, read_yaml
 from asr.runtime import write_text_atomic
-from asr.training.metrics import read_log
+from asr.training.metrics import LOG_FILE, read_log
 
 TEMPLATE = """# {title}
 
@@ -47,7 +47,7 @@ def write_lm_card(folder: Path) -> None:
     """Write README.md of a language model whose training has just ended."""
     config = parse_lm_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
     assert config.text is not None
-    perplexity = read_log(folder / "training" / "train.jsonl")[-1]["perplexity"]
+    perplexity = read_log(folder / "training" / LOG_FILE)[-1]["perplexity"]
     text = TEMPLATE.format(
         title=folder.name,
         parts=f"Language model `{config.language_model.name}` for `{config.model}`",

@@ -5,12 +5,14 @@
 
 Checkpoints are taken between optimiser steps, so there are no half-accumulated gradients to keep. Dropout is reseeded
 from (seed, step) before every batch, so there is no random state to keep either: resuming draws the same numbers.
+
+All files carry checksums. What is damaged, or holds NaN, is never gone on from; what holds NaN is never written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,13 +21,14 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from asr.bundle import load_tensors, save_tensors
+from asr.bundle import first_not_finite, load_tensors, save_tensors
 from asr.errors import BundleError, TrainingError
 from asr.optim.averaging import average_states
 from asr.runtime import write_text_atomic
 
 STATE_FILE = "state.safetensors"
 PROGRESS_FILE = "progress.json"
+CHECKSUM = "sha256"  # key in progress.json, of all the others
 FORMER_NAMES = {"epoch_utterances": "epoch_count", "audio_seconds": "amount"}  # in progress.json of asr 0.1
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it be damaged
 
@@ -37,7 +40,8 @@ class Progress:
     epoch: int = 0  # epochs finished
     batch: int = 0  # batches of the current epoch already used
     step: int = 0  # optimiser steps, skipped ones included
-    skipped: int = 0  # steps skipped for a non-finite loss or gradient
+    skipped: int = 0  # steps skipped for a non-finite loss or gradient, or because no audio could be read
+    unreadable: int = 0  # rows left out of their batches because their audio could not be read, counted in every epoch
     skipped_in_a_row: int = 0
     validations: list[dict[str, float]] = field(default_factory=list)  # {"epoch", metric} in time order
     epoch_loss: float = 0.0  # sum over the current epoch
@@ -66,34 +70,49 @@ class CheckpointFolder:
         self.epochs = folder / "epochs"
 
     def save(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
-        """Write one checkpoint completely, then rename it into place and drop all but the newest two."""
+        """Write one checkpoint completely, then rename it into place; it and the one before it are kept.
+
+        TrainingError if a tensor is not finite, or if the disk is full; older checkpoints are then as they were.
+        """
+        _refuse_not_finite(tensors, f"step {progress.step}")
         final = self.checkpoints / f"{progress.step:08d}"
-        partial = self.checkpoints / f".partial-{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        partial = self.checkpoints / ".partial"
         try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
             save_tensors(partial / STATE_FILE, tensors)
-            write_text_atomic(partial / PROGRESS_FILE, json.dumps(asdict(progress)))
+            stored = asdict(progress)
+            write_text_atomic(partial / PROGRESS_FILE, json.dumps({**stored, CHECKSUM: _checksum(stored)}))
             shutil.rmtree(final, ignore_errors=True)
             partial.replace(final)
+        except OSError as error:
+            raise TrainingError(
+                f"{final}: cannot write ({error.strerror}); make room, then go on with --resume"
+            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        for old in self._complete()[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(old, ignore_errors=True)
+        complete = self._complete()
+        place = complete.index(final)
+        for leftover in (*complete[: max(0, place + 1 - KEPT_CHECKPOINTS)], *complete[place + 1 :]):
+            shutil.rmtree(leftover, ignore_errors=True)  # later ones were damaged, or this run had gone on from them
 
     def load_newest(self) -> tuple[Progress, dict[str, Tensor], list[str]] | None:
-        """The newest readable checkpoint and a warning for each damaged one; None if there was never one."""
-        warnings: list[str] = []
+        """The newest good checkpoint and a warning for each damaged one; None if there was never one."""
+        damaged: list[str] = []
         for folder in reversed(self._complete()):
             try:
-                stored = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
-                progress = Progress(**{FORMER_NAMES.get(name, name): value for name, value in stored.items()})
-                return progress, load_tensors(folder / STATE_FILE), warnings
+                progress, tensors = _load(folder)
             except (BundleError, OSError, ValueError, TypeError) as error:
-                warnings.append(f"{folder}: damaged ({error}); falling back to the checkpoint before it")
-        if warnings:
-            raise TrainingError(f"{self.checkpoints}: every checkpoint is damaged; train again into another folder")
+                damaged.append(f"{folder}: damaged ({error})")
+            else:
+                return progress, tensors, [f"{found}; falling back to the checkpoint before it" for found in damaged]
+        if damaged:
+            raise TrainingError(f"no checkpoint is good, train again into another folder: {'; '.join(damaged)}")
         return None
+
+    def newest_step(self) -> int:
+        """The optimiser step of the newest checkpoint, be it damaged; 0 without one."""
+        return max((int(folder.name) for folder in self._complete()), default=0)
 
     def exist(self) -> bool:
         """Whether a run has reached its first checkpoint here."""
@@ -104,7 +123,8 @@ class CheckpointFolder:
         return sorted(int(path.stem) for path in self.epochs.glob("*.safetensors"))
 
     def save_epoch(self, epoch: int, weights: dict[str, Tensor]) -> None:
-        """Keep the weights after an epoch."""
+        """Keep the weights after an epoch; TrainingError if they are not finite."""
+        _refuse_not_finite(weights, f"epoch {epoch}")
         save_tensors(self._epoch_file(epoch), weights)
 
     def prune_epochs(self, keep: set[int]) -> None:
@@ -121,6 +141,32 @@ class CheckpointFolder:
 
     def _complete(self) -> list[Path]:
         return sorted(path for path in self.checkpoints.glob("[0-9]*") if path.is_dir())
+
+
+def _load(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
+    """A checkpoint; one of the errors that `load_newest` expects if it is damaged."""
+    stored = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+    if stored.pop(CHECKSUM, None) not in (None, _checksum(stored)):  # asr 0.1 wrote none
+        raise BundleError(f"{folder / PROGRESS_FILE}: does not fit its checksum")
+    progress = Progress(**{FORMER_NAMES.get(name, name): value for name, value in stored.items()})
+    tensors = load_tensors(folder / STATE_FILE)
+    if (name := first_not_finite(tensors)) is not None:
+        raise BundleError(f"{folder / STATE_FILE}: tensor '{name}' holds NaN or infinity")
+    return progress, tensors
+
+
+def _checksum(progress: dict[str, Any]) -> str:
+    """SHA-256 of the counters as JSON."""
+    return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_not_finite(tensors: dict[str, Tensor], when: str) -> None:
+    """Weights with NaN would be of no use to anyone, and push good ones out."""
+    if (name := first_not_finite(tensors)) is not None:
+        raise TrainingError(
+            f"{when}: '{name}' holds NaN or infinity, so it is not saved; the checkpoints before are good. "
+            "--resume goes on from them; should this happen again, lower optimizer.lr and use another --out"
+        )
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

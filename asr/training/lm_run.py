@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from asr.bundle import Bundle, LmBundle
-from asr.config import LmConfig, TextConfig, load_lm_config
+from asr.bundle import CONFIG_FILE, Bundle, LmBundle
+from asr.config import LmConfig, TextConfig, dump_yaml, load_lm_config
 from asr.data.sentences import Sentence, read_sentences, texts_hash
-from asr.display import clock
+from asr.display import Display, clock
 from asr.errors import TrainingError
+from asr.runtime import write_text_atomic
 from asr.text.vocabulary import UNK
 from asr.training.card import write_lm_card
 from asr.training.checkpoint import Progress
+from asr.training.claim import claimed
 from asr.training.compile import compile_layers
-from asr.training.distributed import joined
+from asr.training.distributed import World
 from asr.training.lm_task import LmTask
 from asr.training.start import (
+    Launch,
     build_trainer,
     num_parameters,
     open_folder,
-    refuse_other_config,
+    open_training_folder,
+    refuse_other_experiment,
     settle_dtype,
     steps_per_epoch,
+    with_continuation,
     with_provenance,
 )
 
@@ -37,49 +42,71 @@ def train_lm(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    tensorboard: bool = False,
 ) -> Progress:
     """Train the language model of a YAML file into the folder `out`.
 
     Tokenizer and normaliser are those of the acoustic model it names. Resuming and ranks are as in
     `asr.training.run.train`; resuming needs the acoustic model no more.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with joined(device) as world:
-        display = world.display()
-        config = load_lm_config(config_file, overrides)
+    words = ["asr", "lm", "train", "--neural", str(config_file), *(f"--set={override}" for override in overrides)]
+    launch = Launch(words, out, resume, device, threads, tensorboard)
+    with launch.joined() as world:
+        return train_lm_experiment(load_lm_config(config_file, overrides), launch, world)
+
+
+def train_lm_experiment(
+    config: LmConfig, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
+) -> Progress:
+    """As `train_lm`, for an experiment at hand; `replay_halved` is `Progress.halved_steps` of a run to be repeated."""
+    display = world.display()
+    with claimed(launch.out) if world.is_main else nullcontext():
         with world.main_first("model folder"):
-            checkpoints, started = open_folder(out, resume, world)
+            checkpoints, started = open_folder(launch.out, launch.resume, world)
             if started:
-                bundle = LmBundle.load(out)
-                config = settle_dtype(config, world.device, bundle.config, display.say)
-                refuse_other_config(config, bundle.config, out, display)
+                bundle = _go_on(config, launch, world, checkpoints.newest_step(), display)
             else:
-                config = settle_dtype(config, world.device, None, display.say)
-                bundle = _new_bundle(config, config_file, overrides, out)
+                bundle = _begin(config, launch, world, display)
             train, dev = _read(bundle, display.say)
             if not started:
-                bundle.save(out)
-        task = LmTask(bundle, train, dev, out, world.device, world)
+                bundle.save(launch.out)
+            if world.is_main:
+                open_training_folder(checkpoints.folder, launch)
+        task = LmTask(bundle, train, dev, launch.out, world.device, world)
         display.say(_describe(task, train, dev))
         if bundle.config.training.compile:
             batch = next(iter(task.batches(0, 0)))
             compile_layers(task.model, lambda: task.loss(batch).total, bundle.config.training.dtype, display.say)
-        progress = build_trainer(task, bundle.config, checkpoints, display, world).run()
+        progress = build_trainer(task, bundle.config, checkpoints, display, world).run(replay_halved)
         if world.is_main:
-            write_lm_card(out)
-        display.say(f"done in {clock(progress.seconds)}: language model in {out}")
-        return progress
+            write_lm_card(launch.out)
+    display.say(f"done in {clock(progress.seconds)}: language model in {launch.out}")
+    return progress
 
 
-def _new_bundle(config: LmConfig, config_file: Path, overrides: Sequence[str], out: Path) -> LmBundle:
+def lm_data_hash(config: LmConfig) -> str:
+    """A hash of all texts, the same on every machine."""
+    return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
+
+
+def _begin(config: LmConfig, launch: Launch, world: World, display: Display) -> LmBundle:
     """A network with fresh weights, in the tokens of the acoustic model."""
+    config = settle_dtype(config, world.device, None, display.say)
     acoustic = Bundle.load(config.model)
     text = TextConfig(normalize=acoustic.config.normalize, tokenizer=acoustic.config.tokenizer)
-    files = [Path(file) for file in (*config.data.train, *config.data.dev)]
-    command = ["asr", "lm", "train", "--neural", str(config_file)]
-    config = with_provenance(config, command, overrides, out, texts_hash(files)[:16])
+    config = with_provenance(config, launch, lm_data_hash(config), world)
     return LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
+
+
+def _go_on(config: LmConfig, launch: Launch, world: World, step: int, display: Display) -> LmBundle:
+    """The network of the run that the model folder holds. Rank 0 checks and records that the run goes on."""
+    saved = LmBundle.load(launch.out).config
+    config = settle_dtype(config, world.device, saved, display.say)
+    if world.is_main:
+        refuse_other_experiment(config, saved, lm_data_hash(config), launch.out)
+        going_on = with_continuation(saved, launch, step, world, display.say)
+        write_text_atomic(launch.out / CONFIG_FILE, dump_yaml(going_on))
+    return LmBundle.load(launch.out)
 
 
 def _read(bundle: LmBundle, say: Callable[[str], None]) -> tuple[list[Sentence], list[Sentence]]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from asr.errors import AsrError
+from asr.runtime import atomic_path
+from asr.training.tensorboard import FOLDER, EventFile
+
+LOG_FILE = "train.jsonl"  # in `training/`
 
 
 @dataclass(frozen=True)
@@ -42,37 +48,59 @@ TOKENS = Unit("tokens", "tokens")
 
 
 class TrainLog:
-    """Append-only JSON lines that can be cut back to where a checkpoint stood."""
+    """Append-only JSON lines that can be cut back to where a checkpoint stood.
+
+    Where there is a folder `tensorboard` beside it, the same goes there as event files.
+    """
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file = open(path, "ab")
         self._file.truncate(keep_bytes)  # lines after the checkpoint will be written again
+        folder = path.with_name(FOLDER)
+        self._events = EventFile(folder, read_log(path)) if folder.is_dir() else None
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one line and hand it to the operating system."""
-        try:
+        with self._clear_errors():
             self._file.write(json.dumps(record).encode() + b"\n")
             self._file.flush()
-        except OSError as error:
-            raise AsrError(f"{self.path}: cannot write ({error.strerror}); free space, then use --resume") from error
+        if self._events is not None:
+            self._events.write(record)
 
     def sync(self) -> int:
         """Make the lines safe against a crash; returns the length of the file in bytes."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._clear_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self) -> None:
-        """Close the file; nothing can be written any more."""
-        self._file.close()
+        """Close the files; nothing can be written any more."""
+        if self._events is not None:
+            self._events.close()
+        with suppress(OSError):  # what a full disk did not take has been complained about
+            self._file.close()
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise AsrError(f"{self.path}: cannot write ({error.strerror}); free space, then use --resume") from error
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a `train.jsonl`."""
+    """The records of a `train.jsonl`; a last line that is only half written yet is left out."""
     with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def is_finished(log: Path) -> bool:
+    """Whether the run of a `train.jsonl` went on to its end, where its last epochs are averaged."""
+    records = read_log(log)
+    return bool(records) and records[-1]["kind"] == "average"
 
 
 def draw_curves(log: Path, picture: Path, metric: Metric, item: str) -> bool:
@@ -94,5 +122,6 @@ def draw_curves(log: Path, picture: Path, metric: Metric, item: str) -> bool:
         axes.set(title=title, xlabel="epoch")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    figure.savefig(picture, dpi=110, format="png")
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
     return True

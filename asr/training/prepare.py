@@ -90,7 +90,7 @@ def prepare(
         dev=dev,
         rejected=rejected,
         train_loader=train_loader(config, train, bundle, read_pieces(config, bundle), world),
-        dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, world=world),
+        dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, skip_unreadable=True, world=world),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
     )
 
@@ -120,8 +120,14 @@ def train_loader(
     durations = _longest_durations(config, bundle, utterances)
     sampler = RowsOfRank(_train_sampler(config, utterances, durations), durations, world.rank, world.size)
     num_views = 2 if config.loss.consistency_weight > 0 else 1
-    pin_memory = world.device.type == "cuda"  # copies to the GPU then overlap with what it computes
-    return Loader(dataset, sampler, config.data.num_workers, num_views=num_views, pin_memory=pin_memory)
+    return Loader(
+        dataset,
+        sampler,
+        config.data.num_workers,
+        num_views=num_views,
+        pin_memory=world.device.type == "cuda",  # copies to the GPU then overlap with what it computes
+        skip_unreadable=True,
+    )
 
 
 def _longest_durations(
@@ -169,6 +175,7 @@ def evaluation_loader(
     *,
     num_workers: int,
     max_batch_seconds: float | None = None,
+    skip_unreadable: bool = False,
     world: World = ALONE,
 ) -> Loader:
     """Length-sorted batches without augmentation; the order of results is not that of the manifest.
@@ -182,7 +189,8 @@ def evaluation_loader(
         seed=config.seed,
         shuffle=False,
     )
-    return Loader(dataset, BatchesOfRank(sampler, world.rank, world.size), num_workers)
+    sampler_of_rank = BatchesOfRank(sampler, world.rank, world.size)
+    return Loader(dataset, sampler_of_rank, num_workers, skip_unreadable=skip_unreadable)
 
 
 def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:

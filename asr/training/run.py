@@ -5,31 +5,38 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from asr.bundle import CONFIG_FILE, Bundle, TrainingTexts
-from asr.config import load_config, parse_config, read_yaml
-from asr.display import clock
+from asr.config import ExperimentConfig, dump_yaml, load_config, parse_config, read_yaml
+from asr.display import Display, clock
 from asr.errors import TrainingError
 from asr.losses.joint import JointLoss
+from asr.runtime import write_text_atomic
 from asr.training.asr_task import AsrTask
 from asr.training.batch_size import with_saved_batch_seconds
 from asr.training.card import write_card
 from asr.training.checkpoint import CheckpointFolder, Progress
+from asr.training.claim import claimed
 from asr.training.compile import compile_layers
-from asr.training.distributed import joined
+from asr.training.distributed import World
 from asr.training.prepare import Prepared, data_hash, prepare
 from asr.training.profile import profiled
 from asr.training.start import (
+    Launch,
     build_trainer,
     num_parameters,
     open_folder,
-    refuse_other_config,
+    open_training_folder,
+    refuse_other_experiment,
     settle_dtype,
     steps_per_epoch,
+    with_continuation,
     with_provenance,
 )
 from asr.training.trial import Trial
@@ -43,49 +50,73 @@ def train(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    tensorboard: bool = False,
     profile: bool = False,
 ) -> Progress:
     """Train the experiment of a YAML file into the model folder `out`.
 
     Without `resume`, a folder that holds anything is refused. With it, training goes on from the newest checkpoint,
-    or starts if there is none; the configuration must be the one the folder was started with.
+    or starts if there is none; configuration and data must be those the folder was started with. `tensorboard` has
+    the log written as event files, too, from then on.
 
     A process that `torchrun` started is one rank of several that train together, and all must call this alike; `out`
     and the data are on a disk that all of them see. Rank 0 makes the folder, the others read what they need from it.
     With `profile` it also records a few of its steps, see `asr.training.profile`.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with joined(device) as world:
-        display = world.display()
-        config = load_config(config_file, overrides)
-        command = ["asr", "train", str(config_file)]
+    words = ["asr", "train", str(config_file), *(f"--set={override}" for override in overrides)]
+    launch = Launch(words, out, resume, device, threads, tensorboard, profile)
+    with launch.joined() as world:
+        return train_experiment(load_config(config_file, overrides), launch, world)
+
+
+def train_experiment(
+    config: ExperimentConfig, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
+) -> Progress:
+    """As `train`, for an experiment at hand; `replay_halved` is `Progress.halved_steps` of a run to be repeated."""
+    display = world.display()
+    with claimed(launch.out) if world.is_main else nullcontext():
         with world.main_first("model folder"):
-            checkpoints, started = open_folder(out, resume, world)
-            path = out / CONFIG_FILE
-            saved = parse_config(read_yaml(path), source=str(path)) if started else None
-            config = settle_dtype(config, world.device, saved, display.say)
-            config = with_saved_batch_seconds(config, saved)
-            if saved is not None:
-                refuse_other_config(config, saved, out, display)
-            config = with_provenance(config, command, overrides, out, data_hash(config))
-            prepared = prepare(config, display.say, Bundle.load(out) if started else None, world)
-            if not started:
-                prepared.bundle.save(out)
-                prepared.training_texts.save(out)
+            checkpoints, started = open_folder(launch.out, launch.resume, world)
+            if started:
+                prepared = _go_on(config, launch, world, checkpoints.newest_step(), display)
+            else:
+                prepared = _begin(config, launch, world, display)
+            if world.is_main:
+                open_training_folder(checkpoints.folder, launch)
         display.say(describe(prepared))
-        task = AsrTask(prepared, out, world.device, world)
+        task = AsrTask(prepared, launch.out, world.device, world)
         settled = prepared.bundle.config
         if settled.training.compile:
             trial = Trial(prepared.bundle, world.device)
             compile_layers(task.model, trial.odd_loss, settled.training.dtype, display.say)
-        folder = out / "training" / "profile" if profile and world.is_main else None
+        folder = checkpoints.folder / "profile" if launch.profile and world.is_main else None
         with profiled(task, folder, settled.training.accumulation, display.say) as watched:
-            progress = build_trainer(watched, settled, checkpoints, display, world).run()
+            progress = build_trainer(watched, settled, checkpoints, display, world).run(replay_halved)
         if world.is_main:
-            write_card(out)
-        display.say(f"done in {clock(progress.seconds)}: model in {out}")
-        return progress
+            write_card(launch.out)
+    display.say(f"done in {clock(progress.seconds)}: model in {launch.out}")
+    return progress
+
+
+def _begin(config: ExperimentConfig, launch: Launch, world: World, display: Display) -> Prepared:
+    """Everything for the first step, and the model folder on disk."""
+    config = settle_dtype(config, world.device, None, display.say)
+    config = with_provenance(config, launch, data_hash(config), world)
+    prepared = prepare(config, display.say, world=world)
+    prepared.bundle.save(launch.out)
+    prepared.training_texts.save(launch.out)
+    return prepared
+
+
+def _go_on(config: ExperimentConfig, launch: Launch, world: World, step: int, display: Display) -> Prepared:
+    """Everything for the step after `step` of the run that the model folder holds. Rank 0 checks and records it."""
+    path = launch.out / CONFIG_FILE
+    saved = parse_config(read_yaml(path), source=str(path))
+    config = with_saved_batch_seconds(settle_dtype(config, world.device, saved, display.say), saved)
+    if world.is_main:
+        refuse_other_experiment(config, saved, data_hash(config), launch.out)
+        write_text_atomic(path, dump_yaml(with_continuation(saved, launch, step, world, display.say)))
+    return prepare(config, display.say, Bundle.load(launch.out), world)
 
 
 def describe(prepared: Prepared) -> str:
@@ -179,8 +210,16 @@ def average(
             f"(kept: {checkpoints.kept_epochs()})"
         )
     bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
-    bundle.save(out, dtype)
+    replace(bundle, config=_averaged(bundle.config, epochs)).save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:
         texts.save(out)
     write_card(out)
     return epochs
+
+
+def _averaged(config: ExperimentConfig, epochs: list[int]) -> ExperimentConfig:
+    """The configuration, on record that the weights are not those that its run ended with."""
+    if config.provenance is None:
+        return config
+    provenance = config.provenance.model_copy(update={"averaged": epochs})
+    return config.model_copy(update={"provenance": provenance})

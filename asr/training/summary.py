@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def _size(model: torch.nn.Module) -> str:
 
 def _settings(values: dict[str, Any]) -> str:
     name = values.pop("name")
-    return f"{name} ({', '.join(f'{key} {value}' for key, value in values.items())})" if values else str(name)
+    return f"{name} ({_listed(values)})" if values else str(name)
 
 
 def _origin(provenance: Provenance | None) -> Iterator[tuple[str, str]]:
@@ -74,7 +74,18 @@ def _origin(provenance: Provenance | None) -> Iterator[tuple[str, str]]:
         return
     yield "data hash", provenance.data_hash
     yield "command", provenance.command
-    yield "made by", ", ".join(f"{key} {value}" for key, value in provenance.environment.items())
+    if provenance.started is not None:
+        yield "started", provenance.started
+    yield "made by", _listed(provenance.environment)
+    for one in provenance.continued:
+        elsewhere = f" with {_listed(one.changed)}" if one.changed else ""
+        yield "continued", f"{one.started} after step {one.step}{elsewhere}: {one.command}"
+    if provenance.averaged is not None:
+        yield "averaged", f"epochs {', '.join(map(str, provenance.averaged))}"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _training_state(folder: Path, epochs: int, metric: Metric) -> str:
@@ -87,7 +98,8 @@ def _training_state(folder: Path, epochs: int, metric: Metric) -> str:
     if progress.validations:
         best = progress.best(metric.key, 1)[0]
         state += f", best {metric.show(best[metric.key])} (epoch {best['epoch']:.0f})"
-    return state + (f", {progress.skipped} steps skipped" if progress.skipped else "")
+    state += f", {progress.skipped} steps skipped" if progress.skipped else ""
+    return state + (f", {progress.unreadable} times without an unreadable row" if progress.unreadable else "")
 
 
 def _score(score: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from asr.losses.joint import LossOutput
 from asr.training.metrics import Metric, Unit
+from asr.types import Unreadable
 
 
 class NamedRows(Protocol):
@@ -16,7 +17,11 @@ class NamedRows(Protocol):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Who stands in each row; empty where the other ranks have all rows of a batch."""
+        """Who stands in each row; empty where the other ranks have all rows of a batch, or none can be read."""
+
+    @property
+    def unreadable(self) -> Sequence[Unreadable]:
+        """Who else should stand in a row, but cannot."""
 
 
 AnyBatch = TypeVar("AnyBatch", bound=NamedRows)

@@ -37,10 +37,12 @@ from asr.training.checkpoint import (
 from asr.training.compile import num_compilations
 from asr.training.distributed import ALONE, World
 from asr.training.memory import describe_parts
-from asr.training.metrics import TrainLog, draw_curves
+from asr.training.metrics import LOG_FILE, TrainLog, draw_curves
 from asr.training.step import StepOutcome, Stepper
 from asr.training.stopping import CTRL_C, stop_requests
 from asr.training.task import AnyBatch, Task
+
+MAX_NAMED = 20  # unreadable utterances to warn about; the log names all
 
 
 class InterruptedRunError(TrainingError):
@@ -67,6 +69,7 @@ class Trainer(Generic[AnyBatch]):
         self.ema = Ema(self.model, self.config.ema_decay) if self.config.ema_decay else None
         self.progress = Progress()
         self.log: TrainLog | None = None  # rank 0 alone has one
+        self._named: set[str] = set()  # unreadable utterances that were warned about
         self._unsettled: list[StepOutcome] = []  # steps of which the host does not know yet what came of them
         self._last_step: dict[str, float | None] = {}  # what the log says of the last step settled
         self._epoch_seconds = 0.0  # spent in the steps of this epoch since the process began
@@ -81,7 +84,7 @@ class Trainer(Generic[AnyBatch]):
         """
         self._restore()
         if self.world.is_main:
-            self.log = TrainLog(self.checkpoints.folder / "train.jsonl", self.progress.log_bytes)
+            self.log = TrainLog(self.checkpoints.folder / LOG_FILE, self.progress.log_bytes)
         self.started = time.monotonic() - self.progress.seconds
         self.stepper = Stepper(
             self.task, self.config, self.seed, self.optimizer, self.ema, self.world, replay=replay_halved
@@ -106,21 +109,27 @@ class Trainer(Generic[AnyBatch]):
         batches = iter(self.task.batches(progress.epoch, progress.batch))
         while True:
             share = list(islice(batches, self.config.accumulation))
-            count, amount = self._meet(share, stop)
+            count, amount, num_unreadable = self._meet(share, stop)
             if not share:
                 break
+            if num_unreadable:
+                self._note_unreadable(share)
             self._step(share, count, amount)
             self._show_step()
             if progress.step % self.config.checkpoint_every == 0:
                 self._save()
         self._epoch_seconds = time.monotonic() - began
 
-    def _meet(self, share: Sequence[AnyBatch], stop: list[str]) -> tuple[int, float]:
-        """What all ranks have for the next step, `count` and `amount`; or the end, if any of them was asked to stop."""
+    def _meet(self, share: Sequence[AnyBatch], stop: list[str]) -> tuple[int, float, int]:
+        """What all ranks have for the next step: `count`, `amount`, and how many rows they have to leave out.
+
+        Or the end, if any of them was asked to stop.
+        """
         own = [batch for batch in share if batch.ids]
-        count, amount, ctrl_c, others = self.world.add(
+        count, amount, num_unreadable, ctrl_c, others = self.world.add(
             sum(map(self.task.count, own)),
             sum(map(self.task.amount, own)),
+            sum(len(batch.unreadable) for batch in share),
             stop.count(CTRL_C),
             len(stop) - stop.count(CTRL_C),
         )
@@ -130,15 +139,23 @@ class Trainer(Generic[AnyBatch]):
             raise InterruptedRunError(
                 f"stopped by {asked_by} after step {self.progress.step}; state saved, go on with --resume"
             )
-        return int(count), amount
+        return int(count), amount, int(num_unreadable)
 
     def _step(self, share: Sequence[AnyBatch], count: int, amount: float) -> None:
-        """One optimiser step: the summed loss of all batches of all ranks divided by all their items."""
+        """One optimiser step: the summed loss of all batches of all ranks divided by all their items.
+
+        Without any item nothing is learnt, and the step counts as skipped.
+        """
         progress = self.progress
         factor = self.schedule(progress.step)
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
-        self._unsettled.append(self.stepper.take(progress.step, share, count))
+        if count:
+            self._unsettled.append(self.stepper.take(progress.step, share, count))
+        else:
+            self._settle()
+            self._last_step = {"loss": None, "grad_norm": None}
+            self._skip(progress.step, [], "no audio could be read")
         progress.step += 1
         progress.batch += len(share)
         progress.amount += amount
@@ -167,21 +184,41 @@ class Trainer(Generic[AnyBatch]):
             self._last_step = {"loss": _finite(loss / outcome.count), "grad_norm": _finite(norm)}
 
     def _note_skipped(self, outcome: StepOutcome) -> None:
-        """Name the utterances of a step that left the weights alone; give up after too many in a row."""
-        progress = self.progress
-        progress.skipped += 1
-        progress.skipped_in_a_row += 1
+        """Name the utterances whose loss or gradient is not finite."""
         reports = self.world.gather([outcome.own.culprits(), [id for ids in outcome.own.ids for id in ids]])
         culprits, everyone = ([id for report in reports for id in report[part]] for part in (0, 1))
         ids = culprits or everyone
-        self._write({"kind": "skipped", "step": outcome.step, "epoch": progress.epoch + 1, "ids": ids})
         shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        self.display.say(f"warning: step {outcome.step} skipped, loss or gradient is not finite: {shown}")
+        self._skip(outcome.step, ids, f"loss or gradient is not finite: {shown}")
+
+    def _skip(self, step: int, ids: list[str], reason: str) -> None:
+        """Record a step that left the weights alone; give up after too many in a row."""
+        progress = self.progress
+        progress.skipped += 1
+        progress.skipped_in_a_row += 1
+        self._write({"kind": "skipped", "step": step, "epoch": progress.epoch + 1, "ids": ids})
+        self.display.say(f"warning: step {step} skipped, {reason}")
         if progress.skipped_in_a_row >= self.config.max_skipped_in_a_row:
             raise TrainingError(
-                f"{progress.skipped_in_a_row} steps in a row had no finite loss or gradient, last {shown}; "
-                "look at these utterances, or lower optimizer.lr"
+                f"{progress.skipped_in_a_row} steps in a row were skipped, the last because {reason}; "
+                "look at these utterances (`asr data check`), or lower optimizer.lr"
             )
+
+    def _note_unreadable(self, share: Sequence[AnyBatch]) -> None:
+        """Count and log the utterances that a step does without on any rank; name the first few to people."""
+        progress = self.progress
+        own = [[row.id, row.reason] for batch in share for row in batch.unreadable]
+        rows = [row for report in self.world.gather(own) for row in report]
+        progress.unreadable += len(rows)
+        self._write({"kind": "unreadable", "step": progress.step, "epoch": progress.epoch + 1,
+                     "ids": [id for id, _ in rows]})  # fmt: skip
+        for id, reason in rows:
+            if len(self._named) < MAX_NAMED and id not in self._named:
+                self._named.add(id)
+                self.display.say(
+                    f"warning: step {progress.step} goes without {reason}; "
+                    "`asr data check` on the training manifest finds all such files"
+                )
 
     def _note_cut(self, outcome: StepOutcome) -> None:
         """Record which batches of a step were too large for the memory, on any rank."""
@@ -205,7 +242,7 @@ class Trainer(Generic[AnyBatch]):
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
             "loss": progress.epoch_loss / max(1, progress.epoch_count), "skipped": progress.skipped,
-            "waited_share": waited / spent,
+            "unreadable": progress.unreadable, "waited_share": waited / spent,
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
             record |= self._validate()

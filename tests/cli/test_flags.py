@@ -112,6 +112,10 @@ def has(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.exists(path)
 
 
+def says(words: str) -> Callable[[Outcome], object]:
+    return lambda outcome: words in outcome.err
+
+
 def content(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.read(path)
 
@@ -159,6 +163,7 @@ LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 SCORE = "asr score ref.txt hyp.txt"
 SCORE_MARKS = "asr score marks.txt hyp.txt --format kaldi"
 PAGE = "asr score dev.jsonl model/results/dev/hypotheses.jsonl --html page.html"
+RUNS = "asr runs ."
 HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
@@ -168,6 +173,8 @@ CASES = {
     "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
     "train --set": Case(TRAIN, f"{TRAIN} --set training.epochs=1", steps("exp/training/train.jsonl")),
     "train --resume": Case(TRAIN, f"{TRAIN} --resume", works, before=TRAIN),
+    "train --reproduce": Case(TRAIN, "asr train --reproduce model --out exp", says("reproduced: the weights")),
+    "train --tensorboard": Case(TRAIN, f"{TRAIN} --tensorboard", has("exp/training/tensorboard")),
     "train --dry-run": Case(TRAIN, f"{TRAIN} --dry-run", has("exp")),
     "train --profile": Case(
         TRAIN, f"{TRAIN} --set data.max_batch_seconds=1.5 --profile", has("exp/training/profile/trace.json.gz")
@@ -308,6 +315,10 @@ CASES = {
         "asr average model --last 1 --out mean --weights bfloat16",
         size("mean/model.safetensors"),
     ),
+    "runs DIR": Case(RUNS, "asr runs audio", works),
+    "runs --sort": Case(RUNS, f"{RUNS} --sort name", out, before="asr train --reproduce model --out a"),
+    "runs --json": Case(RUNS, f"{RUNS} --json", out),
+    "runs --plot": Case(RUNS, f"{RUNS} --plot runs.png", has("runs.png")),
     "info EXP": Case("asr info model", "asr info elsewhere", works),
     "data cut EXP": Case(CUT, "asr data cut elsewhere dev.jsonl --out pieces.jsonl", works),
     "data cut MANIFEST": Case(CUT, "asr data cut model train.jsonl --out pieces.jsonl", content("pieces.jsonl")),
@@ -399,6 +410,7 @@ CASES = {
     "lm train --neural": Case("asr lm train train.jsonl --out lm.arpa", NEURAL_LM, has("lm/model.safetensors")),
     "lm train --set": Case(NEURAL_LM, f"{NEURAL_LM} --set training.epochs=1", steps("lm/training/train.jsonl")),
     "lm train --resume": Case(NEURAL_LM, f"{NEURAL_LM} --resume", works, before=NEURAL_LM),
+    "lm train --tensorboard": Case(NEURAL_LM, f"{NEURAL_LM} --tensorboard", has("lm/training/tensorboard")),
     "lm train --device": Case(NEURAL_LM, f"{NEURAL_LM} --device nowhere", works),
     "lm train --threads": Case(NEURAL_LM, f"{NEURAL_LM} --threads 2", threads),
     " --version": Case("asr info model", "asr --version", out),

@@ -26,7 +26,7 @@ def test_it_tells_data_sizes_training_state_and_results(workspace: Path, capsys:
     assert facts["encoder"].startswith("transformer (")
     assert "19 tokens (char)" in facts["vocabulary"]
     assert facts["data"] == "train train.jsonl, dev dev.jsonl"
-    assert facts["command"] == "asr train experiment.yaml --out model"
+    assert facts["command"] == "asr train experiment.yaml --out model --device cpu"
     assert facts["training"].startswith("epoch 2 of 2, step 2")
     assert "4 words, 2 utterances" in facts["WER dev"]
     weights = workspace / "model/model.safetensors"

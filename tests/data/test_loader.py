@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from asr.data.collate import collate
 from asr.data.loader import Loader
 from asr.data.sampler import BucketSampler
 from asr.errors import AudioError, WorkerError
@@ -95,6 +96,27 @@ def test_an_error_comes_as_it_was_after_the_batches_before_it(dataset, sampler, 
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
+def test_utterances_that_cannot_be_read_are_named_by_their_batch_which_is_as_if_they_were_not_in_it(
+    dataset, sampler, utterances, tmp_path, num_workers
+):
+    batches = sampler.batches(0)
+    long = next(number for number, batch in enumerate(batches) if len(batch) > 1)
+    alone = next(number for number, batch in enumerate(batches) if number != long)
+    bad = {batches[long][0], *batches[alone]}
+    expected = collate([dataset.load(index, 0) for index in batches[long][1:]])
+    gone = tmp_path / "gone.wav"
+    dataset.utterances = [replace(row, audio=gone) if index in bad else row for index, row in enumerate(utterances)]
+    loaded = list(Loader(dataset, sampler, num_workers, skip_unreadable=True).epoch(0))
+    assert len(loaded) == len(batches)
+    assert_equal([loaded[long]], [expected])
+    assert [row.id for row in loaded[long].unreadable] == [f"u{batches[long][0]:02}"]
+    assert "gone.wav" in loaded[long].unreadable[0].reason
+    assert loaded[alone].ids == ()
+    assert [row.id for row in loaded[alone].unreadable] == [f"u{index:02}" for index in batches[alone]]
+    assert sum(len(batch.unreadable) for batch in loaded) == len(bad)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
 def test_loading_leaves_the_global_random_state_alone(dataset, sampler, num_workers):
     before = torch.get_rng_state()
     list(Loader(dataset, sampler, num_workers).epoch(0))
@@ -120,6 +142,7 @@ INTERRUPTED = """
 import signal
 import time
 import torch
+from asr.data.collate import collate
 from asr.data.loader import Loader
 from asr.types import Example
 

@@ -64,7 +64,7 @@ class Page(HTMLParser):
 def commit():
     """Asking git takes longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(html_report, "git_commit", lambda: "0123abc")
+        patch.setattr(html_report, "toolkit_state", lambda: "0123abc")
         yield
 
 

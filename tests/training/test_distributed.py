@@ -38,10 +38,10 @@ from asr.config import load_config, load_lm_config
 from asr.training.asr_task import AsrTask
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
-from asr.training.lm_run import _new_bundle, _read
+from asr.training.lm_run import _begin, _read
 from asr.training.lm_task import LmTask
 from asr.training.prepare import prepare
-from asr.training.start import build_trainer
+from asr.training.start import Launch, build_trainer
 
 SETTINGS = ["encoder.dropout=0", "decoder.dropout=0", "data.max_batch_seconds=2.5", "augment={gain_db: [-6, 6]}",
             "training={epochs: 2, accumulation: 2}", "optimizer.lr=0.001"]
@@ -87,7 +87,7 @@ with joined("cpu") as world:
     prepared = prepare(config, lambda _: None, None, world)
     train(Double(prepared, out / "asr", world.device, world), config, out / "asr", world)
     config = load_lm_config(Path("lm.yaml"), LM_SETTINGS)
-    bundle = _new_bundle(config, Path("lm.yaml"), (), out)
+    bundle = _begin(config, Launch([], out), world, world.display())
     train(LmTask(bundle, *_read(bundle, lambda _: None), out / "lm", world.device, world), config, out / "lm", world)
 """
 

@@ -64,7 +64,7 @@ def test_a_language_model_is_a_folder_of_its_own_in_the_tokens_of_the_acoustic_m
     shutil.move("lm", "elsewhere")
     bundle = LmBundle.load("elsewhere")
     assert bundle.config.provenance is not None
-    assert bundle.config.provenance.command == "asr lm train --neural lm.yaml --out lm"
+    assert bundle.config.provenance.command == "asr lm train --neural lm.yaml --out lm --device cpu"
     assert bundle.tokenizer.decode(bundle.tokenizer.encode("one two")) == "one two"
 
 

@@ -19,6 +19,7 @@ from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory
 from asr.training.metrics import AUDIO_SECONDS, WER
 from asr.training.trainer import Trainer
+from asr.types import Unreadable
 
 MESSAGES = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
@@ -32,6 +33,7 @@ class Rows:
 
     ids: tuple[str, ...]
     values: torch.Tensor
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 class SmallMachine:

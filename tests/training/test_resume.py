@@ -105,21 +105,6 @@ def test_ctrl_c_saves_the_state_and_says_how_to_go_on(workspace: Path, monkeypat
     assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 
 
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train("whole")
-    with monkeypatch.context() as patch:
-        kill_at_step(patch, 5)
-        with pytest.raises(Killed):
-            train("cut")
-    newest = sorted(Path("cut/training/checkpoints").iterdir())[-1] / "state.safetensors"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    train("cut", resume=True)
-    assert f"{newest.parent}: damaged" in capsys.readouterr().err
-    assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
-
-
 def test_resuming_with_another_configuration_is_refused(workspace: Path) -> None:
     train("first")
     with pytest.raises(ValueError, match="differs from the given configuration in training"):

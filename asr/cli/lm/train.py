@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.options import Device, Overrides, Threads
+from asr.cli.options import Device, Overrides, Tensorboard, Threads
 
 Texts = Annotated[
     list[Path] | None, typer.Argument(help="Files of lines, gzipped or not, or manifests (.jsonl).", metavar="TEXT...")
@@ -30,7 +30,7 @@ Dev = Annotated[Path | None, typer.Option(help="Held-out text, to print the perp
 Resume = Annotated[bool, typer.Option("--resume", help="With --neural: go on from the newest checkpoint in --out.")]
 
 NGRAM_PARAMETERS = ("texts", "order", "prune", "vocab_size", "vocab", "tokens", "normalize", "dev")
-NEURAL_PARAMETERS = ("overrides", "resume", "device", "threads")
+NEURAL_PARAMETERS = ("overrides", "resume", "tensorboard", "device", "threads")
 
 
 def train(
@@ -47,18 +47,27 @@ def train(
     dev: Dev = None,
     overrides: Overrides = None,
     resume: Resume = False,
+    tensorboard: Tensorboard = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Train an n-gram language model (interpolated modified Kneser-Ney), or with --neural an LSTM or Transformer.
 
-    --set, --resume, --device and --threads are for neural models.
+    --set, --resume, --tensorboard, --device and --threads are for neural models.
     """
     if neural is not None:
         _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration tells all")
         from asr.training.lm_run import train_lm
 
-        train_lm(neural, out, overrides=overrides or (), resume=resume, device=device, threads=threads)
+        train_lm(
+            neural,
+            out,
+            overrides=overrides or (),
+            resume=resume,
+            device=device,
+            threads=threads,
+            tensorboard=tensorboard,
+        )
         return
     _refuse(context, NEURAL_PARAMETERS, "only with --neural")
     if not texts:
