@@ -128,7 +128,7 @@ def with_continuation(
     saved: RunConfig, launch: Launch, step: int, world: World, say: Callable[[str], None]
 ) -> RunConfig:
     """The saved configuration, on record that the run goes on; an environment unlike that of its start is warned of."""
-    origin = saved.provenance
+    origin: Provenance | None = saved.provenance
     if origin is None:
         return saved
     began = origin.environment
