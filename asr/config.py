@@ -48,6 +48,7 @@ class DataConfig(Config):
     dev: str
     max_batch_seconds: float = Field(100.0, gt=0)  # longest utterance times batch size, padding included
     num_buckets: int = Field(16, ge=1)
+    curriculum_epochs: int = Field(0, ge=0)  # so many first epochs go from short utterances to long ones
     num_workers: int = Field(1, ge=0)  # processes that load and augment; batches are the same whatever the number
     min_duration: float = Field(0.05, ge=0)  # seconds; shorter rows are set aside
     max_duration: float = Field(40.0, gt=0)  # seconds; longer rows are set aside

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asr.audio.augment import WaveformAugment
 from asr.bundle import Bundle, TrainingTexts
 from asr.config import ExperimentConfig
+from asr.data.curriculum import CurriculumSampler
 from asr.data.dataset import SpeechDataset
 from asr.data.doctor.rows import Rejected, check_rows
 from asr.data.loader import Loader
@@ -19,7 +20,7 @@ from asr.data.manifest import content_hash, manifest_hash, read_manifest
 from asr.data.sampler import BucketSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_numbers
 from asr.data.splice import Splicer
-from asr.errors import TrainingError
+from asr.errors import ConfigError, TrainingError
 from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
@@ -111,9 +112,14 @@ def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], st
     durations = [utterance.duration * stretch for utterance in utterances]
     shards = shard_numbers(utterances)
     if shards is None:
-        return BucketSampler(
+        sampler = BucketSampler(
             durations, max_batch_seconds=data.max_batch_seconds, seed=config.seed, num_buckets=data.num_buckets
         )
+        return (
+            CurriculumSampler(sampler, durations, epochs=data.curriculum_epochs) if data.curriculum_epochs else sampler
+        )
+    if data.curriculum_epochs:
+        raise ConfigError(f"{data.train}: shards are read a few at a time; data.curriculum_epochs needs a manifest")
     return ShardSampler(
         durations,
         shards,
