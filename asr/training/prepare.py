@@ -26,9 +26,9 @@ from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
+from asr.training.init_from import InitReport, init_from
 from asr.training.requirements import requirements
 from asr.training.rows import read_training_rows
-from asr.training.warm_start import warm_start
 from asr.types import Utterance
 
 MAX_STATISTICS_UTTERANCES = 2000  # enough for mean and variance of each mel bin to settle
@@ -45,6 +45,7 @@ class Prepared:
     train_loader: Loader
     dev_loader: Loader
     training_texts: TrainingTexts
+    init_report: InitReport | None = None
 
     @property
     def train_hours(self) -> float:
@@ -61,14 +62,15 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
     rows = read_training_rows(config.data)
     dev = read_manifest(Path(config.data.dev))
     texts = [normalize(row.text, config.normalize) for row in rows]
+    init_report = None
     if trained is not None:
         bundle = trained
     else:
         tokenizer = train_tokenizer(config.tokenizer, texts)
         frontend = _fit_frontend(config, rows, tokenizer)
         bundle = Bundle.build(config, frontend, tokenizer)
-        if config.start_from is not None:
-            say(f"{warm_start(bundle, Path(config.start_from)) / 1e6:.2f} M weights from {config.start_from}")
+        if config.init_from is not None:
+            init_report = init_from(bundle, config.init_from, say)
     train, rejected = check_rows(rows, requirements(config, bundle))
     for rejection in rejected[:5]:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")
@@ -84,6 +86,7 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         train_loader=train_loader(config, train, bundle, read_pieces(config, bundle)),
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
+        init_report=init_report,
     )
 
 

@@ -61,6 +61,8 @@ def train(
     if not started:
         prepared.bundle.save(out)
         prepared.training_texts.save(out)
+        if prepared.init_report is not None:
+            prepared.init_report.save(checkpoints.folder)
     display.say(describe(prepared))
     task = AsrTask(prepared, out, where)
     progress = build_trainer(task, prepared.bundle.config, checkpoints, display).run()

@@ -17,6 +17,7 @@ from asr.optim.optimizer import build_optimizer
 from asr.optim.schedule import schedule
 from asr.runtime import computes_bfloat16, environment
 from asr.training.checkpoint import CheckpointFolder
+from asr.training.freezing import FrozenParts
 from asr.training.trainer import AnyBatch, Task, Trainer
 
 RunConfig = TypeVar("RunConfig", ExperimentConfig, LmConfig)
@@ -78,6 +79,7 @@ def build_trainer(
 ) -> Trainer[AnyBatch]:
     """The trainer of a task, with the optimiser and the schedule of its configuration."""
     total_steps = steps_per_epoch(task.num_batches(0), config) * config.training.epochs
+    freeze = config.freeze if isinstance(config, ExperimentConfig) else None
     return Trainer(
         task=task,
         config=config.training,
@@ -86,6 +88,7 @@ def build_trainer(
         schedule=schedule(config.schedule, total_steps),
         checkpoints=checkpoints,
         display=display,
+        frozen=FrozenParts(freeze, task.model) if freeze is not None else None,
     )
 
 

@@ -35,6 +35,7 @@ from asr.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from asr.training.freezing import FrozenParts
 from asr.training.metrics import Metric, TrainLog, Unit, draw_curves
 
 
@@ -97,6 +98,7 @@ class Trainer(Generic[AnyBatch]):
     schedule: Schedule  # optimiser step -> factor on the learning rate
     checkpoints: CheckpointFolder
     display: Display
+    frozen: FrozenParts | None = None
 
     def __post_init__(self) -> None:
         self.model = self.task.model
@@ -144,6 +146,8 @@ class Trainer(Generic[AnyBatch]):
     def _step(self, micro_batches: Sequence[AnyBatch]) -> None:
         """One optimiser step: the summed loss of all micro-batches divided by all their items."""
         progress = self.progress
+        if self.frozen is not None:
+            self.frozen.set_for(progress.step)
         learning_rate_factor = self.schedule(progress.step)
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * learning_rate_factor
