@@ -87,7 +87,10 @@ def test_a_killed_run_freezes_and_lets_learn_as_if_it_had_not_stopped(
 @pytest.mark.parametrize(
     ("freeze", "message"),
     [
-        ("[encoder.layers.7]", r"freeze.parts: 'encoder.layers.7' is no part of this model; did you mean 'encoder.layers"),
+        (
+            "[encoder.layers.7]",
+            r"freeze.parts: 'encoder.layers.7' is no part of this model; did you mean 'encoder.layers",
+        ),
         ("[encoder, decoder, ctc_head]", "every weight is frozen"),
         ("[]", r"freeze\.parts: .*at least 1"),
         ("{parts: [encoder], steps: 0}", r"freeze\.steps: .*greater than or equal to 1"),
