@@ -26,6 +26,7 @@ from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
+from asr.training.freezing import FrozenParts
 from asr.training.init_from import InitReport, init_from
 from asr.training.requirements import requirements
 from asr.training.rows import read_training_rows
@@ -46,6 +47,7 @@ class Prepared:
     dev_loader: Loader
     training_texts: TrainingTexts
     init_report: InitReport | None = None
+    frozen: FrozenParts | None = None
 
     @property
     def train_hours(self) -> float:
@@ -87,6 +89,7 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
         init_report=init_report,
+        frozen=FrozenParts(config.freeze, bundle.model) if config.freeze is not None else None,
     )
 
 

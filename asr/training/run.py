@@ -65,7 +65,7 @@ def train(
             prepared.init_report.save(checkpoints.folder)
     display.say(describe(prepared))
     task = AsrTask(prepared, out, where)
-    progress = build_trainer(task, prepared.bundle.config, checkpoints, display).run()
+    progress = build_trainer(task, prepared.bundle.config, checkpoints, display, prepared.frozen).run()
     write_card(out)
     display.say(f"done in {clock(progress.seconds)}: model in {out}")
     return progress

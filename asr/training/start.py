@@ -75,11 +75,14 @@ def with_provenance(
 
 
 def build_trainer(
-    task: Task[AnyBatch], config: ExperimentConfig | LmConfig, checkpoints: CheckpointFolder, display: Display
+    task: Task[AnyBatch],
+    config: ExperimentConfig | LmConfig,
+    checkpoints: CheckpointFolder,
+    display: Display,
+    frozen: FrozenParts | None = None,
 ) -> Trainer[AnyBatch]:
     """The trainer of a task, with the optimiser and the schedule of its configuration."""
     total_steps = steps_per_epoch(task.num_batches(0), config) * config.training.epochs
-    freeze = config.freeze if isinstance(config, ExperimentConfig) else None
     return Trainer(
         task=task,
         config=config.training,
@@ -88,7 +91,7 @@ def build_trainer(
         schedule=schedule(config.schedule, total_steps),
         checkpoints=checkpoints,
         display=display,
-        frozen=FrozenParts(freeze, task.model) if freeze is not None else None,
+        frozen=frozen,
     )
 
 

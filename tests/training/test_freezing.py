@@ -99,6 +99,7 @@ def test_a_killed_run_freezes_and_lets_learn_as_if_it_had_not_stopped(
 def test_what_cannot_be_frozen_is_refused(freeze: str, message: str, workspace: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         train("out", f"freeze={freeze}")
+    assert not Path("out").exists()
 
 
 def test_random_weights_are_not_frozen(workspace: Path) -> None:
