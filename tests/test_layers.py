@@ -20,6 +20,7 @@ RANKS = (
         "runtime",
         "display",
         "processes",
+        "libraries",
     ),  # single modules, one room: they may use each other
     ("audio", "features", "text", "nn"),
     ("data", "models", "losses", "lm", "optim", "scoring"),

@@ -5,7 +5,6 @@ Command modules import nothing heavy before they run, so that `asr --help` is qu
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 import warnings
@@ -25,6 +24,7 @@ from asr.cli.train import train
 from asr.cli.transcribe import transcribe
 from asr.cli.tune import tune
 from asr.errors import AsrError
+from asr.libraries import settle_libraries
 
 DEBUG = "--debug"  # understood anywhere on the line, before or after the command
 
@@ -59,8 +59,7 @@ def _app(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. Exit status 0: fine; 1: an error, told in one line; 2: wrong usage; 130: Ctrl-C."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve a busy machine
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")  # kernels of every batch shape, not the last few
+    settle_libraries()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
     warnings.showwarning = _show_warning

@@ -7,7 +7,7 @@ Masks say where attention may look (True = allowed) and broadcast to (B, H, S, K
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from asr.nn.positions import RelativePositions, RotaryPositions, rotate
 
 PositionKind = Literal["rotary", "relative"]
 KeyValue = tuple[Tensor, Tensor]  # each (B, H, K, E)
+MAX_PLAIN_KEYS = 512  # beyond, torch's fused kernel is as fast on CPU, and holds no scores
 
 
 def attention_mask(lens: Tensor, max_len: int) -> Tensor:
@@ -27,18 +28,54 @@ def attention_mask(lens: Tensor, max_len: int) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
-    """Scaled dot-product attention (B, H, S, E); a floating mask is added to the scores, a bool one allows keys."""
+    """Scaled dot-product attention (B, H, S, E); a floating mask is added to the scores, a bool one allows keys.
+
+    On CPU plain products beat the fused kernel as long as the scores of a head stay in the cache; its backward in
+    bfloat16 takes twice as long again (docs/performance.md).
+    """
     drops = dropout.training and dropout.p > 0.0
-    if query.device.type != "cpu":
+    if query.device.type != "cpu" or torch.compiler.is_compiling():
         return F.scaled_dot_product_attention(query, key, value, mask, dropout.p if drops else 0.0)
-    # on CPU the fused kernel drops nothing fast, and its backward in bfloat16 takes five times as long as this one
-    if not drops and not (query.dtype == torch.bfloat16 and torch.is_grad_enabled()):
+    if mask is not None and mask.dtype == torch.bool:
+        # a sum with this takes an eighth of the time of masked_fill
+        mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
+    if drops:
+        scores = query / math.sqrt(query.shape[-1]) @ key.transpose(-1, -2)
+        weights: Tensor = dropout((scores if mask is None else scores + mask).softmax(dim=-1))
+        return weights @ value
+    half_backward = query.dtype == torch.bfloat16 and torch.is_grad_enabled()
+    if key.shape[-2] > MAX_PLAIN_KEYS and not half_backward:
         return F.scaled_dot_product_attention(query, key, value, mask)
-    scores = query / math.sqrt(query.shape[-1]) @ key.transpose(-1, -2)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-    weights: Tensor = dropout(scores.softmax(dim=-1))
-    return weights @ value
+    context: Tensor = _PlainAttention.apply(query, key, value, mask)
+    return context
+
+
+class _PlainAttention(torch.autograd.Function):
+    """Attention by products of whole matrices, its gradients laid out as what they are gradients of.
+
+    Autograd would make the gradient of the keys a transposed one, which slows everything that follows.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
+        weights = (scores if mask is None else scores.add_(mask)).softmax(dim=-1)
+        ctx.save_for_backward(query, key, value, weights)
+        ctx.mask_shape = None if mask is None else mask.shape
+        return weights @ value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        (gradient,), (query, key, value, weights) = gradients, ctx.saved_tensors
+        of_weights = gradient @ value.transpose(-1, -2)
+        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+        scale = 1.0 / math.sqrt(query.shape[-1])
+        return (
+            (of_scores @ key).mul_(scale),
+            (of_scores.transpose(-1, -2) @ query).mul_(scale),
+            weights.transpose(-1, -2) @ gradient,
+            of_scores.sum_to_size(ctx.mask_shape) if ctx.needs_input_grad[3] else None,
+        )
 
 
 class SelfAttention(nn.Module):

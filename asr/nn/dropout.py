@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,9 +11,9 @@ from torch.nn import functional as F
 class Dropout(nn.Module):
     """Zero values with probability `p` and scale the others so that the expectation stays; identity in eval mode.
 
-    On CPU one random byte decides about one value: drawing 64-bit integers and reading them as bytes is about six
-    times as fast as a float each. A value is kept with probability k / 256, the nearest to 1 - p, and it is that
-    probability the kept values are scaled by. Draws come from torch's default generator.
+    On CPU one random byte decides about one value: a generator's 64-bit words read as bytes are about twelve times as
+    fast as a float each. A value is kept with probability k / 256, the nearest to 1 - p, and it is that probability
+    the kept values are scaled by. Draws follow from torch's default generator.
     """
 
     def __init__(self, p: float) -> None:
@@ -25,7 +26,7 @@ class Dropout(nn.Module):
         """Any shape in, the same shape and dtype out."""
         if not self.training or self.kept_bytes == 256:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
         scales = torch.empty(x.shape, dtype=x.dtype)
         torch.lt(random_bytes(x.shape), self.kept_bytes, out=scales)  # into floats at once: no bools in between
@@ -60,8 +61,12 @@ class StochasticDepth(nn.Module):
 
 
 def random_bytes(shape: torch.Size) -> Tensor:
-    """Uniform uint8 of any shape on the CPU, from torch's default generator."""
+    """Uniform uint8 of any shape on the CPU.
+
+    Torch's default generator draws a seed; the words come from SFC64 (Doty-Humphrey's PractRand), which is twice as
+    fast as torch's Mersenne Twister and no smaller part of a training step otherwise.
+    """
+    seed = int(torch.empty((), dtype=torch.int64).random_())
     count = shape.numel()
-    # `to=None` is the only way to ask for all 64 bits; any upper bound leaves the top byte lane short of a value
-    words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-    return words.view(torch.uint8)[:count].view(shape)
+    words = np.random.SFC64(seed).random_raw((count + 7) // 8)
+    return torch.from_numpy(words.view(np.uint8))[:count].view(shape)

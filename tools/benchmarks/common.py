@@ -21,11 +21,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-PEER_PYTHON = ROOT / ".bench-venv" / "bin" / "python"
 
 
 class BenchError(Exception):
     """A benchmark that cannot go on; one line for people."""
+
+
+def peer_python(peers: str) -> Path:
+    """The Python of a set of peers, which tools/bench installs: peers/<name>.txt."""
+    return ROOT / ".bench-venv" / peers / "bin" / "python"
 
 
 class Worker:

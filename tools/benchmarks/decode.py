@@ -21,11 +21,11 @@ import torch
 from asr.lm.ngram.arpa import read_arpa, write_arpa
 from asr.lm.ngram.counts import IdCorpus
 from asr.lm.ngram.kneser_ney import estimate
-from tools.benchmarks.common import PEER_PYTHON, BenchError, Worker, alternate, finish, machine, say, table
+from tools.benchmarks.common import BenchError, Worker, alternate, finish, machine, peer_python, say, table
 from tools.benchmarks.exact import ExactScorer, compare_texts
 from tools.benchmarks.posteriors import Language, hear
 
-PEERS = ("pyctcdecode", "kenlm")  # tells tools/bench to set them up
+PEERS = "decoding"  # the set that tools/bench is to install
 
 UNK_SCORE = -10.0 * math.log(10.0)  # pyctcdecode's default, as a natural logarithm
 RATIO_AT_LEAST = {False: 3.0, True: 2.0}  # times as fast as pyctcdecode, by "with a language model"
@@ -116,7 +116,7 @@ def compare(settings: Settings, folder: Path) -> dict[str, Any]:
     with ExitStack() as stack:
         cache = {"NUMBA_CACHE_DIR": str(folder / "jit")}  # empty, so that compiling is measured and not found done
         ours = stack.enter_context(Worker("tools.benchmarks.decode_ours", env=cache))
-        peer = stack.enter_context(Worker("tools.benchmarks.decode_peer", PEER_PYTHON))
+        peer = stack.enter_context(Worker("tools.benchmarks.decode_peer", peer_python(PEERS)))
         words = [language.text([word]) for word in range(len(language.words))]
         versions = {
             "asr": ours.ask("load", **given),

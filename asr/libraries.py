@@ -1,0 +1,37 @@
+"""How the numerical libraries wait, cache and allocate. They read most of it once, when they load."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+SPINS = "2000"  # of a thread that waits for the others: some twenty microseconds
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # names of glibc's mallopt, from malloc.h
+GROWTH = 64 << 20  # bytes by which the heap grows at least
+
+
+def settle_libraries() -> None:
+    """Choose what the user's environment leaves open, before torch loads; see docs/performance.md for what it brings.
+
+    Threads that are put to sleep wherever they meet, thousands of times in a training step, make it a fifth slower.
+    Threads that spin for as long as OpenMP lets them make it twice as slow as soon as another process wants a core, be
+    it only the loader's. A short while is enough for the one and costs little of the other.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")  # kernels of every batch shape, not the last few
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let this process keep memory that it frees, since it will soon ask for as much again.
+
+    By default glibc gives large blocks back to the system, which clears every page anew: 80 000 page faults a training
+    step, half of the time that features take. Where the C library is another, nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for name, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, GROWTH)):
+            mallopt(name, value)
