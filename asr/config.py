@@ -57,6 +57,7 @@ class DataConfig(Config):
     # longest utterance times batch size, padding included; auto: what memory allows and learning likes, found and saved
     max_batch_seconds: Annotated[float | Literal["auto"], BeforeValidator(_seconds_or_auto)] = 100.0
     num_buckets: int = Field(16, ge=1)
+    curriculum_epochs: int = Field(0, ge=0)  # so many first epochs go from short utterances to long ones
     num_workers: int = Field(1, ge=0)  # processes that load and augment; batches are the same whatever the number
     min_duration: float = Field(0.05, ge=0)  # seconds; shorter rows are set aside
     max_duration: float = Field(40.0, gt=0)  # seconds; longer rows are set aside
@@ -90,6 +91,31 @@ class TrainingConfig(Config):
     max_skipped_in_a_row: int = Field(20, ge=1)  # steps with a non-finite loss or gradient before the run stops
 
 
+class InitConfig(Config):
+    """Another model's weights to begin with; a folder alone may stand for the whole."""
+
+    folder: str  # relative to the working directory
+    parts: tuple[str, ...] = ()  # names that weights start with: encoder, encoder.layers.0; none: all that both have
+    partial: bool = False  # let the encoders differ, in depth for one: what fits is copied, the rest begins at random
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_folder(cls, value: Any) -> Any:
+        return {"folder": value} if isinstance(value, str) else value
+
+
+class FreezeConfig(Config):
+    """Parts of the model that keep the weights they begin with; a list of parts alone may stand for the whole."""
+
+    parts: tuple[str, ...] = Field(min_length=1)  # names that weights start with, as in `init_from.parts`
+    steps: int | None = Field(None, ge=1)  # optimiser steps after which they learn, too; none: never
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_parts(cls, value: Any) -> Any:
+        return {"parts": value} if isinstance(value, list | tuple) else value
+
+
 class Continuation(Config):
     """One time that a run was gone on with."""
 
@@ -116,7 +142,8 @@ class ExperimentConfig(Config):
     format_version: int = FORMAT_VERSION
     seed: int = Field(1, ge=0)
     data: DataConfig
-    start_from: str | None = None  # model folder whose encoder the run starts from, relative to the working directory
+    init_from: InitConfig | None = None
+    freeze: FreezeConfig | None = None
     frontend: FrontendConfig = FrontendConfig()
     splice: SpliceConfig | None = None
     augment: AugmentConfig | None = None
@@ -149,6 +176,8 @@ class ExperimentConfig(Config):
             raise ValueError(
                 f"normalize: unknown normaliser '{self.normalize}'{did_you_mean(self.normalize, NORMALIZERS)}"
             )
+        if self.freeze is not None and self.init_from is None:
+            raise ValueError("freeze: without init_from it would keep random weights; set init_from")
         self.loss.check(has_ctc=self.loss.ctc_weight > 0, has_decoder=self.decoder is not None)
         if self.intermediate_ctc is not None and self.loss.ctc_weight == 0:
             raise ValueError("intermediate_ctc needs a CTC loss; set loss.ctc_weight above 0")

@@ -1,4 +1,4 @@
-"""Changing a waveform while training: speed, noise and gain, every draw from the generator that is passed in.
+"""Changing a waveform while training: speed, echoes, noise and gain, all drawn from the generator that is passed in.
 
 Speed perturbation is resampling, so tempo and pitch change together: Ko et al., "Audio augmentation for speech
 recognition", Interspeech 2015.
@@ -13,23 +13,15 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from asr.audio.io import AUDIO_SUFFIXES, audio_info, load_audio
+from asr.audio.ranges import DecibelRange, in_order
 from asr.audio.resample import resample
+from asr.audio.reverb import ReverbConfig, add_echoes, draw_tail
 from asr.errors import AudioError
 from asr.registry import Config
 
 SPEED_STEP = 0.01  # of drawn speeds: resampling between rates without a common factor costs up to ten times as much
 MAX_SLOPE = 2.0  # of synthesised noise: power falls with 1 / f ** slope, from white (0) over pink (1) to brown (2)
-
-
-def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"the lower bound {bounds[0]:g} is above the upper bound {bounds[1]:g}")
-    return bounds
-
-
 Speed = Annotated[float, Field(ge=0.5, le=2.0)]
-Decibel = Annotated[float, Field(ge=-100.0, le=100.0)]
-DecibelRange = Annotated[tuple[Decibel, Decibel], AfterValidator(_in_order)]
 
 
 class NoiseConfig(Config):
@@ -44,8 +36,9 @@ class AugmentConfig(Config):
     """What may happen to a waveform; nothing by default."""
 
     speeds: tuple[Speed, ...] = ()  # one of these factors, equally likely; 1.0 must be among them to happen
-    speed_range: Annotated[tuple[Speed, Speed], AfterValidator(_in_order)] | None = None  # or uniform between two
+    speed_range: Annotated[tuple[Speed, Speed], AfterValidator(in_order)] | None = None  # or uniform between two
     gain_db: DecibelRange | None = None  # uniform between the two
+    reverb: ReverbConfig | None = None
     noise: NoiseConfig | None = None
 
     @model_validator(mode="after")
@@ -56,7 +49,7 @@ class AugmentConfig(Config):
 
 
 class WaveformAugment:
-    """Applies speed, then noise, then gain to waveforms of one sample rate.
+    """Applies speed, then echoes, then noise, then gain to waveforms of one sample rate.
 
     Raises AudioError when noise files are asked for and none is found.
     """
@@ -79,7 +72,9 @@ class WaveformAugment:
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A changed (num_samples,) float32 waveform, its length divided by the speed. Loud ones may exceed [-1, 1]."""
         waveform = change_speed(waveform, self._draw_speed(rng), self.sample_rate)
-        noise = self.config.noise
+        reverb, noise = self.config.reverb, self.config.noise
+        if reverb is not None and rng.random() < reverb.probability:
+            waveform = add_echoes(waveform, draw_tail(reverb, self.sample_rate, rng))
         if noise is not None and len(waveform) and rng.random() < noise.probability:
             sound = self._noise_from_files(len(waveform), rng) if noise.files else coloured_noise(len(waveform), rng)
             waveform = add_noise(waveform, sound, rng.uniform(*noise.snr_db))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from asr.audio.augment import WaveformAugment
 from asr.bundle import Bundle, TrainingTexts
 from asr.config import ExperimentConfig
+from asr.data.curriculum import CurriculumSampler
 from asr.data.dataset import SpeechDataset
 from asr.data.doctor.rows import Rejected, check_rows
 from asr.data.loader import Loader
@@ -20,7 +21,7 @@ from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_numbers
 from asr.data.splice import Splicer
-from asr.errors import TrainingError
+from asr.errors import ConfigError, TrainingError
 from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
@@ -28,9 +29,10 @@ from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.training.batch_size import settle_batch_seconds
 from asr.training.distributed import ALONE, World
+from asr.training.freezing import FrozenParts
+from asr.training.init_from import InitReport, init_from
 from asr.training.requirements import requirements
 from asr.training.rows import read_training_rows
-from asr.training.warm_start import warm_start
 from asr.types import Utterance
 
 MAX_STATISTICS_UTTERANCES = 2000  # enough for mean and variance of each mel bin to settle
@@ -47,6 +49,8 @@ class Prepared:
     train_loader: Loader
     dev_loader: Loader
     training_texts: TrainingTexts
+    init_report: InitReport | None = None
+    frozen: FrozenParts | None = None
 
     @property
     def train_hours(self) -> float:
@@ -66,14 +70,15 @@ def prepare(
     rows = read_training_rows(config.data)
     dev = read_manifest(Path(config.data.dev))
     texts = [normalize(row.text, config.normalize) for row in rows]
+    init_report = None
     if trained is not None:
         bundle = trained
     else:
         tokenizer = train_tokenizer(config.tokenizer, texts)
         frontend = _fit_frontend(config, rows, tokenizer)
         bundle = Bundle.build(config, frontend, tokenizer)
-        if config.start_from is not None:
-            say(f"{warm_start(bundle, Path(config.start_from)) / 1e6:.2f} M weights from {config.start_from}")
+        if config.init_from is not None:
+            init_report = init_from(bundle, config.init_from, say)
     train, rejected = check_rows(rows, requirements(config, bundle))
     for rejection in rejected[:5]:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")
@@ -92,6 +97,8 @@ def prepare(
         train_loader=train_loader(config, train, bundle, read_pieces(config, bundle), world),
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, skip_unreadable=True, world=world),
         training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
+        init_report=init_report,
+        frozen=FrozenParts(config.freeze, bundle.model) if config.freeze is not None else None,
     )
 
 
@@ -145,9 +152,14 @@ def _train_sampler(
     data = config.data
     shards = shard_numbers(utterances)
     if shards is None:
-        return BucketSampler(
+        sampler = BucketSampler(
             durations, max_batch_seconds=data.batch_seconds, seed=config.seed, num_buckets=data.num_buckets
         )
+        return (
+            CurriculumSampler(sampler, durations, epochs=data.curriculum_epochs) if data.curriculum_epochs else sampler
+        )
+    if data.curriculum_epochs:
+        raise ConfigError(f"{data.train}: shards are read a few at a time; data.curriculum_epochs needs a manifest")
     return ShardSampler(
         durations,
         shards,

@@ -91,7 +91,7 @@ def train_experiment(
             compile_layers(task.model, trial.odd_loss, settled.training.dtype, display.say)
         folder = checkpoints.folder / "profile" if launch.profile and world.is_main else None
         with profiled(task, folder, settled.training.accumulation, display.say) as watched:
-            progress = build_trainer(watched, settled, checkpoints, display, world).run(replay_halved)
+            progress = build_trainer(watched, settled, checkpoints, display, world, prepared.frozen).run(replay_halved)
         if world.is_main:
             write_card(launch.out)
     display.say(f"done in {clock(progress.seconds)}: model in {launch.out}")
@@ -105,6 +105,8 @@ def _begin(config: ExperimentConfig, launch: Launch, world: World, display: Disp
     prepared = prepare(config, display.say, world=world)
     prepared.bundle.save(launch.out)
     prepared.training_texts.save(launch.out)
+    if prepared.init_report is not None:
+        prepared.init_report.save(launch.out / "training")
     return prepared
 
 

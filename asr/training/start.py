@@ -23,6 +23,7 @@ from asr.runtime import atomic_path, computes_bfloat16, remove_temporary_files
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.claim import CLAIM_FILE
 from asr.training.distributed import ALONE, World, joined
+from asr.training.freezing import FrozenParts
 from asr.training.task import AnyBatch, Task
 from asr.training.tensorboard import FOLDER as TENSORBOARD_FOLDER
 from asr.training.tensorboard import require_tensorboard
@@ -128,16 +129,16 @@ def with_continuation(
     saved: RunConfig, launch: Launch, step: int, world: World, say: Callable[[str], None]
 ) -> RunConfig:
     """The saved configuration, on record that the run goes on; an environment unlike that of its start is warned of."""
-    origin: Provenance | None = saved.provenance
+    origin = saved.provenance
     if origin is None:
         return saved
-    began = origin.environment
+    began, earlier = origin.environment, origin.continued
     otherwise = changed(began, environment(world.device, world.size))
     if otherwise:
         listed = ", ".join(f"{key} {began[key]} -> {value}" for key, value in otherwise.items())
         say(f"warning: the rest may not be bit-identical to an uninterrupted run: {listed}")
     continuation = Continuation(started=utc_now(), step=step, command=launch.command, changed=otherwise)
-    provenance = origin.model_copy(update={"continued": [*origin.continued, continuation]})
+    provenance = origin.model_copy(update={"continued": [*earlier, continuation]})
     return saved.model_copy(update={"provenance": provenance})
 
 
@@ -167,6 +168,7 @@ def build_trainer(
     checkpoints: CheckpointFolder,
     display: Display,
     world: World = ALONE,
+    frozen: FrozenParts | None = None,
 ) -> Trainer[AnyBatch]:
     """The trainer of a task, with the optimiser and the schedule of its configuration."""
     total_steps = steps_per_epoch(task.num_batches(0), config) * config.training.epochs
@@ -179,6 +181,7 @@ def build_trainer(
         checkpoints=checkpoints,
         display=display,
         world=world,
+        frozen=frozen,
     )
 
 

@@ -36,6 +36,7 @@ from asr.training.checkpoint import (
 )
 from asr.training.compile import num_compilations
 from asr.training.distributed import ALONE, World
+from asr.training.freezing import FrozenParts
 from asr.training.memory import describe_parts
 from asr.training.metrics import LOG_FILE, TrainLog, draw_curves
 from asr.training.step import StepOutcome, Stepper
@@ -61,6 +62,7 @@ class Trainer(Generic[AnyBatch]):
     checkpoints: CheckpointFolder
     display: Display
     world: World = ALONE
+    frozen: FrozenParts | None = None
 
     def __post_init__(self) -> None:
         self.model = self.task.model
@@ -147,6 +149,8 @@ class Trainer(Generic[AnyBatch]):
         Without any item nothing is learnt, and the step counts as skipped.
         """
         progress = self.progress
+        if self.frozen is not None:
+            self.frozen.set_for(progress.step)
         factor = self.schedule(progress.step)
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor

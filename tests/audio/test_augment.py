@@ -1,4 +1,4 @@
-"""Speed, noise and gain on waveforms."""
+"""Speed, noise and gain on waveforms, and all that augmentation does together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from asr.audio.augment import AugmentConfig, NoiseConfig, WaveformAugment, add_noise, change_speed, coloured_noise
 from asr.audio.io import write_wav
 from asr.audio.resample import resample
+from asr.audio.reverb import ReverbConfig
 from asr.errors import AudioError
 
 RATE = 16000
@@ -88,7 +89,10 @@ def test_gain_is_in_decibels():
 
 
 EVERYTHING = AugmentConfig(
-    speed_range=(0.5, 2.0), gain_db=(-100, 100), noise=NoiseConfig(snr_db=(-100, 100), probability=1)
+    speed_range=(0.5, 2.0),
+    gain_db=(-100, 100),
+    reverb=ReverbConfig(probability=1, rt60=(0.05, 5), direct_to_reverberant_db=(-100, 100)),
+    noise=NoiseConfig(snr_db=(-100, 100), probability=1),
 )
 
 

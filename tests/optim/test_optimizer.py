@@ -45,6 +45,15 @@ def test_only_weight_matrices_are_decayed() -> None:
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
 
 
+def test_all_that_learns_is_decayed_where_asked_for() -> None:
+    model = Model()
+    decayed, kept = build_optimizer(OptimizerConfig(weight_decay=0.1, decay_all=True), model).param_groups
+    assert {id(parameter) for parameter in decayed["params"]} == {
+        id(parameter) for parameter in model.parameters() if parameter.requires_grad
+    }
+    assert not kept["params"]
+
+
 def test_steps_equal_those_of_torchs_plain_adamw() -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 4).double()

@@ -16,6 +16,7 @@ from asr.config import load_config
 from asr.data.manifest import read_manifest
 from asr.data.shards.index import ShardedUtterance
 from asr.data.shards.writer import ShardLimits, write_shards
+from asr.errors import ConfigError
 from asr.training import prepare, run
 from asr.training.rows import read_training_rows
 from asr.training.trainer import Trainer
@@ -64,6 +65,16 @@ def test_with_all_shards_in_the_buffer_the_run_is_that_of_the_manifest(shards: P
     assert weights("sharded") == weights("manifest")
     losses = [row["loss"] for row in train("windows", shards, "data.shuffle_shards=1") if row["kind"] == "step"]
     assert len(losses) == 8, "each utterance comes once an epoch, in a batch of its own window"
+
+
+def test_a_curriculum_orders_the_first_epoch_of_a_manifest_and_is_refused_for_shards(shards: Path) -> None:
+    config = load_config(Path("experiment.yaml"), ["data.max_batch_seconds=2", "data.curriculum_epochs=1", "seed=3"])
+    loader = prepare.prepare(config, lambda _: None).train_loader
+    longest = [[int(batch.feature_lens.max()) for batch in loader.epoch(epoch)] for epoch in (0, 1)]
+    assert longest[0] == sorted(longest[0])
+    assert longest[1] != sorted(longest[1])
+    with pytest.raises(ConfigError, match=r"data\.curriculum_epochs needs a manifest"):
+        train("out", shards, "data.curriculum_epochs=1")
 
 
 def test_over_http_and_with_workers_nothing_changes(shards: Path, folder_server: Any) -> None:
