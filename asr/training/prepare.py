@@ -15,7 +15,8 @@ from asr.config import ExperimentConfig
 from asr.data.dataset import SpeechDataset
 from asr.data.doctor.rows import Rejected, check_rows
 from asr.data.loader import Loader
-from asr.data.manifest import content_hash, manifest_hash, read_manifest
+from asr.data.manifest import manifest_hash, read_manifest
+from asr.data.rows import content_hash
 from asr.data.sampler import BucketSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_numbers
 from asr.data.splice import Splicer

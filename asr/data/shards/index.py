@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from asr.data.manifest import utterance_from_row
+from asr.data.rows import utterance_from_row
 from asr.data.shards.store import ShardStore, is_address
 from asr.errors import AudioError, ManifestError
 from asr.types import Utterance
