@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.runtime import derive_seed
+from asr.runtime import derive_rng, derive_seed
 
 ROUNDS = 6
+SHUFFLED = 2**19  # numpy draws from as many at most, which takes an array of all
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
@@ -43,6 +44,13 @@ class Permutation:
             else:
                 high ^= _mix(low, key) & self._high
         return high << self._shift | low
+
+
+def sample_rows(size: int, count: int, *key: object) -> NDArray[np.int64]:
+    """As many different numbers below `size`, or all if there are fewer, ascending: the same for the same key."""
+    if size <= SHUFFLED:
+        return np.sort(derive_rng(*key).permutation(size)[:count])
+    return np.sort(Permutation(size, *key).items(0, count))
 
 
 def _mix(values: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:

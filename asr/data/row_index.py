@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +12,8 @@ from numpy.typing import NDArray
 
 from asr.data.line_files import LineFiles
 from asr.data.rows import content_line, parse_object
-from asr.errors import ManifestError, WorkerError
-from asr.processes import num_cores, process_pool
+from asr.errors import ManifestError
+from asr.processes import num_cores, share_out
 
 CHUNK_BYTES = 2**23  # read and checked at once
 POOLED_CHUNKS = 8  # as many at least are worth other processes, which take a second to start
@@ -55,7 +52,9 @@ def build_index(files: LineFiles, check: Check, workers: int | None = None) -> R
     """
     offsets, durations, id_hashes = bytearray(), bytearray(), bytearray()
     content = hashlib.sha256()
-    for chunk in _chunks(files, check, workers or num_cores()):
+    spans = list(files.spans(CHUNK_BYTES))
+    workers = (workers or num_cores()) if len(spans) >= POOLED_CHUNKS else 1
+    for chunk in share_out(_scan, (files, check), spans, workers, "reads a manifest"):
         if chunk.error is not None:
             name, line = files.place(chunk.error[0])
             raise ManifestError(f"{name}:{line}: {chunk.error[1]}")
@@ -68,41 +67,6 @@ def build_index(files: LineFiles, check: Check, workers: int | None = None) -> R
     )
     _refuse_equal_ids(files, index.offsets, np.frombuffer(id_hashes, dtype=np.uint64))
     return index
-
-
-def _chunks(files: LineFiles, check: Check, workers: int) -> Iterator[_Chunk]:
-    """The chunks of files in order."""
-    spans = list(files.spans(CHUNK_BYTES))
-    if workers == 1 or len(spans) < POOLED_CHUNKS:
-        for span in spans:
-            yield _scan(files, check, *span)
-        return
-    try:
-        with process_pool(workers, _start, (files, check)) as pool:
-            running: deque[Future[_Chunk]] = deque()
-            for span in spans:
-                running.append(pool.submit(_scan_of_worker, *span))
-                if len(running) > 2 * workers:  # more would only wait in memory
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            f"{files.names[0]}: a process that reads it was killed, perhaps because memory was short; free some"
-        ) from error
-
-
-_work: tuple[LineFiles, Check] | None = None  # of a worker
-
-
-def _start(files: LineFiles, check: Check) -> None:
-    global _work
-    _work = files, check
-
-
-def _scan_of_worker(start: int, stop: int) -> _Chunk:
-    assert _work is not None
-    return _scan(*_work, start, stop)
 
 
 def _scan(files: LineFiles, check: Check, start: int, stop: int) -> _Chunk:

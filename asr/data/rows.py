@@ -38,7 +38,7 @@ def utterance_from_row(row: dict[str, Any], folder: Path) -> Utterance:
     check_row(row)
     return Utterance(
         id=row["id"],
-        audio=Path(os.path.normpath(os.path.join(folder, row["audio"]))),
+        audio=Path(os.path.normpath(folder / row["audio"])),
         duration=float(row["duration"]),
         text=row.get("text", ""),
         start=float(row.get("start", 0.0)),

@@ -10,12 +10,12 @@ from typing import Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.data.permutation import Permutation
+from asr.data.permutation import SHUFFLED, Permutation
 from asr.data.table import Durations
 from asr.runtime import derive_rng, derive_seed
 
 SHORTEST = 0.01  # seconds; shorter utterances count as this long, for the logarithm's sake
-POOL = 2**19  # utterances sorted together; larger corpora are taken pool by pool
+POOL = SHUFFLED  # utterances sorted together; larger corpora are taken pool by pool
 
 
 class Sampler(Protocol):

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from asr.data.index_cache import load_index, open_index
 from asr.data.line_files import LineFiles
-from asr.data.row_index import Check, RowIndex
+from asr.data.row_index import Check
 from asr.data.rows import parse_object
 from asr.errors import ManifestError
 from asr.types import Utterance
@@ -50,7 +49,10 @@ class LazySequence(Sequence[Utterance]):
 
     def __getitem__(self, rows: int | slice) -> Utterance | list[Utterance]:
         numbers = range(len(self))[rows]
-        return self.row(numbers) if isinstance(numbers, int) else [self.row(number) for number in numbers]
+        return self.row(numbers) if isinstance(numbers, int) else self._listed(numbers)
+
+    def _listed(self, numbers: range) -> list[Utterance]:
+        return [self.row(number) for number in numbers]
 
 
 class Table(LazySequence):
@@ -99,6 +101,9 @@ class Table(LazySequence):
             for start_of_line, end_of_line in pairwise(cuts):
                 yield self._parse(block[start_of_line:end_of_line], file)
 
+    def _listed(self, numbers: range) -> list[Utterance]:
+        return list(self.rows(numbers.start, numbers.stop)) if numbers.step == 1 else super()._listed(numbers)
+
     def __getstate__(self) -> dict[str, Any]:
         # An index in a folder is mapped again in the other process, since pickling would copy it.
         return vars(self) | ({"index": None} if self.folder is not None else {})
@@ -120,7 +125,9 @@ class Table(LazySequence):
         try:
             return self.utterance(parse_object(line), file)
         except ManifestError as error:
-            raise ManifestError(f"{self.files.names[file]}: changed while it was in use ({error}); start again") from error
+            raise ManifestError(
+                f"{self.files.names[file]}: changed while it was in use ({error}); start again"
+            ) from error
 
 
 class Selection(LazySequence):
@@ -166,3 +173,11 @@ def durations_of(utterances: Sequence[Utterance]) -> Durations:
     if isinstance(utterances, LazySequence):
         return utterances.durations
     return np.array([utterance.duration for utterance in utterances], dtype=np.float64)
+
+
+def total_seconds(utterances: Sequence[Utterance]) -> float:
+    """The sum of all durations."""
+    if isinstance(utterances, Selection):
+        left_out = durations_of(utterances.source)[utterances.left_out]
+        return total_seconds(utterances.source) - float(np.sum(left_out))
+    return float(np.sum(durations_of(utterances)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,25 +13,28 @@ from asr.audio.augment import WaveformAugment
 from asr.bundle import Bundle, TrainingTexts
 from asr.config import ExperimentConfig
 from asr.data.dataset import SpeechDataset
-from asr.data.doctor.rows import Rejected, check_rows
+from asr.data.doctor.rows import SetAside, check_rows
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
-from asr.data.rows import content_hash
+from asr.data.permutation import sample_rows
 from asr.data.sampler import BucketSampler, Sampler, ShardSampler
-from asr.data.shards.reading import shard_numbers
+from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
+from asr.data.table import durations_of, total_seconds
 from asr.errors import TrainingError
 from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
 from asr.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
-from asr.training.requirements import requirements
+from asr.training.requirements import requirements, requirements_key
 from asr.training.rows import read_training_rows
+from asr.training.survey import survey
 from asr.training.warm_start import warm_start
 from asr.types import Utterance
 
 MAX_STATISTICS_UTTERANCES = 2000  # enough for mean and variance of each mel bin to settle
+MAX_TOKENIZER_TEXTS = 2**19  # half a million sentences; sentencepiece holds them in memory several times
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,15 @@ class Prepared:
     bundle: Bundle
     train: Sequence[Utterance]
     dev: Sequence[Utterance]
-    rejected: Sequence[Rejected]
+    rejected: SetAside
     train_loader: Loader
     dev_loader: Loader
-    training_texts: TrainingTexts
+    training_texts: TrainingTexts | None  # None for a run that goes on: its folder holds them
 
     @property
     def train_hours(self) -> float:
         """Hours of speech an epoch holds, before speed perturbation."""
-        return sum(utterance.duration for utterance in self.train) / 3600
+        return total_seconds(self.train) / 3600
 
 
 def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundle | None = None) -> Prepared:
@@ -60,30 +63,32 @@ def prepare(config: ExperimentConfig, say: Callable[[str], None], trained: Bundl
     """
     rows = read_training_rows(config.data)
     dev = read_manifest(Path(config.data.dev))
-    texts = [normalize(row.text, config.normalize) for row in rows]
     if trained is not None:
         bundle = trained
     else:
-        tokenizer = train_tokenizer(config.tokenizer, texts)
+        tokenizer = train_tokenizer(config.tokenizer, tokenizer_texts(config, rows))
         frontend = _fit_frontend(config, rows, tokenizer)
         bundle = Bundle.build(config, frontend, tokenizer)
         if config.start_from is not None:
             say(f"{warm_start(bundle, Path(config.start_from)) / 1e6:.2f} M weights from {config.start_from}")
-    train, rejected = check_rows(rows, requirements(config, bundle))
-    for rejection in rejected[:5]:
+    needs, key = requirements(config, bundle), requirements_key(config, bundle)
+    found = survey(rows, needs, key=key, with_texts=trained is None)
+    examples = found.set_aside.examples
+    for rejection in examples:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")
-    if len(rejected) > 5:
-        say(f"set aside {len(rejected) - 5} more rows")
+    if len(found.set_aside) > len(examples):
+        say(f"set aside {len(found.set_aside) - len(examples)} more rows")
+    train = found.set_aside.others(rows)
     if not train:
-        raise TrainingError(f"{config.data.train}: no row can be learnt from; first reason: {rejected[0].reason}")
+        raise TrainingError(f"{config.data.train}: no row can be learnt from; first reason: {examples[0].reason}")
     return Prepared(
         bundle=bundle,
         train=train,
         dev=dev,
-        rejected=rejected,
+        rejected=found.set_aside,
         train_loader=train_loader(config, train, bundle, read_pieces(config, bundle)),
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0),
-        training_texts=TrainingTexts.collect(texts, (row.speaker for row in rows if row.speaker is not None)),
+        training_texts=found.texts,
     )
 
 
@@ -109,30 +114,35 @@ def train_loader(
 
 def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], stretch: float) -> Sampler:
     data = config.data
-    durations = [utterance.duration * stretch for utterance in utterances]
-    shards = shard_numbers(utterances)
-    if shards is None:
+    durations, starts = durations_of(utterances), shard_starts(utterances)
+    if starts is None:
         return BucketSampler(
-            durations, max_batch_seconds=data.max_batch_seconds, seed=config.seed, num_buckets=data.num_buckets
+            durations,
+            max_batch_seconds=data.max_batch_seconds,
+            seed=config.seed,
+            num_buckets=data.num_buckets,
+            stretch=stretch,
         )
     return ShardSampler(
         durations,
-        shards,
+        starts,
         window=data.shuffle_shards,
         max_batch_seconds=data.max_batch_seconds,
         seed=config.seed,
         num_buckets=data.num_buckets,
+        stretch=stretch,
     )
 
 
-def read_pieces(config: ExperimentConfig, bundle: Bundle) -> list[Utterance]:
+def read_pieces(config: ExperimentConfig, bundle: Bundle) -> Sequence[Utterance]:
     """The pieces to chain, those left out that could not be learnt from alone; [] without `splice`."""
     if config.splice is None:
         return []
-    pieces, _ = check_rows(read_manifest(Path(config.splice.pieces)), requirements(config, bundle))
-    if not any(piece.speaker for piece in pieces):
+    pieces = read_manifest(Path(config.splice.pieces))
+    usable = check_rows(pieces, requirements(config, bundle)).others(pieces)
+    if not any(piece.speaker for piece in usable):
         raise TrainingError(f"{config.splice.pieces}: no piece has a speaker and can be learnt from; cut others")
-    return pieces
+    return usable
 
 
 def evaluation_loader(
@@ -146,7 +156,7 @@ def evaluation_loader(
     """Length-sorted batches without augmentation; the order of results is not that of the manifest."""
     dataset = SpeechDataset(utterances, bundle.frontend, bundle.tokenizer, config.normalize, seed=config.seed)
     sampler = BucketSampler(
-        [utterance.duration for utterance in utterances],
+        durations_of(utterances),
         max_batch_seconds=max_batch_seconds or config.data.max_batch_seconds,
         seed=config.seed,
         shuffle=False,
@@ -166,16 +176,26 @@ def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer
 
 def _statistics_rows(config: ExperimentConfig, rows: Sequence[Utterance]) -> NDArray[np.int64]:
     """Which rows CMVN statistics are made of: of a sharded corpus from few shards, since each is fetched whole."""
-    rng = derive_rng(config.seed, "cmvn")
-    numbers = shard_numbers(rows)
-    if numbers is None:
-        return np.sort(rng.permutation(len(rows))[:MAX_STATISTICS_UTTERANCES])
-    place = rng.permutation(max(numbers) + 1)[numbers]  # of each row's shard in a random order
-    return np.sort(np.argsort(place, kind="stable")[:MAX_STATISTICS_UTTERANCES])
+    starts = shard_starts(rows)
+    if starts is None:
+        return sample_rows(len(rows), MAX_STATISTICS_UTTERANCES, config.seed, "cmvn")
+    sizes = np.diff(starts)
+    order = np.argsort(derive_rng(config.seed, "cmvn").permutation(np.flatnonzero(sizes)[-1] + 1))
+    needed = order[: np.searchsorted(np.cumsum(sizes[order]), MAX_STATISTICS_UTTERANCES) + 1]
+    drawn = np.concatenate([np.arange(*starts[shard : shard + 2]) for shard in needed])
+    return np.sort(drawn[:MAX_STATISTICS_UTTERANCES])
+
+
+def tokenizer_texts(config: ExperimentConfig, rows: Sequence[Utterance]) -> Iterator[str]:
+    """Normalised texts for the tokenizer: all, or of a larger corpus MAX_TOKENIZER_TEXTS, drawn by the seed."""
+    if len(rows) <= MAX_TOKENIZER_TEXTS:
+        return (normalize(row.text, config.normalize) for row in rows)
+    drawn = sample_rows(len(rows), MAX_TOKENIZER_TEXTS, config.seed, "tokenizer")
+    return (normalize(rows[int(number)].text, config.normalize) for number in drawn)
 
 
 def data_hash(config: ExperimentConfig) -> str:
     """A hash of ids, texts and durations of all data, the same on every machine."""
     manifests = [config.data.dev, *([config.splice.pieces] if config.splice else [])]
-    hashes = [content_hash(read_training_rows(config.data)), *(manifest_hash(Path(path)) for path in manifests)]
+    hashes = [read_training_rows(config.data).content_hash, *(manifest_hash(Path(path)) for path in manifests)]
     return "+".join(whole[:16] for whole in hashes)

@@ -60,6 +60,7 @@ def train(
     prepared = prepare(config, display.say, Bundle.load(out) if started else None)
     if not started:
         prepared.bundle.save(out)
+    if prepared.training_texts is not None:
         prepared.training_texts.save(out)
     display.say(describe(prepared))
     task = AsrTask(prepared, out, where)
@@ -90,15 +91,14 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     config = settle_dtype(load_config(config_file, overrides), torch.device("cpu"), None, lambda _: None)
     prepared = prepare(config, lambda _: None)
     bundle = prepared.bundle
-    codes = [rejection.code for rejection in prepared.rejected]
     parameters = num_parameters(bundle.model)
     rate = _audio_seconds_per_second(prepared)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + 8 * parameters / 2**30  # with AdamW's moments
     return {
         "hours": round(prepared.train_hours, 3),
         "utterances": len(prepared.train),
-        "set_aside": {code: codes.count(code) for code in sorted(set(codes))},
-        "ctc_infeasible": codes.count("ctc_infeasible"),
+        "set_aside": prepared.rejected.counts,
+        "ctc_infeasible": prepared.rejected.counts.get("ctc_infeasible", 0),
         "vocabulary": bundle.tokenizer.vocab_size,
         "parameters": parameters,
         "steps_per_epoch": _steps_per_epoch(prepared),
