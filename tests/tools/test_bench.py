@@ -106,7 +106,7 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
     listed = subprocess.run([ROOT / "tools" / "bench"], capture_output=True, text=True)
     assert listed.returncode == 0
     names = [line.split()[0] for line in listed.stdout.splitlines()[1:]]
-    assert names == ["alignment", "decode", "score", "search", "transcribe", "vad"]
+    assert names == ["alignment", "decode", "manifest", "score", "search", "transcribe", "vad"]
     refused = subprocess.run([ROOT / "tools" / "bench", "common"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: no benchmark 'common'")
