@@ -133,6 +133,7 @@ def describe(report: dict[str, Any]) -> str:
     machine, start, random_rows = report["machine"], report["first_start"], report["random_rows"]
     survey, objects = report["survey"], report["objects"]
     times = report["rows"] / objects["rows"]
+    cpu, megabytes = objects["seconds"]["cpu"], objects["megabytes"]
     return "\n".join(
         [
             f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']}, {machine['date']}",
@@ -142,8 +143,8 @@ def describe(report: dict[str, Any]) -> str:
             f"a row from anywhere: {1e6 * random_rows['seconds']['cpu'] / random_rows['rows']:.0f} us CPU",
             f"look at {survey['rows']} rows: {survey['first']['wall']:.1f} s, {_cpu(survey['first']):.1f} s CPU; again "
             f"{1000 * survey['again']['wall']:.0f} ms",
-            f"as objects, {objects['rows']} rows: {objects['seconds']['cpu']:.1f} s CPU, {objects['megabytes']:.0f} MB; "
-            f"all would be {times * objects['seconds']['cpu']:.0f} s, {times * objects['megabytes'] / 1e3:.1f} GB a rank",
+            f"as objects, {objects['rows']} rows: {cpu:.2f} s CPU, {megabytes:.0f} MB; all would be "
+            f"{times * cpu:.0f} s, {times * megabytes / 1e3:.1f} GB a rank",
         ]
     )
 

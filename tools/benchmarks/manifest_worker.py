@@ -123,14 +123,16 @@ def helpers_seconds() -> float:
 def memory() -> dict[str, float]:
     """Megabytes of this process: resident, its share of what is shared, its own alone, and its peak."""
     sizes: dict[str, float] = {}
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
-        name, kilobytes = line.split()[:2]
-        sizes[name.rstrip(":")] = float(kilobytes) / 1e3
+    for file in ("smaps_rollup", "status"):
+        for line in Path("/proc/self", file).read_text().splitlines():
+            if line.endswith(" kB"):
+                name, kilobytes, _ = line.split()
+                sizes[name.rstrip(":")] = float(kilobytes) / 1e3
     return {
         "resident": sizes["Rss"],
         "proportional": sizes["Pss"],
         "own": sizes["Private_Clean"] + sizes["Private_Dirty"],
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "peak": sizes["VmHWM"],
         "peak_of_helpers": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
     }
 
