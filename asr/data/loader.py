@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.data.collate import collate
 from asr.data.dataset import SpeechDataset
-from asr.data.sampler import Sampler
+from asr.data.sampler import RememberingSampler, Sampler
 from asr.data.shards.index import Shard
 from asr.data.shards.reading import fetch_in_background, with_shards_ahead
 from asr.errors import AsrError, WorkerError
@@ -46,8 +46,7 @@ class Loader:
     ) -> None:
         self.waited_seconds = 0.0  # how long the consumer has waited for batches since the epoch began
         self._dataset = dataset
-        self._sampler = sampler
-        self._formed: tuple[int, Sequence[Sequence[int]]] | None = None  # an epoch and its batches, which take seconds
+        self._sampler = RememberingSampler(sampler)
         self._orders = _Orders()
         self._batches: DataLoader[_Delivery] = DataLoader(
             _BatchDataset(dataset, num_views),
@@ -64,14 +63,14 @@ class Loader:
 
     def num_batches(self, epoch: int) -> int:
         """How many batches an epoch has."""
-        return len(self._form(epoch))
+        return len(self._sampler.batches(epoch))
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The epoch's batches from number `start_batch` on. One epoch at a time; a new one ends the one before."""
         self.waited_seconds = 0.0
-        batches = self._form(epoch)
+        batches = self._sampler.batches(epoch)
         numbers = range(start_batch, len(batches))
-        planned = with_shards_ahead(self._dataset.utterances, map(batches.__getitem__, numbers))
+        planned = with_shards_ahead(self._dataset.utterances, (batches[number] for number in numbers))
         self._orders.waiting = (_Order(epoch, *order) for order in planned)
         with _clear_worker_errors(), _ended_at_exit():
             deliveries = iter(self._batches)
@@ -87,12 +86,6 @@ class Loader:
                     del delivery  # the traceback holds this frame: a cycle, and workers that a collection ends take 5 s
             assert delivery.batch is not None
             yield delivery.batch
-
-    def _form(self, epoch: int) -> Sequence[Sequence[int]]:
-        """The batches of an epoch; those of the last epoch asked for are kept."""
-        if self._formed is None or self._formed[0] != epoch:
-            self._formed = epoch, self._sampler.batches(epoch)
-        return self._formed[1]
 
 
 @contextmanager

@@ -25,6 +25,20 @@ class Sampler(Protocol):
         """Indices of utterances, batch by batch; a pure function of the epoch."""
 
 
+class RememberingSampler:
+    """Gives another sampler's batches and keeps those of the last epoch asked for: to form them may take seconds."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._kept: tuple[int, Sequence[Sequence[int]]] | None = None
+
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
+        """See `Sampler`."""
+        if self._kept is None or self._kept[0] != epoch:
+            self._kept = epoch, self._sampler.batches(epoch)
+        return self._kept[1]
+
+
 @dataclass(frozen=True)
 class Pool:
     """The batches of utterances that were sorted together."""

@@ -61,24 +61,24 @@ class Table(LazySequence):
     def __init__(self, files: LineFiles, check: Check) -> None:
         """Raises as `build_index` does."""
         self.files = files
-        self.index, self.folder = open_index(files, check)  # the folder may keep more about exactly these rows
+        self.row_index, self.folder = open_index(files, check)  # the folder may keep more about exactly these rows
 
     @abstractmethod
     def utterance(self, row: dict[str, Any], file: int) -> Utterance:
         """The utterance of a checked row of the file of that number."""
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.row_index)
 
     @property
     def durations(self) -> NDArray[np.float64]:
         """(N,) seconds."""
-        return self.index.durations
+        return self.row_index.durations
 
     @property
     def content_hash(self) -> str:
         """See `asr.data.rows.content_hash`."""
-        return self.index.content_hash
+        return self.row_index.content_hash
 
     def row(self, number: int) -> Utterance:
         """Row 0..len-1; ManifestError if the file is no longer what it was."""
@@ -97,7 +97,7 @@ class Table(LazySequence):
             if len(block) < end - begin:  # another file begins in between
                 yield from (self.row(number) for number in range(first, last))
                 continue
-            cuts = [*(self.index.offsets[first:last] - begin).tolist(), len(block)]
+            cuts = [*(self.row_index.offsets[first:last] - begin).tolist(), len(block)]
             for start_of_line, end_of_line in pairwise(cuts):
                 yield self._parse(block[start_of_line:end_of_line], file)
 
@@ -106,19 +106,19 @@ class Table(LazySequence):
 
     def __getstate__(self) -> dict[str, Any]:
         # An index in a folder is mapped again in the other process, since pickling would copy it.
-        return vars(self) | ({"index": None} if self.folder is not None else {})
+        return vars(self) | ({"row_index": None} if self.folder is not None else {})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self.folder is not None:
-            index = load_index(self.folder)
-            if index is None:
+            row_index = load_index(self.folder)
+            if row_index is None:
                 raise ManifestError(f"{self.folder}: the index was removed while it was in use; start again")
-            self.index = index
+            self.row_index = row_index
 
     def _span(self, first: int, last: int) -> tuple[int, int]:
         """Where the lines of rows stand; blank ones may follow the last."""
-        offsets = self.index.offsets
+        offsets = self.row_index.offsets
         return int(offsets[first]), int(offsets[last]) if last < len(offsets) else self.files.num_bytes
 
     def _parse(self, line: bytes, file: int) -> Utterance:
@@ -180,4 +180,6 @@ def total_seconds(utterances: Sequence[Utterance]) -> float:
     if isinstance(utterances, Selection):
         left_out = durations_of(utterances.source)[utterances.left_out]
         return total_seconds(utterances.source) - float(np.sum(left_out))
-    return float(np.sum(durations_of(utterances)))
+    if isinstance(utterances, Table):
+        return float(np.sum(utterances.durations))
+    return sum(utterance.duration for utterance in utterances)

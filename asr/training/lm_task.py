@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asr.bundle import LmBundle
 from asr.config import LmDataConfig
-from asr.data.sampler import BucketSampler
+from asr.data.sampler import BucketSampler, RememberingSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences
 from asr.losses.joint import LossOutput
 from asr.losses.label_smoothing import label_smoothing_loss
@@ -37,12 +37,13 @@ class LmTask:
         self.folder = folder
         self.device = device
         self._train, self._dev = train, dev
-        self._train_sampler = _sampler(train, bundle.config.data, bundle.config.seed, shuffle=True)
+        self._train_sampler = RememberingSampler(_sampler(train, bundle.config.data, bundle.config.seed, shuffle=True))
         self._dev_sampler = _sampler(dev, bundle.config.data, bundle.config.seed, shuffle=False)
 
     def batches(self, epoch: int, start: int) -> Iterable[SentenceBatch]:
         """Training batches of an epoch from position `start`, on the device; a function of (seed, epoch)."""
-        return self._load(self._train, self._train_sampler.batches(epoch)[start:])
+        batches = self._train_sampler.batches(epoch)
+        return self._load(self._train, (batches[number] for number in range(start, len(batches))))
 
     def num_batches(self, epoch: int) -> int:
         """How many training batches an epoch has."""
@@ -80,7 +81,7 @@ class LmTask:
         self.model.load_state_dict(weights)
         self.bundle.save(self.folder)
 
-    def _load(self, sentences: Sequence[Sentence], batches: Sequence[Sequence[int]]) -> Iterable[SentenceBatch]:
+    def _load(self, sentences: Sequence[Sentence], batches: Iterable[Sequence[int]]) -> Iterable[SentenceBatch]:
         return (collate_sentences([sentences[index] for index in batch]).to(self.device) for batch in batches)
 
 

@@ -109,7 +109,7 @@ class ShardTable(Table):
     @property
     def shard_starts(self) -> NDArray[np.int64]:
         """(shards + 1,) the first row of each shard, and the number of rows."""
-        return np.searchsorted(self.index.offsets, self.files.starts)
+        return np.searchsorted(self.row_index.offsets, self.files.starts)
 
 
 def read_shards(source: str, *, window: int = 1, cache: Path | None = None) -> ShardTable:
