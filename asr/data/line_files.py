@@ -13,7 +13,7 @@ from asr.errors import ManifestError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HELD_BYTES = 2**25  # of all files together; no more than these are held in memory
-BLOCK_BYTES = 2**16  # read at once in search of the end of a line
+BLOCK_BYTES = 2**18  # read at once in search of ends of lines
 
 
 class LineFiles:
@@ -82,7 +82,7 @@ class LineFiles:
         number = self.file_at(offset)
         position, num_lines = int(self.starts[number]), 0
         while position < offset:
-            block = self.read(position, min(offset, position + HELD_BYTES))
+            block = self.read(position, min(offset, position + BLOCK_BYTES))
             num_lines += block.count(b"\n")
             position += len(block)
         return self.names[number], num_lines + 1

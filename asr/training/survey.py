@@ -43,10 +43,10 @@ def survey(rows: Sequence[Utterance], requirements: Requirements, *, key: str, w
     if kept is not None and not with_texts:
         with contextlib.suppress(OSError, ValueError):
             return Survey(SetAside.collect(load_array(kept), rows, requirements), None)
-    starts = [(start,) for start in range(0, len(rows), CHUNK_ROWS)]
-    workers = num_cores() if isinstance(rows, Table) and len(starts) >= POOLED_CHUNKS else 1
+    chunks = [(start, min(start + CHUNK_ROWS, len(rows))) for start in range(0, len(rows), CHUNK_ROWS)]
+    workers = num_cores() if isinstance(rows, Table) and len(chunks) >= POOLED_CHUNKS else 1
     found, hashes = bytearray(), bytearray()
-    for part in share_out(_part, (rows, requirements, with_texts), starts, workers, "checks the training rows"):
+    for part in share_out(_part, (rows, requirements, with_texts), chunks, workers, "checks the training rows"):
         found += part[0]
         hashes += part[1]
     set_aside = SetAside.collect(np.frombuffer(found, dtype=FOUND), rows, requirements)
@@ -56,9 +56,11 @@ def survey(rows: Sequence[Utterance], requirements: Requirements, *, key: str, w
     return Survey(set_aside, TrainingTexts.of(np.frombuffer(hashes, dtype="<u8")) if with_texts else None)
 
 
-def _part(rows: Sequence[Utterance], requirements: Requirements, with_texts: bool, start: int) -> tuple[bytes, bytes]:
+def _part(
+    rows: Sequence[Utterance], requirements: Requirements, with_texts: bool, start: int, stop: int
+) -> tuple[bytes, bytes]:
     """Of one chunk of rows: those set aside as FOUND, and hashes of what is said in it, each once."""
-    chunk = rows[start : start + CHUNK_ROWS]
+    chunk = rows[start:stop]
     texts = [normalize(row.text, requirements.normalizer) for row in chunk]
     found = first_faults(zip(texts, (row.duration for row in chunk), strict=True), requirements)
     found["row"] += start

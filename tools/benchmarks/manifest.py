@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.benchmarks.common import BenchError, Worker, finish, machine, say, table
+from tools.benchmarks.common import BenchError, Worker, machine, say, table
 
 MEAN_SECONDS = 12.0  # of an utterance, as in audio books cut for training
 WORDS_PER_SECOND = 2.5
@@ -44,7 +44,7 @@ def main() -> int:
         say(f"error: {error}")
         return 1
     print(json.dumps(report, indent=2) if arguments.json else describe(report))
-    return finish({}, check=False)
+    return 0
 
 
 def measure(folder: Path, hours: float, seed: int) -> dict[str, Any]:
