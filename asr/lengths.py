@@ -22,4 +22,5 @@ def pad_stack(sequences: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, 
 
 def ctc_min_frames(tokens: Sequence[int]) -> int:
     """Fewest encoder frames CTC needs: one a token, and a blank between two equal neighbours."""
-    return len(tokens) + sum(map(operator.eq, tokens, tokens[1:]))
+    repeats: int = sum(map(operator.eq, tokens, tokens[1:]))
+    return len(tokens) + repeats
