@@ -9,6 +9,7 @@ training_texts.bin   sorted 64-bit hashes of training texts and speakers
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,8 +254,15 @@ class TrainingTexts:
     @classmethod
     def collect(cls, texts: Iterable[str], speakers: Iterable[str]) -> TrainingTexts:
         """Hash normalised training texts and speaker names."""
-        hashes = {cls._hash("text", text) for text in texts} | {cls._hash("speaker", name) for name in speakers}
-        return cls(np.array(sorted(hashes), dtype="<u8"))
+        of_texts = (cls._hash("text", text) for text in texts)
+        of_speakers = (cls._hash("speaker", name) for name in speakers)
+        return cls.of(np.fromiter(itertools.chain(of_texts, of_speakers), dtype="<u8"))
+
+    @classmethod
+    def of(cls, hashes: np.ndarray) -> TrainingTexts:
+        """Hashes (uint64) in any order, which are sorted in place; each is kept once."""
+        hashes.sort()
+        return cls(hashes[np.diff(hashes, prepend=~hashes[:1]) != 0])
 
     @classmethod
     def load(cls, folder: Path) -> TrainingTexts | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -22,4 +22,5 @@ def pad_stack(sequences: Sequence[Tensor], value: float = 0.0) -> tuple[Tensor, 
 
 def ctc_min_frames(tokens: Sequence[int]) -> int:
     """Fewest encoder frames CTC needs: one a token, and a blank between two equal neighbours."""
-    return len(tokens) + sum(a == b for a, b in itertools.pairwise(tokens))
+    repeats: int = sum(map(operator.eq, tokens, tokens[1:]))
+    return len(tokens) + repeats

@@ -5,10 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+from asr.errors import WorkerError
+
+Result = TypeVar("Result")
 
 
 def num_cores() -> int:
@@ -35,6 +41,47 @@ def process_pool(
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def share_out(
+    task: Callable[..., Result], shared: tuple[Any, ...], items: Iterable[tuple[Any, ...]], workers: int, purpose: str
+) -> Iterator[Result]:
+    """`task(*shared, *item)` for every item, in order, by so many processes; by this one if `workers` is 1.
+
+    `task` is a function of a module; `shared` travels to each process once. No more than two items a process are under
+    way, so results do not pile up. WorkerError if a process is killed; it tells that it "`purpose`" ("reads a file").
+    """
+    if workers == 1:
+        for item in items:
+            yield task(*shared, *item)
+        return
+    try:
+        with process_pool(workers, _take, (task, shared)) as pool:
+            running: deque[Future[Result]] = deque()
+            for item in items:
+                running.append(pool.submit(_work_on, *item))
+                if len(running) > 2 * workers:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"a process that {purpose} was killed, perhaps because memory was short; free some"
+        ) from error
+
+
+_taken: tuple[Callable[..., Any], tuple[Any, ...]] | None = None  # task and shared arguments, in a process of the pool
+
+
+def _take(task: Callable[..., Any], shared: tuple[Any, ...]) -> None:
+    global _taken
+    _taken = task, shared
+
+
+def _work_on(*item: Any) -> Any:
+    assert _taken is not None
+    task, shared = _taken
+    return task(*shared, *item)
 
 
 class _DeafPool(ProcessPoolExecutor):

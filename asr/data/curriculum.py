@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asr.data.sampler import Sampler
+from asr.data.sampler import Sampler, as_durations
+from asr.data.table import Durations
 
 
 class CurriculumSampler:
@@ -20,9 +20,9 @@ class CurriculumSampler:
     (seed, epoch) alone. What counts is a batch's longest utterance; batches of equal ones keep their random order.
     """
 
-    def __init__(self, sampler: Sampler, durations: Sequence[float] | NDArray[np.float64], *, epochs: int) -> None:
+    def __init__(self, sampler: Sampler, durations: Sequence[float] | Durations, *, epochs: int) -> None:
         self.sampler = sampler
-        self.durations = np.asarray(durations, dtype=np.float64)  # seconds, of each utterance the sampler counts
+        self.durations = as_durations(durations)  # seconds, of each utterance the sampler counts
         self.epochs = epochs
 
     def batches(self, epoch: int) -> Sequence[Sequence[int]]:
@@ -30,4 +30,4 @@ class CurriculumSampler:
         batches = self.sampler.batches(epoch)
         if epoch >= self.epochs:
             return batches
-        return sorted(batches, key=lambda batch: float(self.durations[list(batch)].max()))
+        return sorted(batches, key=lambda batch: float(self.durations[np.asarray(batch)].max()))

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from multiprocessing.process import BaseProcess
@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.data.collate import collate
 from asr.data.dataset import SpeechDataset
-from asr.data.sampler import Sampler
+from asr.data.sampler import RememberingSampler, Sampler
 from asr.data.shards.index import Shard
-from asr.data.shards.reading import fetch_in_background, shards_ahead
+from asr.data.shards.reading import fetch_in_background, with_shards_ahead
 from asr.errors import AsrError, AudioError, WorkerError
 from asr.types import Batch, Example, Unreadable
 
@@ -51,13 +51,12 @@ class Loader:
     ) -> None:
         self.waited_seconds = 0.0  # how long the consumer has waited for batches since the epoch began
         self._dataset = dataset
-        self._sampler = sampler
-        self._num_batches: dict[int, int] = {}  # of one epoch; forming the batches of a large corpus takes seconds
-        self._plan: list[_Order] = []  # what the workers are to load; torch reads it anew for every epoch
+        self._sampler = RememberingSampler(sampler)
+        self._orders = _Orders()
         self._batches: DataLoader[_Delivery] = DataLoader(
             _BatchDataset(dataset, num_views, skip_unreadable),
             batch_size=None,
-            sampler=self._plan,
+            sampler=self._orders,
             num_workers=num_workers,
             collate_fn=_as_it_is,
             pin_memory=pin_memory,
@@ -69,19 +68,18 @@ class Loader:
 
     def num_batches(self, epoch: int) -> int:
         """How many batches an epoch has."""
-        if epoch not in self._num_batches:
-            self._num_batches = {epoch: len(self._sampler.batches(epoch))}
-        return self._num_batches[epoch]
+        return len(self._sampler.batches(epoch))
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The epoch's batches from number `start_batch` on. One epoch at a time; a new one ends the one before."""
         self.waited_seconds = 0.0
-        batches = self._sampler.batches(epoch)[start_batch:]
-        ahead = shards_ahead(self._dataset.utterances, batches)
-        self._plan[:] = [_Order(epoch, *order) for order in zip(batches, ahead, strict=True)]
+        batches = self._sampler.batches(epoch)
+        numbers = range(start_batch, len(batches))
+        planned = with_shards_ahead(self._dataset.utterances, (batches[number] for number in numbers))
+        self._orders.waiting = (_Order(epoch, *order) for order in planned)
         with _clear_worker_errors(), _ended_at_exit():
             deliveries = iter(self._batches)
-        for _ in range(len(self._plan)):
+        for _ in numbers:
             asked = time.perf_counter()
             with _clear_worker_errors():
                 delivery = next(deliveries)
@@ -132,6 +130,16 @@ class _Order:
     epoch: int
     indices: Sequence[int]
     ahead: Sequence[Shard]  # to be fetched in the meantime, for orders to come
+
+
+class _Orders:
+    """What the workers are to load: a new stream of orders for every epoch, which torch asks this for."""
+
+    def __init__(self) -> None:
+        self.waiting: Iterable[_Order] = ()
+
+    def __iter__(self) -> Iterator[_Order]:
+        return iter(self.waiting)
 
 
 @dataclass(frozen=True)

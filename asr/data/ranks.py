@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr.data.sampler import Sampler
+from asr.data.table import Durations
 
 
 def share_rows(durations: Sequence[float], rank: int, num_ranks: int) -> list[int]:
@@ -34,7 +34,7 @@ def share_rows(durations: Sequence[float], rank: int, num_ranks: int) -> list[in
 class RowsOfRank:
     """A sampler: of every batch of another one the rows of one rank. A batch with too few rows is empty for some."""
 
-    def __init__(self, sampler: Sampler, durations: NDArray[np.float64], rank: int, num_ranks: int) -> None:
+    def __init__(self, sampler: Sampler, durations: Durations, rank: int, num_ranks: int) -> None:
         assert 0 <= rank < num_ranks
         self.sampler = sampler
         self.durations = durations  # seconds, of all utterances

@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.bundle import LmBundle
 from asr.config import LmDataConfig
 from asr.data.ranks import BatchesOfRank, RowsOfRank
-from asr.data.sampler import BucketSampler
+from asr.data.sampler import BucketSampler, RememberingSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences
 from asr.losses.joint import LossOutput
 from asr.losses.label_smoothing import label_smoothing_loss
@@ -50,13 +50,14 @@ class LmTask:
         self._train, self._dev = train, dev
         self._world = world
         sampler = _sampler(train, bundle.config.data, bundle.config.seed, shuffle=True)
-        self._train_sampler = RowsOfRank(sampler, sampler.durations, world.rank, world.size)
+        self._train_sampler = RememberingSampler(RowsOfRank(sampler, sampler.durations, world.rank, world.size))
         sampler = _sampler(dev, bundle.config.data, bundle.config.seed, shuffle=False)
         self._dev_sampler = BatchesOfRank(sampler, world.rank, world.size)
 
     def batches(self, epoch: int, start: int) -> Iterable[SentenceBatch]:
         """Training batches of an epoch from position `start`, on the device; a function of (seed, epoch)."""
-        return self._load(self._train, self._train_sampler.batches(epoch)[start:])
+        batches = self._train_sampler.batches(epoch)
+        return self._load(self._train, (batches[number] for number in range(start, len(batches))))
 
     def num_batches(self, epoch: int) -> int:
         """How many training batches an epoch has."""
@@ -108,7 +109,7 @@ class LmTask:
         self.model.load_state_dict(weights)
         self.bundle.save(self.folder)
 
-    def _load(self, sentences: Sequence[Sentence], batches: Sequence[Sequence[int]]) -> Iterable[SentenceBatch]:
+    def _load(self, sentences: Sequence[Sentence], batches: Iterable[Sequence[int]]) -> Iterable[SentenceBatch]:
         return (collate_sentences([sentences[index] for index in batch]).to(self.device) for batch in batches)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,27 +17,47 @@ from asr.data.doctor.rows import Requirements
 from asr.data.manifest import read_lines
 from asr.data.shards.index import is_shard_index
 from asr.features.frontend import Frontend
+from asr.nn.subsampling import Subsampling
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
 from asr.training.rows import read_training_rows
 from asr.types import Utterance
 
 
+class _EncoderFrames:
+    """Encoder frames of so many feature frames. Other processes get a copy, for which this holds no more than it needs.
+
+    A corpus has far fewer lengths than rows, so each is computed once.
+    """
+
+    def __init__(self, subsampling: Subsampling) -> None:
+        self._subsampling = subsampling
+        self._known: dict[int, int] = {}
+
+    def __call__(self, feature_frames: int) -> int:
+        if feature_frames not in self._known:
+            self._known[feature_frames] = int(self._subsampling.output_lens(torch.tensor([feature_frames])))
+        return self._known[feature_frames]
+
+
 def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
     """What a model of this shape needs, at the fastest speed augmentation may play a row."""
-
-    @functools.cache  # a corpus has far fewer lengths than rows
-    def output_len(feature_frames: int) -> int:
-        return int(bundle.model.output_lens(torch.tensor([feature_frames])))
-
     augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
     needs = ModelNeeds(
         tokenizer=bundle.tokenizer,
         frontend=bundle.frontend,
-        output_len=output_len if config.loss.ctc_weight > 0 else None,
+        output_len=_EncoderFrames(bundle.model.encoder.subsampling) if config.loss.ctc_weight > 0 else None,
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
+
+
+def requirements_key(config: ExperimentConfig, bundle: Bundle) -> str:
+    """Hexadecimal; the same for experiments whose `requirements` judge every row alike."""
+    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "loss"})
+    parts["data"] = [config.data.min_duration, config.data.max_duration]
+    parts["tokenizer"] = bundle.tokenizer.digest
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_requirements(manifest: Path, *, model: Path | None = None, config: Path | None = None) -> Requirements:

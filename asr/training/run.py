@@ -104,7 +104,8 @@ def _begin(config: ExperimentConfig, launch: Launch, world: World, display: Disp
     config = with_provenance(config, launch, data_hash(config), world)
     prepared = prepare(config, display.say, world=world)
     prepared.bundle.save(launch.out)
-    prepared.training_texts.save(launch.out)
+    if prepared.training_texts is not None:
+        prepared.training_texts.save(launch.out)
     if prepared.init_report is not None:
         prepared.init_report.save(launch.out / "training")
     return prepared
@@ -142,15 +143,14 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     config = settle_dtype(load_config(config_file, overrides), torch.device("cpu"), None, lambda _: None)
     prepared = prepare(config, lambda _: None)
     bundle = prepared.bundle
-    codes = [rejection.code for rejection in prepared.rejected]
     parameters = num_parameters(bundle.model)
     rate = _audio_seconds_per_second(prepared)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + 8 * parameters / 2**30  # with AdamW's moments
     return {
         "hours": round(prepared.train_hours, 3),
         "utterances": len(prepared.train),
-        "set_aside": {code: codes.count(code) for code in sorted(set(codes))},
-        "ctc_infeasible": codes.count("ctc_infeasible"),
+        "set_aside": prepared.rejected.counts,
+        "ctc_infeasible": prepared.rejected.counts.get("ctc_infeasible", 0),
         "vocabulary": bundle.tokenizer.vocab_size,
         "parameters": parameters,
         "steps_per_epoch": _steps_per_epoch(prepared),

@@ -132,14 +132,17 @@ def with_continuation(
     origin = saved.provenance
     if origin is None:
         return saved
-    began, earlier = origin.environment, origin.continued
+    began = origin.environment
     otherwise = changed(began, environment(world.device, world.size))
     if otherwise:
         listed = ", ".join(f"{key} {began[key]} -> {value}" for key, value in otherwise.items())
         say(f"warning: the rest may not be bit-identical to an uninterrupted run: {listed}")
     continuation = Continuation(started=utc_now(), step=step, command=launch.command, changed=otherwise)
-    provenance = origin.model_copy(update={"continued": [*earlier, continuation]})
-    return saved.model_copy(update={"provenance": provenance})
+    return saved.model_copy(update={"provenance": _continued(origin, continuation)})
+
+
+def _continued(origin: Provenance, continuation: Continuation) -> Provenance:
+    return origin.model_copy(update={"continued": [*origin.continued, continuation]})
 
 
 def open_training_folder(folder: Path, launch: Launch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain, pairwise
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.data.sampler import BucketSampler, ShardSampler
+from asr.data.sampler import SHORTEST, BatchPlan, BucketSampler, Pool, RememberingSampler, ShardSampler
+from asr.runtime import derive_rng
 
 durations = st.lists(st.floats(0, 100), max_size=60)
 
@@ -71,11 +73,113 @@ def test_a_million_utterances_are_no_loop_over_a_million_arrays():
     assert time.process_time() - started < 10
 
 
+def batches_of_the_whole(
+    seconds: np.ndarray, budget: float, num_buckets: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """The definition, one utterance at a time."""
+    rng = derive_rng(seed, epoch, "sampler")
+    logs = [math.log(max(duration, SHORTEST)) for duration in seconds]
+    width = (max(logs) - min(logs)) / num_buckets
+    first_order = rng.permutation(len(seconds)).tolist()
+    draws = rng.random(len(seconds)).tolist()
+    keys = {index: logs[index] + width * draw for index, draw in zip(first_order, draws, strict=True)}
+    batches: list[list[int]] = []
+    for index in sorted(first_order, key=keys.__getitem__):
+        longest = max(seconds[other] for other in [*(batches[-1] if batches else []), index])
+        if batches and longest * (len(batches[-1]) + 1) <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return [batches[number] for number in rng.permutation(len(batches))]
+
+
+def test_batches_of_one_pool_are_those_of_the_definition():
+    seconds = np.random.default_rng(0).gamma(4, 2, 400) + 0.5
+    for epoch in range(3):
+        expected = batches_of_the_whole(seconds, 60.0, 30, 5, epoch)
+        assert BucketSampler(seconds, max_batch_seconds=60, seed=5).batches(epoch) == expected
+        stretched = BucketSampler(seconds / 1.25, max_batch_seconds=60, seed=5, stretch=1.25).batches(epoch)
+        assert sorted(map(len, stretched)) == sorted(map(len, expected))
+
+
+def pooled(size: int = 1000, seed: int = 1) -> BucketSampler:
+    seconds = np.random.default_rng(0).gamma(4, 2, size) + 0.5
+    return BucketSampler(seconds, max_batch_seconds=60, seed=seed, pool=128)
+
+
+def test_a_corpus_of_many_pools_comes_once_an_epoch_in_batches_below_the_budget():
+    sampler = pooled()
+    for epoch in (0, 1):
+        batches = list(sampler.batches(epoch))
+        assert sorted(chain.from_iterable(batches)) == list(range(1000))
+        assert all(max(sampler.durations[batch]) * len(batch) <= 60 for batch in batches)
+        padded = sum(max(sampler.durations[batch]) * len(batch) for batch in batches)
+        assert sampler.durations.sum() / padded > 0.85
+    assert {frozenset(batch) for batch in sampler.batches(0)}.isdisjoint(
+        frozenset(batch) for batch in sampler.batches(1) if len(batch) > 1
+    )
+    assert list(pooled().batches(1)) == batches
+    assert list(pooled(seed=2).batches(1)) != batches
+
+
+def test_any_batch_of_many_pools_can_be_had_alone_and_first():
+    batches = list(pooled().batches(0))
+    for position in (0, 1, len(batches) // 2, len(batches) - 1, -1):
+        assert pooled().batches(0)[position] == batches[position]
+    assert pooled().batches(0)[5:9] == batches[5:9]
+    for outside in (len(batches), -len(batches) - 1):
+        with pytest.raises(IndexError):
+            pooled().batches(0)[outside]
+
+
+def test_pools_are_formed_no_further_than_asked_for_and_one_is_held():
+    formed: list[int] = []
+
+    def form(number: int) -> Pool:
+        formed.append(number)
+        return Pool(np.arange(4), np.array([0, 2, 4]), np.array([1, 0]))
+
+    plan = BatchPlan(5, form)
+    assert (plan[0], plan[1]) == ([2, 3], [0, 1])
+    assert formed == [0]
+    assert plan[2] == [2, 3]
+    assert formed == [0, 1]
+    assert len(plan) == 10
+    assert formed == [0, 1, 2, 3, 4]
+    assert plan[9] == [0, 1]
+    assert formed == [0, 1, 2, 3, 4], "the last pool is still there, and those before need not be formed again"
+    plan[0]
+    assert formed == [0, 1, 2, 3, 4, 0]
+
+
+def test_the_batches_of_the_last_epoch_are_remembered():
+    asked: list[int] = []
+
+    class Counting:
+        def batches(self, epoch: int) -> list[list[int]]:
+            asked.append(epoch)
+            return [[epoch]]
+
+    sampler = RememberingSampler(Counting())
+    assert [sampler.batches(epoch)[0][0] for epoch in (0, 0, 1, 1, 0)] == [0, 0, 1, 1, 0]
+    assert asked == [0, 1, 0]
+
+
+def test_shards_without_utterances_count_for_nothing():
+    seconds = np.random.default_rng(0).uniform(1, 15, 60)
+    without, among = (
+        ShardSampler(seconds, starts, window=1, max_batch_seconds=40)
+        for starts in ([0, 20, 60], [0, 0, 20, 20, 60, 60])
+    )
+    assert list(without.batches(0)) == list(among.batches(0))
+
+
 def shard_sampler(window: int, seed: int = 1) -> tuple[ShardSampler, np.ndarray]:
-    """200 utterances in ten shards of different sizes."""
+    """200 utterances in ten shards of different sizes, and the shard of each."""
     rng = np.random.default_rng(3)
     shards = np.sort(rng.integers(0, 10, 200))
-    return ShardSampler(rng.uniform(1, 15, 200), shards, window=window, max_batch_seconds=60, seed=seed), shards
+    starts = np.searchsorted(shards, np.arange(11))
+    return ShardSampler(rng.uniform(1, 15, 200), starts, window=window, max_batch_seconds=60, seed=seed), shards
 
 
 @pytest.mark.parametrize("window", [1, 3, 10, 50])
@@ -85,7 +189,7 @@ def test_from_shards_every_utterance_comes_once_an_epoch_and_no_shard_is_taken_u
     for epoch in range(3):
         batches = sampler.batches(epoch)
         assert sorted(index for batch in batches for index in batch) == list(range(200))
-        assert batches == sampler.batches(epoch)
+        assert list(batches) == list(sampler.batches(epoch))
         windows = [{int(shards[index]) for index in batch} for batch in batches]
         order = list(dict.fromkeys(number for numbers in windows for number in sorted(numbers)))
         place = {number: position // window for position, number in enumerate(order)}
@@ -93,13 +197,13 @@ def test_from_shards_every_utterance_comes_once_an_epoch_and_no_shard_is_taken_u
         assert used == sorted(used), "a window is finished before the next begins"
         orders.append(order)
     assert orders[0] != orders[1]
-    assert sampler.batches(0) != shard_sampler(window, seed=2)[0].batches(0)
+    assert list(sampler.batches(0)) != list(shard_sampler(window, seed=2)[0].batches(0))
 
 
 def test_a_window_for_all_shards_gives_the_batches_of_the_whole_corpus():
     sampler, _ = shard_sampler(10)
     whole = BucketSampler(sampler.durations, max_batch_seconds=60, seed=1)
-    assert sampler.batches(4) == whole.batches(4)
+    assert list(sampler.batches(4)) == list(whole.batches(4))
 
 
 def test_batches_from_shards_stay_below_the_budget_of_seconds():

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from asr.data.manifest import read_manifest
 from asr.scoring.alignment import ErrorCounts
 from asr.scoring.wer import count_errors
-from tools.benchmarks import common, exact, posteriors, score
+from tools.benchmarks import common, exact, manifest, posteriors, score
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,6 +97,16 @@ def test_pairs_to_score_have_the_errors_asked_for_and_a_seed_makes_them_again():
     assert counts.rate == pytest.approx(0.1, abs=0.015)
 
 
+def test_a_simulated_manifest_has_the_hours_asked_for_and_a_seed_makes_it_again(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        manifest.write_rows(tmp_path / name, 2000, seed)
+    rows = read_manifest(tmp_path / "a")
+    assert len(rows) == 2000
+    assert sum(row.duration for row in rows) / 2000 == pytest.approx(manifest.MEAN_SECONDS, rel=0.1)
+    assert all(row.text.strip() == row.text for row in rows)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
+
+
 def test_a_worker_that_dies_is_an_error_and_shows_why(capfd):
     with pytest.raises(common.BenchError, match="stopped during 'load'"), common.Worker("no.such.module") as worker:
         worker.ask("load")
@@ -112,6 +123,7 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
         "encoder",
         "features",
         "gpu",
+        "manifest",
         "score",
         "search",
         "train",

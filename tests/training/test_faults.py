@@ -297,7 +297,7 @@ def test_a_model_with_nan_is_refused_to_start_from(workspace: Path) -> None:
     tensors[min(tensors)].view(-1)[0] = torch.inf
     save_tensors(path, tensors)
     with pytest.raises(BundleError, match="holds NaN or infinity"):
-        train("never", settings=(*SETTINGS, "start_from=model"))
+        train("never", settings=(*SETTINGS, "init_from=model"))
 
 
 # Audio

@@ -64,7 +64,7 @@ def test_a_run_that_was_stopped_and_started_from_a_model_and_spliced_is_repeated
 ) -> None:
     rows = [row.replace("{", '{"speaker": "s", ', 1) for row in Path("train.jsonl").read_text().splitlines()]
     Path("train.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    settings = ("start_from=model", "splice={pieces: train.jsonl, probability: 0.5}")
+    settings = ("init_from=model", "splice={pieces: train.jsonl, probability: 0.5}")
     with monkeypatch.context() as patch:
         stop_at_step(patch, 3)
         with pytest.raises(InterruptedRunError):

@@ -28,9 +28,8 @@ class ModelNeeds:
         num_samples = int(min(duration, LONGEST) / self.max_speed * self.frontend.sample_rate)
         return int(self.frontend.output_lens(torch.tensor(num_samples)))
 
-    def infeasible(self, text: str, duration: float) -> str | None:
-        """Why CTC cannot align a normalised text with so many seconds; None if it can, or if no one asked."""
-        feature_len = self.feature_len(duration)
+    def infeasible(self, text: str, feature_len: int) -> str | None:
+        """Why CTC cannot align a normalised text with so many feature frames; None if it can, or if no one asked."""
         if self.output_len is None or not feature_len:
             return None
         tokens = self.tokenizer.encode(text)

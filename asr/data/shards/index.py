@@ -13,13 +13,18 @@ import hashlib
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from asr.data.manifest import utterance_from_row
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.data.line_files import LineFiles
+from asr.data.rows import check_row, utterance_from_row
 from asr.data.shards.store import ShardStore, is_address
+from asr.data.table import Table
 from asr.errors import AudioError, ManifestError
 from asr.types import Utterance
 
@@ -86,7 +91,28 @@ def is_shard_index(source: str) -> bool:
     return isinstance(row, dict) and "shard" in row
 
 
-def read_shards(source: str, *, window: int = 1, cache: Path | None = None) -> list[ShardedUtterance]:
+class ShardTable(Table):
+    """The utterances of shards, in the order of the index; see `read_shards`."""
+
+    def __init__(self, shards: Sequence[Shard], files: LineFiles) -> None:
+        """`files`: the row index of every shard."""
+        super().__init__(files, check_sharded_row)
+        self.shards = shards
+
+    def utterance(self, row: dict[str, Any], file: int) -> ShardedUtterance:
+        """A row, with the shard that its audio lies in."""
+        shard = self.shards[file]
+        offset, num_bytes = row.pop("offset"), row.pop("bytes")
+        utterance = utterance_from_row(row, Path(shard.place.rsplit("/", 1)[-1]))
+        return ShardedUtterance(**vars(utterance), shard=shard, offset=offset, num_bytes=num_bytes)
+
+    @property
+    def shard_starts(self) -> NDArray[np.int64]:
+        """(shards + 1,) the first row of each shard, and the number of rows."""
+        return np.searchsorted(self.row_index.offsets, self.files.starts)
+
+
+def read_shards(source: str, *, window: int = 1, cache: Path | None = None) -> ShardTable:
     """Every utterance of a sharded corpus, in the order of the index; no audio is read.
 
     `source` is the path or the http address of a `shards.jsonl`. Shards behind http are kept in `cache`; without, so
@@ -95,24 +121,20 @@ def read_shards(source: str, *, window: int = 1, cache: Path | None = None) -> l
     """
     store = ShardStore(source, cache, window) if is_address(source) else None
     content = _content(source if store is None else str(store.fetch_anew(source)), source)
-    utterances: list[ShardedUtterance] = []
-    number_of_id: dict[str, int] = {}
+    shards: list[Shard] = []
+    paths: list[Path] = []
+    names: list[str] = []
     for number, (where, row) in enumerate(_json_lines(content, source)):
         _check_shard_row(row, where)
-        shard = Shard(number, _join(source, row["shard"]), row["bytes"], row["sha256"], store)
-        index = _join(source, row["index"])
-        local = str(store.fetch(index, row["index_sha256"])) if store is not None else index
-        rows = _content(local, index)
-        if hashlib.sha256(rows).hexdigest() != row["index_sha256"]:
-            raise ManifestError(f"{index}: is not the file that {source} describes; copy both again")
-        for place, fields in _json_lines(rows, index):
-            utterance = _utterance(fields, shard, place)
-            if number_of_id.setdefault(utterance.id, len(utterances)) != len(utterances):
-                raise ManifestError(f"{place}: id '{utterance.id}' comes twice; ids must differ")
-            utterances.append(utterance)
-    if not utterances:
+        shards.append(Shard(number, _join(source, row["shard"]), row["bytes"], row["sha256"], store))
+        names.append(_join(source, row["index"]))
+        paths.append(store.fetch(names[-1], row["index_sha256"]) if store is not None else Path(names[-1]))
+        if hashlib.sha256(_content(str(paths[-1]), names[-1])).hexdigest() != row["index_sha256"]:
+            raise ManifestError(f"{names[-1]}: is not the file that {source} describes; copy both again")
+    table = ShardTable(shards, LineFiles(paths, names)) if shards else ()
+    if not table:
         raise ManifestError(f"{source}: the index is empty; make the shards again")
-    return utterances
+    return table
 
 
 def _join(source: str, name: str) -> str:
@@ -145,12 +167,9 @@ def _check_shard_row(row: dict[str, Any], where: str) -> None:
             raise ManifestError(f"{where}: key '{key}' is missing or of the wrong kind; make the shards again")
 
 
-def _utterance(row: dict[str, Any], shard: Shard, where: str) -> ShardedUtterance:
-    offset, num_bytes = row.pop("offset", None), row.pop("bytes", None)
+def check_sharded_row(row: dict[str, Any]) -> None:
+    """ManifestError, without a place, unless the object is a row of the index of a shard."""
+    offset, num_bytes = row.get("offset"), row.get("bytes")
     if not isinstance(offset, int) or not isinstance(num_bytes, int) or offset < 0 or num_bytes <= 0:
-        raise ManifestError(f"{where}: 'offset' and 'bytes' must be numbers of bytes; make the shards again")
-    try:
-        utterance = utterance_from_row(row, Path(shard.place.rsplit("/", 1)[-1]))
-    except ManifestError as error:
-        raise ManifestError(f"{where}: {error}") from error
-    return ShardedUtterance(**vars(utterance), shard=shard, offset=offset, num_bytes=num_bytes)
+        raise ManifestError("'offset' and 'bytes' must be numbers of bytes; make the shards again")
+    check_row({key: value for key, value in row.items() if key not in ("offset", "bytes")})

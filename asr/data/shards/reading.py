@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.audio.io import load_audio
-from asr.data.shards.index import Shard, ShardedUtterance
+from asr.data.shards.index import Shard, ShardedUtterance, ShardTable
+from asr.data.table import Selection
 from asr.errors import AsrError, AudioError
 from asr.types import Utterance
 
 
-def shard_numbers(utterances: Sequence[Utterance]) -> list[int] | None:
-    """The shard that each utterance lies in; None for utterances that are files of their own."""
-    numbers = [utterance.shard.number for utterance in utterances if isinstance(utterance, ShardedUtterance)]
-    return numbers if numbers and len(numbers) == len(utterances) else None
+def shard_starts(utterances: Sequence[Utterance]) -> NDArray[np.int64] | None:
+    """The first utterance of each shard, and the number of all; None for utterances that are files of their own."""
+    if isinstance(utterances, ShardTable):
+        return utterances.shard_starts
+    if isinstance(utterances, Selection) and (starts := shard_starts(utterances.source)) is not None:
+        return starts - np.searchsorted(utterances.left_out, starts)
+    return None
 
 
 def load_waveform(utterance: Utterance, sample_rate: int) -> np.ndarray:
@@ -37,23 +43,39 @@ def load_waveform(utterance: Utterance, sample_rate: int) -> np.ndarray:
             raise AudioError(str(error).replace(file.name, str(utterance.audio))) from error
 
 
-def shards_ahead(utterances: Sequence[Utterance], batches: Sequence[Sequence[int]]) -> list[tuple[Shard, ...]]:
-    """For every batch the remote shards to fetch while it is being read: those needed one window later."""
-    remote = [utterance.shard if isinstance(utterance, ShardedUtterance) else None for utterance in utterances]
-    if not any(shard is not None and shard.store is not None for shard in remote):
-        return [()] * len(batches)
-    place: dict[Shard, int] = {}  # in the order of first use
-    new: list[list[int]] = []
+def with_shards_ahead(
+    utterances: Sequence[Utterance], batches: Iterable[Sequence[int]]
+) -> Iterator[tuple[Sequence[int], tuple[Shard, ...]]]:
+    """Every batch with the remote shards to fetch while it is being read: those needed one window later.
+
+    To know them, as many batches ahead are taken as use the shards of one window.
+    """
+    shards, starts = _shards_of(utterances), shard_starts(utterances)
+    window = shards[0].store.window if shards and shards[0].store is not None else 0
+    if not window or starts is None:
+        yield from ((batch, ()) for batch in batches)
+        return
+    order: list[int] = []  # numbers of shards as they come into use
+    used: set[int] = set()
+    waiting: deque[tuple[Sequence[int], range]] = deque()  # batches with the places in `order` that they begin
+
+    def later(begun: range) -> tuple[Shard, ...]:
+        return tuple(shards[order[place + window]] for place in begun if place + window < len(order))
+
     for batch in batches:
-        first_used = {shard for index in batch if (shard := remote[index]) is not None and shard not in place}
-        for shard in sorted(first_used, key=lambda shard: shard.number):
-            place[shard] = len(place)
-        new.append([place[shard] for shard in first_used])
-    order = list(place)
-    return [
-        tuple(order[later] for number in numbers if (later := number + _window(order[number])) < len(order))
-        for numbers in new
-    ]
+        begun = sorted(set((np.searchsorted(starts, batch, side="right") - 1).tolist()) - used)
+        waiting.append((batch, range(len(order), len(order) + len(begun))))
+        order += begun
+        used.update(begun)
+        while waiting and (not waiting[0][1] or waiting[0][1].stop + window <= len(order)):
+            batch, places = waiting.popleft()
+            yield batch, later(places)
+    yield from ((batch, later(places)) for batch, places in waiting)
+
+
+def _shards_of(utterances: Sequence[Utterance]) -> Sequence[Shard]:
+    source = utterances.source if isinstance(utterances, Selection) else utterances
+    return source.shards if isinstance(source, ShardTable) else ()
 
 
 def fetch_in_background(shards: Sequence[Shard]) -> threading.Thread:
@@ -69,7 +91,3 @@ def _fetch_all(shards: Sequence[Shard]) -> None:
             shard.local_path()
         except (AsrError, OSError):
             return
-
-
-def _window(shard: Shard) -> int:
-    return shard.store.window if shard.store is not None else 0

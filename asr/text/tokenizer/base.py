@@ -51,6 +51,11 @@ class Tokenizer(ABC):
         """Token ids of a text; [] for an empty one."""
 
     @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Hexadecimal; the same for tokenizers that do the same."""
+
+    @property
     def separator(self) -> tuple[int, ...]:
         """The tokens that stand between words; none where the first piece of a word holds the space before it."""
         return ()

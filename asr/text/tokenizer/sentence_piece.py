@@ -5,6 +5,7 @@ Texts are normalised before they get here, so sentencepiece's own normalisation 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -109,6 +110,10 @@ class SentencePieceTokenizer(Tokenizer):
         with atomic_path(folder / MODEL_FILE) as temporary:
             temporary.write_bytes(self._model)
         write_text_atomic(folder / PIECES_FILE, self._pieces_text())
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self._model).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         tokens: list[int] = self._processor.encode(" ".join(split_words(text)))

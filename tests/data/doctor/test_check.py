@@ -19,7 +19,8 @@ from asr.data.doctor.model import ModelNeeds
 from asr.data.doctor.report import CheckReport
 from asr.data.doctor.rows import Requirements
 from asr.data.doctor.settings import CheckSettings, Judgement
-from asr.data.manifest import KEYS, read_manifest
+from asr.data.manifest import read_manifest
+from asr.data.rows import KEYS
 from asr.errors import ConfigError, ManifestError, TextError
 from asr.features.frontend import Frontend
 from asr.text.tokenizer import Tokenizer

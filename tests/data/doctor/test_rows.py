@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asr.data.doctor.model import ModelNeeds
-from asr.data.doctor.rows import Requirements, check_rows
+from asr.data.doctor.rows import NUM_EXAMPLES, Requirements, check_rows
 from asr.types import Utterance
 
 GOOD = Utterance("good", Path("/nowhere.wav"), 2.0, "Word 1")
@@ -21,7 +21,8 @@ def code_of(tokenizer, frontend) -> Callable[..., str | None]:
 
     def check(row, output_len=None, max_speed=1.0, **limits):
         needs = Requirements("basic", model=ModelNeeds(tokenizer, frontend, output_len, max_speed), **limits)
-        kept, rejected = check_rows([GOOD, row], needs)
+        set_aside = check_rows([GOOD, row], needs)
+        kept, rejected = set_aside.others([GOOD, row]), set_aside.examples
         assert kept[0] == GOOD
         assert [*kept[1:], *(rejection.utterance for rejection in rejected)] == [row]
         return rejected[0].code if rejected else None
@@ -74,10 +75,21 @@ def test_a_duration_beyond_all_bounds_is_only_too_long(code_of):
 
 def test_without_a_model_only_text_and_limits_count():
     rows = [GOOD, replace(GOOD, text=" ?! "), replace(GOOD, duration=0.01), replace(GOOD, text="wörd")]
-    kept, rejected = check_rows(rows, Requirements())
-    assert [row.code for row in rejected] == ["empty_text", "too_short"]
-    assert len(kept) == 2
+    set_aside = check_rows(rows, Requirements())
+    assert [(row.utterance, row.code) for row in set_aside.examples] == [
+        (rows[1], "empty_text"),
+        (rows[2], "too_short"),
+    ]
+    assert set_aside.counts == {"empty_text": 1, "too_short": 1}
+    assert list(set_aside.others(rows)) == [rows[0], rows[3]]
 
 
 def test_no_rows_are_no_fault():
-    assert check_rows([], Requirements()) == ([], [])
+    assert len(check_rows([], Requirements())) == 0
+    assert check_rows([], Requirements()).others([]) == []
+
+
+def test_of_many_faults_all_are_counted_and_few_are_told():
+    set_aside = check_rows([replace(GOOD, text="")] * 1000, Requirements())
+    assert (len(set_aside), set_aside.counts) == (1000, {"empty_text": 1000})
+    assert len(set_aside.examples) == NUM_EXAMPLES

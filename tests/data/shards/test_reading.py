@@ -16,7 +16,7 @@ from asr.data.loader import Loader
 from asr.data.sampler import ShardSampler
 from asr.data.shards import store as store_module
 from asr.data.shards.index import ShardedUtterance, is_shard_index, read_shards
-from asr.data.shards.reading import fetch_in_background, load_waveform, shard_numbers, shards_ahead
+from asr.data.shards.reading import fetch_in_background, load_waveform, shard_starts, with_shards_ahead
 from asr.data.shards.store import ShardStore
 from asr.data.shards.writer import ShardLimits, write_shards
 from asr.errors import AsrError, AudioError, DownloadError, ManifestError
@@ -45,8 +45,8 @@ def plain(row: Utterance) -> Utterance:
 def test_rows_and_samples_are_those_of_the_manifest(index, utterances):
     rows = read_shards(str(index))
     assert [plain(row) for row in rows] == [plain(row) for row in utterances]
-    assert shard_numbers(rows) == [number // 4 for number in range(24)]
-    assert shard_numbers(utterances) is None
+    assert shard_starts(rows).tolist() == [0, 4, 8, 12, 16, 20, 24]
+    assert shard_starts(utterances) is None
     for row, original in zip(rows, utterances, strict=True):
         assert np.array_equal(load_waveform(row, 16000), load_waveform(original, 16000))
 
@@ -173,9 +173,12 @@ def test_a_temporary_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
 def test_the_shards_of_the_next_window_are_named_when_this_one_begins(index, folder_server):
     rows = read_shards(f"{folder_server.address}/shards.jsonl", window=2)
     batches = [[0, 4], [1, 5], [2, 3, 6, 7], [20, 8], [9, 10, 11, 21, 22, 23], [12, 16]]
-    ahead = shards_ahead(rows, batches)
-    assert [sorted(shard.number for shard in shards) for shards in ahead] == [[2, 5], [], [], [3, 4], [], []]
-    assert shards_ahead(read_shards(str(index)), batches) == [()] * 6, "local shards need no fetching"
+    planned = list(with_shards_ahead(rows, batches))
+    assert [batch for batch, _ in planned] == batches
+    ahead = [sorted(shard.number for shard in shards) for _, shards in planned]
+    assert ahead == [[2, 5], [], [], [3, 4], [], []]
+    local = with_shards_ahead(read_shards(str(index)), batches)
+    assert [shards for _, shards in local] == [()] * 6, "local shards need no fetching"
 
 
 def test_fetching_in_the_background_brings_the_shard_and_keeps_errors_to_itself(index, folder_server, tmp_path):
@@ -190,7 +193,7 @@ def test_fetching_in_the_background_brings_the_shard_and_keeps_errors_to_itself(
 def test_a_loader_has_later_shards_fetched_while_it_reads_earlier_ones(index, folder_server, dataset, monkeypatch):
     dataset.utterances = read_shards(f"{folder_server.address}/shards.jsonl", window=2)
     seconds = [row.duration for row in dataset.utterances]
-    sampler = ShardSampler(seconds, shard_numbers(dataset.utterances), window=2, max_batch_seconds=2)
+    sampler = ShardSampler(seconds, shard_starts(dataset.utterances), window=2, max_batch_seconds=2)
     fetched: list[int] = []
     monkeypatch.setattr(
         loader_module, "fetch_in_background", lambda shards: fetched.extend(shard.number for shard in shards)
