@@ -128,7 +128,7 @@ def with_continuation(
     saved: RunConfig, launch: Launch, step: int, world: World, say: Callable[[str], None]
 ) -> RunConfig:
     """The saved configuration, on record that the run goes on; an environment unlike that of its start is warned of."""
-    origin: Provenance | None = saved.provenance
+    origin = saved.provenance
     if origin is None:
         return saved
     began = origin.environment
@@ -137,8 +137,7 @@ def with_continuation(
         listed = ", ".join(f"{key} {began[key]} -> {value}" for key, value in otherwise.items())
         say(f"warning: the rest may not be bit-identical to an uninterrupted run: {listed}")
     continuation = Continuation(started=utc_now(), step=step, command=launch.command, changed=otherwise)
-    provenance = origin.model_copy(update={"continued": [*origin.continued, continuation]})
-    return saved.model_copy(update={"provenance": provenance})
+    return saved.model_copy(update={"provenance": origin.gone_on_with(continuation)})
 
 
 def open_training_folder(folder: Path, launch: Launch) -> None:
