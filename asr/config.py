@@ -135,6 +135,10 @@ class Provenance(Config):
     continued: list[Continuation] = Field(default_factory=list)  # every `--resume`
     averaged: list[int] | None = None  # the epochs that `asr average` made the weights of
 
+    def gone_on_with(self, continuation: Continuation) -> Provenance:
+        """The same record with one more continuation."""
+        return self.model_copy(update={"continued": [*self.continued, continuation]})
+
 
 class ExperimentConfig(Config):
     """Everything that decides what a training run does."""

@@ -138,11 +138,7 @@ def with_continuation(
         listed = ", ".join(f"{key} {began[key]} -> {value}" for key, value in otherwise.items())
         say(f"warning: the rest may not be bit-identical to an uninterrupted run: {listed}")
     continuation = Continuation(started=utc_now(), step=step, command=launch.command, changed=otherwise)
-    return saved.model_copy(update={"provenance": _continued(origin, continuation)})
-
-
-def _continued(origin: Provenance, continuation: Continuation) -> Provenance:
-    return origin.model_copy(update={"continued": [*origin.continued, continuation]})
+    return saved.model_copy(update={"provenance": origin.gone_on_with(continuation)})
 
 
 def open_training_folder(folder: Path, launch: Launch) -> None:
