@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ def tables(runs: Sequence[Run]) -> Iterator[Table]:
     """Of acoustic and of language models: a table of the runs, and one of the settings in which they differ."""
     for title, family in _families(runs):
         yield _overview(title, family)
-        if len(family) > 1:
-            yield _differences(family)
+        if differing := differing_settings(family):
+            yield _differences([run.name for run in family], differing)
 
 
 def as_json(runs: Sequence[Run], broken: Sequence[Broken]) -> str:
@@ -106,6 +106,7 @@ def _draw(axes: Any, runs: Sequence[Run], key: str, scale: float) -> None:
         if points:
             axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "", label=run.name)
     axes.set_ylim(bottom=0)
+    axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3)
 
 
@@ -138,11 +139,9 @@ def _overview(title: str, runs: Sequence[Run]) -> Table:
     return table
 
 
-def _differences(runs: Sequence[Run]) -> Table:
+def _differences(names: Sequence[str], differing: Mapping[str, Sequence[Any]]) -> Table:
     """Settings in rows and runs in columns, or the other way round where that is narrower."""
-    differing = differing_settings(runs)
     table = Table(title="what differs", title_justify="left", box=None)
-    names = [run.name for run in runs]
     if len(names) <= len(differing):
         for heading in ("setting", *names):
             table.add_column(heading, overflow="fold")
