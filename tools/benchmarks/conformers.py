@@ -7,6 +7,8 @@ fused AdamW. Ours runs as `asr train` does (asr/libraries.py).
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,7 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 from asr.libraries import settle_libraries
-from tools.benchmarks.common import Worker, alternate, machine, peer_python, say, table
+from tools.benchmarks.common import BenchError, Worker, alternate, finish, machine, peer_python, say, table
 
 PEERS = "training"
 SIDES = ("asr", "torchaudio", "speechbrain")
@@ -46,6 +48,30 @@ class Side:
     def name(self) -> str:
         """As it is shown."""
         return f"{self.toolkit} {self.dtype}"
+
+
+def run(name: str, description: str | None, job: str, wanted: Mapping[str, float], rounds: int) -> int:
+    """What `tools/bench NAME` does: time a worker's job on all sides and print it; the exit status.
+
+    `wanted` says, for a precision, how many times as fast as the fastest peer in float32 ours has to be.
+    """
+    parser = argparse.ArgumentParser(prog=f"tools/bench {name}", description=description)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 if a target is missed")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--utterances", type=int, default=8, help="of ten seconds, in the batch")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    settings = Settings(arguments.rounds, arguments.threads, arguments.utterances, seed=arguments.seed)
+    try:
+        report = measure(job, settings)
+    except BenchError as error:
+        say(f"error: {error}")
+        return 1
+    report["targets"] = targets(report, wanted)
+    print(json.dumps(report, indent=2) if arguments.json else describe(report))
+    return finish(report["targets"], arguments.check)
 
 
 def measure(job: str, settings: Settings) -> dict[str, Any]:

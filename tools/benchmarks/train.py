@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 
-from tools.benchmarks.common import BenchError, finish, say
-from tools.benchmarks.conformers import Settings, describe, measure, targets
+from tools.benchmarks.conformers import run
 
 PEERS = "training"  # the set that tools/bench is to install
 AT_LEAST = {"float32": 1.5, "bfloat16": 3.0}  # times as fast as the fastest peer in float32
@@ -15,21 +12,7 @@ AT_LEAST = {"float32": 1.5, "bfloat16": 3.0}  # times as fast as the fastest pee
 
 def main() -> int:
     """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(prog="tools/bench train", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--check", action="store_true", help="exit with status 1 if a target is missed")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    try:
-        report = measure("train", Settings(arguments.rounds, arguments.threads, seed=arguments.seed))
-    except BenchError as error:
-        say(f"error: {error}")
-        return 1
-    report["targets"] = targets(report, AT_LEAST)
-    print(json.dumps(report, indent=2) if arguments.json else describe(report))
-    return finish(report["targets"], arguments.check)
+    return run("train", __doc__, "train", AT_LEAST, rounds=5)
 
 
 if __name__ == "__main__":
