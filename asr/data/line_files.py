@@ -70,7 +70,7 @@ class LineFiles:
         """Offsets of stretches of about so many bytes: whole lines of one file, all lines together, marks left out."""
         for number in range(len(self.paths)):
             start, end = (int(offset) for offset in self.starts[number : number + 2])
-            if self.read(start, start + len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK:
+            if start < end and self.read(start, start + len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK:
                 start += len(BYTE_ORDER_MARK)
             while start < end:
                 stop = self._line_end(start + num_bytes, end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -164,9 +165,10 @@ def test_errors_of_a_row_name_it(manifest: Path) -> None:
 @given(st.lists(st.text(min_size=1, max_size=20).filter(str.strip), min_size=1, max_size=8, unique=True))
 def test_ids_never_lead_out_of_the_output_folder_nor_to_one_file(ids: list[str]) -> None:
     rows = "".join(json.dumps({"id": id, "audio": "a.wav", "duration": 1.0}) + "\n" for id in ids)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "read_bytes", lambda _: rows.encode())
-        recordings, problems = find_all(["m.jsonl"])
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder, "m.jsonl")
+        manifest.write_text(rows, encoding="utf-8")
+        recordings, problems = find_all([str(manifest)])
     assert problems == []
     paths = [job.outputs["txt"] for job in plan_outputs(recordings, ["txt"], Path("out"))]
     assert len(set(paths)) == len(ids)
