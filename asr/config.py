@@ -37,6 +37,7 @@ from asr.text.normalize import NORMALIZERS
 from asr.text.tokenizer import CharConfig, TokenizerConfig
 
 FORMAT_VERSION = 1
+FORMER_KEYS = {"start_from": "init_from"}  # in the configurations that earlier models are saved with
 DECODE_FILE = "decode.yaml"
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
@@ -260,6 +261,9 @@ def load_lm_config(path: Path, overrides: Sequence[str] = ()) -> LmConfig:
 
 def parse_config(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> ExperimentConfig:
     """Validate an experiment given as nested dictionaries; `source` names it in errors."""
+    for former, name in FORMER_KEYS.items():
+        if former in data:
+            data.setdefault(name, data.pop(former))
     return _parse(ExperimentConfig, data, overrides, source)
 
 

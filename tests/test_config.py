@@ -119,3 +119,10 @@ def test_the_configuration_of_a_language_model_written_back_in_full_reads_as_its
 def test_an_override_of_the_version_is_looked_at(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="format_version 99 is newer"):
         load(tmp_path, "", "format_version=99")
+
+
+def test_a_key_of_an_earlier_version_is_read_under_its_name_of_today(tmp_path: Path) -> None:
+    config = load(tmp_path, "start_from: exp/other")
+    assert config.init_from is not None
+    assert config.init_from.folder == "exp/other"
+    assert load(tmp_path, "start_from: null").init_from is None
