@@ -26,7 +26,7 @@ from asr.types import Utterance
 
 MAX_SECONDS = 1200.0  # of a step; beyond, more audio a step hardly makes a gradient better
 MIN_STEPS = 100  # of an epoch; a small corpus learns from many steps rather than from large ones
-MARGIN = 0.7  # of the memory: kernels' own workspaces, which are not measured, took 30 % more where it was looked at
+MARGIN = 0.7  # of the memory: kernels' own workspaces, which are not measured, took 22 % more where it was looked at
 TRIAL_SECONDS = 10.0  # of audio in the smaller of two steps measured for each length; one utterance may be longer
 MAX_TEXTS = 200  # from which the number of tokens a second is taken
 
