@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from asr.data.importers.base import (
     Fault,
@@ -88,6 +88,8 @@ def _from_cuts(cuts: Numbered, root: Path) -> Iterator[Row | Fault]:
             yield Fault(where, "the cut has features but no recording", _id(cut))
         elif not cut.get("supervisions"):
             yield Fault(where, "the cut has no supervision, and so no text", _id(cut))
+        elif not _are_objects(cut["supervisions"]):
+            yield Fault(where, "'supervisions' is not a list of objects", _id(cut))
         else:
             for supervision in cut["supervisions"]:
                 yield _row(where, supervision, cut["recording"], cut.get("start", 0.0), root)
@@ -131,20 +133,28 @@ def _sum(first: object, second: object) -> float:
 def _audio(recording: Mapping[str, Any]) -> str:
     """The one file of a recording; ManifestError if it is anything else."""
     sources = recording.get("sources") or []
+    if not _are_objects(sources):
+        raise ManifestError("'sources' of the recording is not a list of objects")
     if len(sources) != 1:
         raise ManifestError(f"the recording has {len(sources)} files; join its channels first")
     if sources[0].get("type") != "file":
         raise ManifestError(f"the recording is a {sources[0].get('type')}, not a file; save it as one first")
     if recording.get("transforms"):
         raise ManifestError("the recording is to be transformed (speed, volume ...); save the result to a file first")
+    if not isinstance(sources[0].get("source"), str):
+        raise ManifestError("the recording does not name its file")
     return str(sources[0]["source"])
+
+
+def _are_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _check_channels(channel: object, recording: Mapping[str, Any]) -> None:
     """One channel out of several cannot be told in a manifest."""
     present = recording["sources"][0].get("channels", [0])
     wanted = channel if isinstance(channel, list) else [channel]
-    if set(wanted) != set(present):
+    if not isinstance(present, list) or set(map(str, wanted)) != set(map(str, present)):
         raise ManifestError(f"channel {channel} of channels {present}; split them into files of their own first")
 
 
