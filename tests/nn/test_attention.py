@@ -137,3 +137,28 @@ def test_relative_attention_refuses_to_go_frame_by_frame() -> None:
     nothing = torch.zeros(1, HEADS, 0, DIM // HEADS)
     with pytest.raises(AssertionError, match="distances"):
         RelativeAttention(DIM, HEADS, 0.0, 0.0).step(torch.zeros(1, 1, DIM), (nothing, nothing))
+
+
+def test_gradients_of_plain_attention_are_those_of_the_fused_kernel() -> None:
+    query, key, value = (x.requires_grad_() for x in random_qkv())
+    mask = attention_mask(torch.tensor([6, 3]), 6)
+    direction = torch.randn(value.shape, dtype=value.dtype)
+    expected = torch.autograd.grad(
+        F.scaled_dot_product_attention(query, key, value, mask), (query, key, value), direction
+    )
+    found = torch.autograd.grad(attend(query, key, value, mask, Dropout(0.0)), (query, key, value), direction)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+        assert one.is_contiguous()
+
+
+def test_a_mask_that_learns_gets_its_gradient_from_plain_attention() -> None:
+    query, key, value = random_qkv()
+    bias = torch.randn(1, 1, 6, 6, dtype=query.dtype, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda bias: attend(query, key, value, bias, Dropout(0.0)), (bias,))
+
+
+def test_gradients_of_a_rotation_are_right() -> None:
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    table = RotaryPositions(4)(torch.zeros(1, 5, 1, dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda x: rotate(x, table), (x,))

@@ -41,3 +41,14 @@ def test_frames_have_the_dtype_of_the_weights_under_autocast() -> None:
     subsampling = Subsampling(SubsamplingConfig(factor=4, channels=3), 20, 5)
     with torch.autocast("cpu", torch.bfloat16):
         assert subsampling(torch.zeros(2, 30, 20), torch.tensor([30, 4]))[0].dtype == torch.float32
+
+
+def test_gradients_stop_at_padding_and_are_right_before_it() -> None:
+    torch.manual_seed(0)
+    subsampling = Subsampling(SubsamplingConfig(factor=4, channels=3), 8, 5).double()
+    features = torch.randn(2, 13, 8, dtype=torch.float64, requires_grad=True)
+    lens = torch.tensor([13, 6])
+    assert torch.autograd.gradcheck(lambda features: subsampling(features, lens)[0], (features,))
+    (gradient,) = torch.autograd.grad(subsampling(features, lens)[0].square().sum(), features)
+    assert (gradient[1, 6:] == 0).all()
+    assert (gradient[1, :6] != 0).any()
