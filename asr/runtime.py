@@ -107,6 +107,15 @@ def remove_temporary_files(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+@contextmanager
+def written_on(path: Path) -> Iterator[None]:
+    """Around writes to a file that a run keeps open: what the system refuses is an AsrError that tells how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise AsrError(f"{path}: cannot write ({error.strerror}); free space, then use --resume") from error
+
+
 def write_text_atomic(path: Path, text: str) -> None:
     """Write UTF-8 text so that a crash leaves either the old file or the new one."""
     with atomic_path(path) as temporary:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr.errors import AsrError
-from asr.runtime import atomic_path
+from asr.runtime import atomic_path, written_on
 from asr.training.tensorboard import FOLDER, EventFile
 
 LOG_FILE = "train.jsonl"  # in `training/`
@@ -63,7 +61,7 @@ class TrainLog:
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one line and hand it to the operating system."""
-        with self._clear_errors():
+        with written_on(self.path):
             self._file.write(json.dumps(record).encode() + b"\n")
             self._file.flush()
         if self._events is not None:
@@ -71,7 +69,7 @@ class TrainLog:
 
     def sync(self) -> int:
         """Make the lines safe against a crash; returns the length of the file in bytes."""
-        with self._clear_errors():
+        with written_on(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
         return self._file.tell()
@@ -82,13 +80,6 @@ class TrainLog:
             self._events.close()
         with suppress(OSError):  # what a full disk did not take has been complained about
             self._file.close()
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise AsrError(f"{self.path}: cannot write ({error.strerror}); free space, then use --resume") from error
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from asr.errors import AsrError, TrainingError
+from asr.errors import TrainingError
+from asr.runtime import written_on
 
 FOLDER = "tensorboard"  # beside train.jsonl
 NOT_SCALARS = ("step", "epoch", "kind")  # of a record: where on the axis it stands, and what it tells of
@@ -38,7 +38,7 @@ class EventFile:
         self._step = 0
         # TensorBoard reads files whose names hold "tfevents" and, of several, follows the one whose name sorts last.
         self.path = folder / f"events.out.tfevents.{time.time_ns():020d}.{os.getpid()}"
-        with self._clear_errors():
+        with written_on(self.path):
             for former in folder.glob("*tfevents*"):
                 former.unlink()
             self._file = open(self.path, "wb")
@@ -50,7 +50,7 @@ class EventFile:
     def write(self, record: Mapping[str, Any]) -> None:
         """Append the scalars of one record and hand them to the operating system."""
         self._step = record.get("step", self._step)  # what follows the last step belongs to it
-        with self._clear_errors():
+        with written_on(self.path):
             for tag, value in _scalars(record):
                 event = self._event(wall_time=time.time(), step=self._step)
                 event.summary.value.add(tag=tag, simple_value=value)
@@ -59,15 +59,8 @@ class EventFile:
 
     def close(self) -> None:
         """Close the file; nothing can be written any more."""
-        with self._clear_errors():
+        with written_on(self.path):
             self._file.close()
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise AsrError(f"{self.path}: cannot write ({error.strerror}); free space, then use --resume") from error
 
 
 def _scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
