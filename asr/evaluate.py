@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from asr.alignment.confidence import Measure, confidence_measure, text_confidence, word_confidences
 from asr.audio.io import load_audio
-from asr.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.corpus import Decoded, decode_aligned
+from asr.bundle.decode import Decoding
+from asr.bundle.words import hear, timed_words
 from asr.data.manifest import read_manifest
 from asr.decoding.base import Searcher
-from asr.decoding.confidence import Measure, confidence_measure, text_confidence, word_confidences
-from asr.decoding.corpus import Decoded, decode_aligned
-from asr.runtime import write_text_atomic
+from asr.experiments.prepare import evaluation_loader
 from asr.scoring.calibration import Calibration, calibrate, draw_reliability
-from asr.scoring.html_media import worst_utterances
-from asr.scoring.html_report import write_html
+from asr.scoring.html.media import worst_utterances
+from asr.scoring.html.report import write_html
 from asr.scoring.results import Results
 from asr.scoring.wer import Score, score, word_hits
+from asr.system.runtime import write_text_atomic
 from asr.text.normalize import normalize
-from asr.training.prepare import evaluation_loader
-from asr.transcribe.search import Decoding
-from asr.transcribe.timed_words import hear, timed_words
 from asr.types import EncoderOutput, Hypothesis, Utterance, Word
 
 
@@ -135,7 +135,7 @@ def evaluate(
     Both sides are normalised as the training texts were. An utterance too short for the model counts with an empty
     hypothesis. With hotwords, everything is searched without them, too. `num_best` above 1 keeps so many hypotheses of
     each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
-    `confidence` names the measure of `asr.decoding.confidence` whose calibration is judged. The `num_worst` worst
+    `confidence` names the measure of `asr.alignment.confidence` whose calibration is judged. The `num_worst` worst
     utterances get words with times. Raises ManifestError, and AudioError naming an utterance that cannot be read: a
     score that leaves some out would be none.
     """

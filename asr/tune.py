@@ -16,18 +16,18 @@ from typing import Any
 
 import torch
 
-from asr.bundle import Bundle
+from asr.bundle.bundle import Bundle
+from asr.bundle.corpus import encode_corpus
+from asr.bundle.decode import Decoding
 from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
 from asr.data.manifest import manifest_hash, read_manifest
-from asr.decoding.corpus import encode_corpus
 from asr.decoding.fusion import BeamConfig
-from asr.environment import environment
 from asr.errors import ConfigError
+from asr.experiments.prepare import evaluation_loader
 from asr.lm.base import TokenScorer
-from asr.runtime import atomic_path, write_text_atomic
 from asr.scoring.wer import Score, score
-from asr.training.prepare import evaluation_loader
-from asr.transcribe.search import Decoding
+from asr.system.environment import environment
+from asr.system.runtime import atomic_path, write_text_atomic
 from asr.types import EncoderOutput, Utterance
 
 Value = float | int

@@ -67,7 +67,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from asr.audio.io import write_wav
     from asr.data.manifest import write_manifest
-    from asr.training import run
+    from asr.experiments import run
     from asr.types import Utterance
 
     folder = tmp_path_factory.mktemp("tiny")

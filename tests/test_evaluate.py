@@ -10,11 +10,11 @@ import jiwer
 import pytest
 
 from asr import Recognizer
-from asr.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
 from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, ManifestError
 from asr.evaluate import Evaluation, evaluate, table
-from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import Utterance
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.bundle import Bundle
+from asr.bundle.bundle import Bundle
+from asr.bundle.decode import Decoding, SearchRequest, choose_decoding, read_decode_config
 from asr.config import DECODE_FILE
 from asr.decoding.ctc_prefix_beam import CtcPrefixBeamConfig
 from asr.decoding.joint_beam import JointBeamConfig
@@ -18,7 +19,6 @@ from asr.lm.ngram.arpa import write_arpa
 from asr.lm.ngram.counts import IdCorpus
 from asr.lm.ngram.kneser_ney import estimate
 from asr.scoring.wer import score
-from asr.transcribe.search import Decoding, SearchRequest, choose_decoding, read_decode_config
 from asr.tune import GRIDS, Trial, Tuner, Value, tune, write_decode_config
 
 

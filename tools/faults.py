@@ -23,9 +23,9 @@ import numpy as np
 
 from asr.audio.io import write_wav
 from asr.data.manifest import write_manifest
-from asr.training import run
+from asr.experiments import run
+from asr.experiments.claim import is_claimed
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.claim import is_claimed
 from asr.training.metrics import LOG_FILE, is_finished, read_log
 from asr.types import Utterance
 

@@ -21,7 +21,7 @@ from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
 from asr.audio.sndfile import SndfileReader, UnknownFormatError
 from asr.errors import AudioError, NonFiniteAudioError
-from asr.runtime import atomic_path
+from asr.system.runtime import atomic_path
 
 SNDFILE_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64", ".caf"}

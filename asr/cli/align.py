@@ -53,11 +53,11 @@ def align(
     """
     from asr import __version__
     from asr.audio.io import audio_info
-    from asr.bundle import Bundle
-    from asr.runtime import resolve_device, write_text_atomic
-    from asr.transcribe.align import Aligner, by_words
+    from asr.bundle.bundle import Bundle
+    from asr.system.runtime import resolve_device, write_text_atomic
+    from asr.transcribe.align.align import Aligner, by_words
+    from asr.transcribe.align.script import read_script
     from asr.transcribe.inputs import Recording, plan_outputs
-    from asr.transcribe.script import read_script
     from asr.transcribe.writers import WRITERS, Source
 
     names = choose_formats(formats, output_dir)

@@ -46,13 +46,13 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
-    from asr.bundle import Bundle, TrainingTexts
-    from asr.display import Display
+    from asr.bundle.bundle import Bundle, TrainingTexts
+    from asr.bundle.decode import choose_decoding
     from asr.evaluate import evaluate as run
     from asr.evaluate import table
-    from asr.runtime import resolve_device, resolve_dtype
-    from asr.training.card import write_card
-    from asr.transcribe.search import choose_decoding
+    from asr.experiments.card import write_card
+    from asr.system.display import Display
+    from asr.system.runtime import resolve_device, resolve_dtype
 
     use_threads(threads)
     display = Display()

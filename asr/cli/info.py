@@ -10,7 +10,7 @@ import typer
 
 def info(experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")]) -> None:
     """Show what a model folder holds: data, sizes, training state, results."""
-    from asr.training.summary import summarize
+    from asr.experiments.summary import summarize
 
     for name, value in summarize(experiment):
         typer.echo(f"{name:16} {value}")

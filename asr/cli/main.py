@@ -25,7 +25,7 @@ from asr.cli.train import train
 from asr.cli.transcribe import transcribe
 from asr.cli.tune import tune
 from asr.errors import AsrError
-from asr.libraries import settle_libraries
+from asr.system.libraries import settle_libraries
 
 DEBUG = "--debug"  # understood anywhere on the line, before or after the command
 

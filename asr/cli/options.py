@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from asr.transcribe.search import SearchRequest
+    from asr.bundle.decode import SearchRequest
     from asr.transcribe.subtitles import SubtitleRules
 
 Device = Annotated[str, typer.Option(help="Where the model runs: auto (CUDA if there is one), cpu, cuda or cuda:N.")]
@@ -82,8 +82,8 @@ def search_request(
     hotword: Sequence[str] | None,
 ) -> SearchRequest:
     """What the options above ask for."""
+    from asr.bundle.decode import SearchRequest
     from asr.decoding.hotwords import parse_hotword, read_hotwords
-    from asr.transcribe.search import SearchRequest
 
     words = [*(read_hotwords(hotwords) if hotwords is not None else []), *map(parse_hotword, hotword or ())]
     return SearchRequest(search, tuple(overrides or ()), lm, lm_mode, tuple(words))

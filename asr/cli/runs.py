@@ -24,8 +24,8 @@ def runs(
 ) -> None:
     """Compare training runs: how far, how good, how fast, and in which settings they differ."""
     from asr.cli.console import print_tables
-    from asr.training import runs_report
-    from asr.training.runs import find_runs
+    from asr.experiments import runs_report
+    from asr.experiments.runs import find_runs
 
     found, broken = find_runs(folder)
     found = runs_report.sort_runs(found, sort)

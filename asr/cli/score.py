@@ -97,7 +97,7 @@ def score(
     from rich.console import Console
 
     from asr.data.manifest import read_manifest
-    from asr.scoring.html_report import write_files_html
+    from asr.scoring.html.report import write_files_html
     from asr.scoring.report import print_results, write_alignments
     from asr.scoring.results import gather, score_files, write_json
     from asr.scoring.rules import Rules, read_hesitations

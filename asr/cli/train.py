@@ -46,12 +46,12 @@ def train(
             raise typer.BadParameter(
                 "--set, --dry-run and --profile are only for a CONFIG; --reproduce changes nothing"
             )
-        from asr.training.reproduce import reproduce as repeat
+        from asr.experiments.reproduce import reproduce as repeat
 
         same = repeat(reproduce, out, resume=resume, device=device, threads=threads, tensorboard=tensorboard)
         raise typer.Exit(0 if same else 1)
     assert config is not None
-    from asr.training import run
+    from asr.experiments import run
 
     if dry_run:
         for key, value in run.dry_run(config, overrides or (), threads).items():

@@ -84,7 +84,7 @@ def transcribe(
     A file that cannot be read is reported at the end, the others are done. Existing outputs are kept, so that the same
     command goes on with what was interrupted.
     """
-    from asr.display import Display
+    from asr.system.display import Display
     from asr.transcribe.inputs import OutputClashError
     from asr.transcribe.recognizer import Recognizer
     from asr.transcribe.run import Power, Wanted, transcribe_sources

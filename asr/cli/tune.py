@@ -34,10 +34,10 @@ def tune(
     from rich.console import Console
     from rich.table import Table
 
-    from asr.bundle import Bundle
-    from asr.display import Display
-    from asr.runtime import resolve_device
-    from asr.transcribe.search import SearchRequest, choose_beam_search
+    from asr.bundle.bundle import Bundle
+    from asr.bundle.decode import SearchRequest, choose_beam_search
+    from asr.system.display import Display
+    from asr.system.runtime import resolve_device
     from asr.tune import Trial, Tuner, trial_row, write_decode_config
     from asr.tune import tune as run
 

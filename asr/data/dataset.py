@@ -15,7 +15,7 @@ from asr.data.splice import Splicer
 from asr.errors import AudioError
 from asr.features.frontend import Frontend
 from asr.features.spec_augment import SpecAugment
-from asr.runtime import derive_rng
+from asr.system.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer
 from asr.types import Example, Utterance

@@ -20,7 +20,7 @@ from asr.data.line_files import BYTE_ORDER_MARK, LineFiles
 from asr.data.rows import check_row, parse_object, utterance_from_row
 from asr.data.table import Table
 from asr.errors import ManifestError
-from asr.runtime import write_text_atomic
+from asr.system.runtime import write_text_atomic
 from asr.types import Utterance
 
 

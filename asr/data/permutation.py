@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.runtime import derive_rng, derive_seed
+from asr.system.runtime import derive_rng, derive_seed
 
 ROUNDS = 6
 SHUFFLED = 2**19  # numpy draws from as many at most, which takes an array of all

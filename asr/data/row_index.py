@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from asr.data.line_files import LineFiles
 from asr.data.rows import content_line, parse_object
 from asr.errors import ManifestError
-from asr.processes import num_cores, share_out
+from asr.system.processes import num_cores, share_out
 
 CHUNK_BYTES = 2**23  # read and checked at once
 POOLED_CHUNKS = 8  # as many at least are worth other processes, which take a second to start

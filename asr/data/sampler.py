@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from asr.data.permutation import SHUFFLED, Permutation
 from asr.data.table import Durations
-from asr.runtime import derive_rng, derive_seed
+from asr.system.runtime import derive_rng, derive_seed
 
 SHORTEST = 0.01  # seconds; shorter utterances count as this long, for the logarithm's sake
 POOL = SHUFFLED  # utterances sorted together; larger corpora are taken pool by pool

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asr.runtime import computes_bfloat16
+from asr.system.runtime import computes_bfloat16
 
 
 def recur(layer: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.runtime import atomic_path
+from asr.system.runtime import atomic_path
 
 NUM_BINS = 10
 

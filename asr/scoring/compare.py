@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asr.errors import ScoringError
-from asr.scoring.mapsswe import MatchedPairs, matched_pairs, segment_errors
+from asr.scoring.sclite.mapsswe import MatchedPairs, matched_pairs, segment_errors
 from asr.scoring.significance import PairedBootstrap, paired_bootstrap
 from asr.scoring.wer import Score
 

@@ -11,10 +11,10 @@ from typing import Any
 from asr.errors import ScoringError
 from asr.registry import did_you_mean
 from asr.scoring.alignment import HIT, levenshtein
-from asr.scoring.compounds import read_compounds
-from asr.scoring.markup import has_marks, read_marks
-from asr.scoring.network import COSTS, Network, align_networks
-from asr.scoring.sclite import sclite
+from asr.scoring.sclite.alignment import sclite
+from asr.scoring.sclite.compounds import read_compounds
+from asr.scoring.sclite.markup import has_marks, read_marks
+from asr.scoring.sclite.network import COSTS, Network, align_networks
 from asr.text.normalize import normalize
 
 ALIGNERS: dict[str, Callable[[Sequence[str], Sequence[str]], str]] = {"levenshtein": levenshtein, "sclite": sclite}
@@ -29,10 +29,10 @@ class Rules:
 
     normalize: str = "none"  # a normaliser of asr.text.normalize
     align: str = "levenshtein"  # or sclite
-    markup: bool = False  # { a / b / @ } are alternatives and (uh) may be left out, see asr.scoring.markup
+    markup: bool = False  # { a / b / @ } are alternatives and (uh) may be left out, see asr.scoring.sclite.markup
     hesitations: tuple[str, ...] = ()  # words that are dropped, as they are after normalising
     split_hyphens: bool = False  # "age-old" is two words; a hyphen at either end of a word stays
-    merge_compounds: bool = False  # "data base" and "database" are the same, see asr.scoring.compounds
+    merge_compounds: bool = False  # "data base" and "database" are the same, see asr.scoring.sclite.compounds
 
     def __post_init__(self) -> None:
         if self.align not in ALIGNERS:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asr.runtime import derive_rng
+from asr.system.runtime import derive_rng
 
 NUM_SAMPLES = 10_000
 _CHUNK_CELLS = 4_000_000  # integers held at once

@@ -21,10 +21,10 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from asr.bundle import first_not_finite, load_tensors, save_tensors
+from asr.bundle.bundle import first_not_finite, load_tensors, save_tensors
 from asr.errors import BundleError, TrainingError
 from asr.optim.averaging import average_states
-from asr.runtime import write_text_atomic
+from asr.system.runtime import write_text_atomic
 
 STATE_FILE = "state.safetensors"
 PROGRESS_FILE = "progress.json"

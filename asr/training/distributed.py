@@ -28,9 +28,9 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from asr.display import Display
 from asr.errors import ConfigError, TrainingError
-from asr.runtime import resolve_device
+from asr.system.display import Display
+from asr.system.runtime import resolve_device
 
 TIMEOUT = timedelta(minutes=30)  # a killed rank is noticed at once; this is for one that is frozen or cut off
 CPU = torch.device("cpu")

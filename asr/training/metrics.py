@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr.runtime import atomic_path, written_on
+from asr.system.runtime import atomic_path, written_on
 from asr.training.tensorboard import FOLDER, EventFile
 
 LOG_FILE = "train.jsonl"  # in `training/`

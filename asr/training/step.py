@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
 from asr.optim.averaging import Ema
-from asr.runtime import derive_seed
+from asr.system.runtime import derive_seed
 from asr.training.distributed import World
 from asr.training.memory import Parts, is_out_of_memory
 from asr.training.task import AnyBatch, NamedRows, Task

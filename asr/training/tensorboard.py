@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import TrainingError
-from asr.runtime import written_on
+from asr.system.runtime import written_on
 
 FOLDER = "tensorboard"  # beside train.jsonl
 NOT_SCALARS = ("step", "epoch", "kind")  # of a record: where on the axis it stands, and what it tells of

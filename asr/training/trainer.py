@@ -22,10 +22,10 @@ import torch
 from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
-from asr.display import Display, clock
 from asr.errors import TrainingError
 from asr.optim.averaging import Ema
 from asr.optim.schedule import Schedule
+from asr.system.display import Display, clock
 from asr.training.checkpoint import (
     CheckpointFolder,
     Progress,

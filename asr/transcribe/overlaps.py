@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rapidfuzz.distance import LCSseq
 
-from asr.decoding.confidence import text_confidence
+from asr.alignment.confidence import text_confidence
 from asr.types import Segment, Word
 
 MAX_DRIFT = 0.5  # seconds between the places where two spans hear the same word

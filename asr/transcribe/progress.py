@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from asr.display import clock
+from asr.system.display import clock
 from asr.transcribe.inputs import Recording
 
 

@@ -14,19 +14,19 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from asr.alignment.confidence import confidence_measure, text_confidence, word_confidences
 from asr.audio.io import read_blocks
 from asr.audio.resample import resample
-from asr.bundle import Bundle
-from asr.decoding.confidence import confidence_measure, text_confidence, word_confidences
-from asr.decoding.corpus import Decoded, decode_aligned
+from asr.bundle.bundle import Bundle
+from asr.bundle.corpus import Decoded, decode_aligned
+from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
+from asr.bundle.words import hear, timed_words
 from asr.errors import AudioError
 from asr.lengths import pad_stack
-from asr.runtime import resolve_device, resolve_dtype
+from asr.system.runtime import resolve_device, resolve_dtype
 from asr.transcribe.loops import looped_words
 from asr.transcribe.pipeline import Ended, Heard, Pipeline, Track
-from asr.transcribe.search import Decoding, SearchRequest, choose_decoding
 from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig, Segmenter, Span
-from asr.transcribe.timed_words import hear, timed_words
 from asr.types import Batch, Segment, Transcript
 
 BLOCK_SECONDS = 10.0  # read at once
@@ -39,7 +39,7 @@ class Recognizer:
 
     Speech is found and cut into spans as `segmentation` says; spans are recognised in batches whose longest span times
     size is at most `max_batch_seconds`. In float32 the text is the same whatever the batch size. Words have times and,
-    by the measure `confidence` of `asr.decoding.confidence`, confidences; not so with a model without CTC. A segment
+    by the measure `confidence` of `asr.alignment.confidence`, confidences; not so with a model without CTC. A segment
     whose confidence is below `min_confidence` is taken for noise.
     """
 

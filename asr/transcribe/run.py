@@ -9,10 +9,10 @@ from pathlib import Path
 
 from asr.audio.channels import SPLIT, Channels
 from asr.audio.raw import RawFormat
-from asr.display import Display
 from asr.errors import AudioError
-from asr.processes import num_cores
-from asr.runtime import peak_memory_mb, write_text_atomic
+from asr.system.display import Display
+from asr.system.processes import num_cores
+from asr.system.runtime import peak_memory_mb, write_text_atomic
 from asr.transcribe.files import Done, Failed, transcribe_files
 from asr.transcribe.inputs import Job, Recording, find_all, plan_outputs, standard_input
 from asr.transcribe.pipeline import Pipeline

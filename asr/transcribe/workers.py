@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from asr.errors import WorkerError
-from asr.processes import process_pool
+from asr.system.processes import process_pool
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.segmentation import Span
 from asr.types import Segment

@@ -11,8 +11,8 @@ import sys
 import unicodedata
 from pathlib import Path
 
+from asr.corpora.recipe import Source, audio_utterance, read_table, run_recipe, write_splits
 from asr.data.download import extract
-from asr.data.recipe import Source, audio_utterance, read_table, run_recipe, write_splits
 from asr.errors import AsrError
 from asr.types import Utterance
 

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path, PurePosixPath
 
-from asr.data.recipe import Source, audio_utterance, run_recipe, write_splits
+from asr.corpora.recipe import Source, audio_utterance, run_recipe, write_splits
 from asr.errors import AsrError
 from asr.types import Utterance
 

@@ -11,7 +11,7 @@ import csv
 import sys
 from pathlib import Path
 
-from asr.data.recipe import Source, audio_utterance, read_lines, run_recipe, write_splits
+from asr.corpora.recipe import Source, audio_utterance, read_lines, run_recipe, write_splits
 from asr.errors import AsrError
 from asr.types import Utterance
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from asr.data.recipe import audio_utterance, exit_status, write_splits
+from asr.corpora.recipe import audio_utterance, exit_status, write_splits
 from asr.errors import AsrError
 from asr.types import Utterance
 

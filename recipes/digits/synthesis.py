@@ -17,9 +17,9 @@ import numpy as np
 
 from asr.audio.io import write_wav
 from asr.audio.resample import resample
-from asr.data.recipe import exit_status
+from asr.corpora.recipe import exit_status
 from asr.errors import AsrError
-from asr.runtime import derive_rng
+from asr.system.runtime import derive_rng
 from asr.types import Word
 
 SAMPLE_RATE = 16000

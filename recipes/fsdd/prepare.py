@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.io import load_audio, write_wav
-from asr.data.recipe import Source, Splits, audio_utterance, run_recipe, write_splits
+from asr.corpora.recipe import Source, Splits, audio_utterance, run_recipe, write_splits
 from asr.errors import AsrError
-from asr.runtime import derive_rng
+from asr.system.runtime import derive_rng
 from asr.types import Utterance
 
 SOURCE = Source(

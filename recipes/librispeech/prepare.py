@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from asr.data.recipe import Source, read_librispeech, run_recipe_of_parts, write_splits
+from asr.corpora.recipe import Source, read_librispeech, run_recipe_of_parts, write_splits
 
 # As torchaudio 2.8 checks them (torchaudio/datasets/librispeech.py).
 SHA256 = {

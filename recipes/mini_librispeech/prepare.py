@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from asr.data.recipe import Source, pick_speakers, read_librispeech, run_recipe_of_parts, write_splits
+from asr.corpora.recipe import Source, pick_speakers, read_librispeech, run_recipe_of_parts, write_splits
 
 # https://www.openslr.org/resources/31/md5sum.txt, as PaddleSpeech repeats it (dataset/mini_librispeech).
 MD5 = {"train-clean-5": "5df7d4e78065366204ca6845bb08f490", "dev-clean-2": "6d7ab67ac6a1d2c993d050e16d61080d"}

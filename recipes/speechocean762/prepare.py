@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from asr.data.recipe import Source, audio_utterance, pick_speakers, read_table, run_recipe, write_splits
+from asr.corpora.recipe import Source, audio_utterance, pick_speakers, read_table, run_recipe, write_splits
 from asr.errors import AsrError
 from asr.types import Utterance
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from asr.audio.io import audio_info
-from asr.data.recipe import Source, read_lines, run_recipe, write_splits
+from asr.corpora.recipe import Source, read_lines, run_recipe, write_splits
 from asr.errors import AsrError
 from asr.types import Utterance
 

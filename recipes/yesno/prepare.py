@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.io import load_audio
-from asr.data.recipe import Source, audio_utterance, run_recipe, write_splits
+from asr.corpora.recipe import Source, audio_utterance, run_recipe, write_splits
 from asr.errors import AsrError
 from asr.types import Utterance
 

@@ -74,7 +74,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(run: Run, monkeypatc
         yield []
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("asr.data.doctor.check.examine_all", interrupt)
+    monkeypatch.setattr("asr.corpora.doctor.check.examine_all", interrupt)
     status, out, err = run("asr data check train.jsonl --out good/train.jsonl --json check.json")
     assert (status, out, err.strip()) == (130, "", "interrupted")
     assert not Path("good").exists()

@@ -49,7 +49,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_path: Path) -> None:
         raise KeyError("a bug\nof ours")
 
-    monkeypatch.setattr("asr.training.summary.summarize", fail)
+    monkeypatch.setattr("asr.experiments.summary.summarize", fail)
 
 
 @pytest.mark.usefixtures("failing")
@@ -73,7 +73,7 @@ def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, caps
     def interrupt(_path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("asr.training.summary.summarize", interrupt)
+    monkeypatch.setattr("asr.experiments.summary.summarize", interrupt)
     assert run("info", "exp") == 130
     assert capsys.readouterr().err.strip() == "interrupted"
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.data.sampler import SHORTEST, BatchPlan, BucketSampler, Pool, RememberingSampler, ShardSampler
-from asr.runtime import derive_rng
+from asr.system.runtime import derive_rng
 
 durations = st.lists(st.floats(0, 100), max_size=60)
 

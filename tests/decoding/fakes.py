@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.runtime import derive_seed
+from asr.system.runtime import derive_seed
 from asr.text.vocabulary import EOS, NEVER_PREDICTED, SOS
 from asr.types import EncoderOutput
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.bundle import Bundle
+from asr.bundle.bundle import Bundle
 from asr.data.manifest import read_manifest
-from asr.training.prepare import evaluation_loader
+from asr.experiments.prepare import evaluation_loader
 from asr.transcribe.recognizer import Recognizer
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"

@@ -85,7 +85,7 @@ def test_a_failing_voice_ends_the_recipe_with_its_line(tmp_path: Path, load_reci
     pytest.importorskip("espeakng_loader", reason="the extra [demo] is not installed")
     recipe = load_recipe("digits")
     cast = recipe.Cast(("xx-nowhere+m1",), 1)
-    from asr.data.recipe import exit_status
+    from asr.corpora.recipe import exit_status
 
     assert exit_status(lambda: recipe.prepare(tmp_path, {"train": cast})) == 1
     assert capsys.readouterr().err.startswith("error: espeak-ng cannot speak as 'xx-nowhere+m1'")

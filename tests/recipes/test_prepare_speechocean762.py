@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from asr.corpora.recipe import read_table
 from asr.data.manifest import read_manifest
-from asr.data.recipe import read_table
 from asr.errors import AsrError
 
 SPLITS = ("train", "dev", "test", "test_strict")

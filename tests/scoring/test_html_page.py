@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.scoring.html_report import write_html
+from asr.scoring.html.report import write_html
 from asr.scoring.results import gather
 from asr.scoring.wer import score
 

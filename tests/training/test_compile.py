@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asr.bundle import Bundle
+from asr.bundle.bundle import Bundle
+from asr.experiments import run
 from asr.losses.joint import JointLoss, LossConfig
 from asr.models.asr_model import AsrModel, ModelConfig, build_model
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.encoders.rnn import RnnConfig
-from asr.training import run
 from asr.training.compile import compile_layers, num_compilations, uncompiled
 from asr.types import Batch
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asr.training import run
+from asr.experiments import run
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
 
@@ -33,15 +33,15 @@ from pathlib import Path
 
 import torch
 
-from asr.bundle import LmBundle, save_tensors
+from asr.bundle.bundle import LmBundle, save_tensors
 from asr.config import load_config, load_lm_config
-from asr.training.asr_task import AsrTask
+from asr.experiments.asr_task import AsrTask
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
-from asr.training.lm_run import _begin, _read
-from asr.training.lm_task import LmTask
-from asr.training.prepare import prepare
-from asr.training.start import Launch, build_trainer
+from asr.experiments.lm_run import _begin, _read
+from asr.experiments.lm_task import LmTask
+from asr.experiments.prepare import prepare
+from asr.experiments.start import Launch, build_trainer
 
 SETTINGS = ["encoder.dropout=0", "decoder.dropout=0", "data.max_batch_seconds=2.5", "augment={gain_db: [-6, 6]}",
             "training={epochs: 2, accumulation: 2}", "optimizer.lr=0.001"]

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from asr.bundle import load_tensors, save_tensors
+from asr.bundle.bundle import load_tensors, save_tensors
 from asr.cli.main import main
 from asr.errors import AsrError, BundleError, TrainingError
-from asr.training import run
+from asr.experiments import run
 from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.trainer import Trainer
 

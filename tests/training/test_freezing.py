@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from asr.bundle import Bundle
+from asr.bundle.bundle import Bundle
 from asr.errors import ConfigError
-from asr.training import run
+from asr.experiments import run
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.trainer import Trainer
 

@@ -9,7 +9,7 @@ import pytest
 
 from asr.data import line_files
 from asr.data.sampler import BucketSampler
-from asr.training import prepare, run
+from asr.experiments import prepare, run
 from asr.training.trainer import Trainer
 
 SETTINGS = (

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from asr.config import TrainingConfig
-from asr.display import Display
 from asr.errors import TrainingError
+from asr.experiments.asr_task import AsrTask
 from asr.losses.joint import LossOutput
-from asr.training.asr_task import AsrTask
+from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory
 from asr.training.metrics import AUDIO_SECONDS, WER
@@ -196,7 +196,7 @@ def test_views_of_an_utterance_stay_together_in_a_part(batch_of_views: tuple[Asr
 def batch_of_views(workspace: Path) -> tuple[AsrTask, object]:
     """A task trained on pairs of views, in evaluation mode, and a batch of three utterances."""
     from asr.config import load_config
-    from asr.training.prepare import prepare
+    from asr.experiments.prepare import prepare
     from asr.types import Batch
 
     config = load_config(Path("experiment.yaml"), ["loss.consistency_weight=0.2"])

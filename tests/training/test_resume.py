@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asr.training import run
+from asr.experiments import run
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.trainer import InterruptedRunError, Trainer
 

@@ -17,8 +17,8 @@ from asr.data.manifest import read_manifest
 from asr.data.shards.index import ShardedUtterance
 from asr.data.shards.writer import ShardLimits, write_shards
 from asr.errors import ConfigError
-from asr.training import prepare, run
-from asr.training.rows import read_training_rows
+from asr.experiments import prepare, run
+from asr.experiments.rows import read_training_rows
 from asr.training.trainer import Trainer
 
 SETTINGS = (

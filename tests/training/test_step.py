@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from asr.config import TrainingConfig
 from asr.losses.joint import LossOutput
 from asr.optim.averaging import Ema
-from asr.runtime import derive_seed
+from asr.system.runtime import derive_seed
 from asr.training.distributed import ALONE, World
 from asr.training.step import Stepper
 from asr.types import Batch

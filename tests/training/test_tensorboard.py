@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asr.errors import TrainingError
-from asr.training import run, tensorboard
+from asr.experiments import run
+from asr.training import tensorboard
 from asr.training.trainer import InterruptedRunError, Trainer
 
 SETTINGS = ("training.epochs=2", "training.checkpoint_every=2", "training.log_every=1", "data.max_batch_seconds=2.5")

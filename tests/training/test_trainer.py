@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from asr.config import TrainingConfig
-from asr.display import Display
 from asr.errors import TrainingError
 from asr.losses.joint import LossOutput
+from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import AUDIO_SECONDS, WER
 from asr.training.trainer import Trainer

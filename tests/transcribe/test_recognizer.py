@@ -14,13 +14,13 @@ import torch
 
 from asr import Recognizer
 from asr.audio.io import load_audio
+from asr.bundle.decode import Decoding, SearchRequest
 from asr.decoding import SEARCHES
 from asr.errors import AudioError, ConfigError
 from asr.models.asr_model import ModelConfig, build_model
 from asr.models.decoders import DECODERS
-from asr.runtime import derive_rng
+from asr.system.runtime import derive_rng
 from asr.text.vocabulary import BLANK
-from asr.transcribe.search import Decoding, SearchRequest
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
 

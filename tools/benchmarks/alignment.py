@@ -33,14 +33,14 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes"
 sys.path[:0] = [str(ROOT), str(RECIPES / "digits")]
 
+from asr.alignment.forced import forced_align  # noqa: E402
+from asr.alignment.timing import HOP, loudness  # noqa: E402
 from asr.audio.io import load_audio  # noqa: E402
-from asr.bundle import Bundle  # noqa: E402
+from asr.bundle.bundle import Bundle  # noqa: E402
 from asr.data.manifest import read_manifest  # noqa: E402
-from asr.decoding.align import forced_align  # noqa: E402
-from asr.decoding.timing import HOP, loudness  # noqa: E402
-from asr.runtime import derive_rng, peak_memory_mb  # noqa: E402
-from asr.transcribe.align import Aligner  # noqa: E402
-from asr.transcribe.script import script_line  # noqa: E402
+from asr.system.runtime import derive_rng, peak_memory_mb  # noqa: E402
+from asr.transcribe.align.align import Aligner  # noqa: E402
+from asr.transcribe.align.script import script_line  # noqa: E402
 from asr.types import Word  # noqa: E402
 
 GAP_SECONDS = 0.5

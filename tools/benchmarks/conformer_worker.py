@@ -28,9 +28,9 @@ class Ours(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from asr.libraries import settle_libraries
         from asr.models.asr_model import ModelConfig, build_model
         from asr.models.encoders.conformer import ConformerConfig
+        from asr.system.libraries import settle_libraries
 
         settle_libraries()  # what concerns threads stands in this process' environment already
         encoder = ConformerConfig(

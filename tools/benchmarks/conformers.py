@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-from asr.libraries import settle_libraries
+from asr.system.libraries import settle_libraries
 from tools.benchmarks.common import BenchError, Worker, alternate, finish, machine, peer_python, say, table
 
 PEERS = "training"

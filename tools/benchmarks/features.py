@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.processes import num_cores
+from asr.system.processes import num_cores
 from tools.benchmarks.common import BenchError, Worker, alternate, finish, machine, peer_python, say, table
 from tools.benchmarks.conformers import settled_worker
 

@@ -48,7 +48,7 @@ class Bench:
 
 def _ours(samples: np.ndarray) -> Extract:
     from asr.features.frontend import Frontend, FrontendConfig
-    from asr.libraries import settle_libraries
+    from asr.system.libraries import settle_libraries
 
     settle_libraries()
     frontend = Frontend(FrontendConfig(cmvn="none"))

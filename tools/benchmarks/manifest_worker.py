@@ -69,13 +69,13 @@ class Rank:
 
     def survey(self) -> dict[str, Any]:
         """What `asr train` looks at in every row before its first step: text, tokens, frames; with all processes."""
-        from asr.bundle import Bundle
+        from asr.bundle.bundle import Bundle
         from asr.config import DataConfig, ExperimentConfig
+        from asr.experiments.requirements import requirements, requirements_key
+        from asr.experiments.survey import survey
         from asr.features.frontend import Frontend
         from asr.text.tokenizer import train_tokenizer
         from asr.text.tokenizer.unigram import UnigramConfig
-        from asr.training.requirements import requirements, requirements_key
-        from asr.training.survey import survey
 
         rows = self._table()
         config = ExperimentConfig(

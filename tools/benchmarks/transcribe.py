@@ -28,14 +28,14 @@ import numpy as np
 import soundfile
 import torch
 
+from asr.alignment.timing import HOP, loudness
 from asr.audio.io import load_audio
-from asr.bundle import Bundle
+from asr.bundle.bundle import Bundle
 from asr.config import parse_config, read_yaml
 from asr.data.manifest import read_manifest
-from asr.decoding.timing import HOP, loudness
-from asr.processes import num_cores
-from asr.runtime import computes_bfloat16, derive_rng
 from asr.scoring.wer import score
+from asr.system.processes import num_cores
+from asr.system.runtime import computes_bfloat16, derive_rng
 from asr.transcribe.files import Done, transcribe_files
 from asr.transcribe.inputs import find_all
 from asr.transcribe.pipeline import Pipeline

@@ -23,11 +23,11 @@ import torch
 
 from asr.audio.io import load_audio, read_blocks
 from asr.audio.vad import VADS, Vad
-from asr.bundle import Bundle
+from asr.bundle.bundle import Bundle
 from asr.data.manifest import read_manifest
-from asr.runtime import derive_rng
-from asr.transcribe.align import Aligner
-from asr.transcribe.script import script_line
+from asr.system.runtime import derive_rng
+from asr.transcribe.align.align import Aligner
+from asr.transcribe.align.script import script_line
 from tools.benchmarks.common import ROOT, alternate, machine, say, table
 
 RATE = 16000

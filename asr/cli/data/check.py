@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from asr.data.doctor.rows import Requirements
-    from asr.data.doctor.settings import CheckSettings
+    from asr.corpora.doctor.rows import Requirements
+    from asr.corpora.doctor.settings import CheckSettings
 
 Manifest = Annotated[Path, typer.Argument(help="What to examine.", metavar="MANIFEST")]
 Out = Annotated[Path | None, typer.Option(help="Manifest of the good rows to write, with rejected.jsonl beside it.")]
@@ -67,9 +67,9 @@ def check(
     faults of severity warn are counted.
     """
     from asr.cli.console import print_tables
-    from asr.data.doctor.check import check as examine
-    from asr.display import Display, clock
-    from asr.processes import num_cores
+    from asr.corpora.doctor.check import check as examine
+    from asr.system.display import Display, clock
+    from asr.system.processes import num_cores
 
     _refuse_clashes(manifest, out, rejected, model, config)
     settings = _settings(tolerance, sample_rate, channels, script or [], reject or [], ignore or [])
@@ -106,11 +106,11 @@ def _refuse_clashes(
 
 def _requirements(manifest: Path, model: Path | None, config: Path | None, limits: dict[str, Any]) -> Requirements:
     """Those of a model, where one is given, with the limits that are not None."""
-    from asr.data.doctor.rows import Requirements
+    from asr.corpora.doctor.rows import Requirements
 
     requirements = Requirements()
     if model is not None or config is not None:
-        from asr.training.requirements import load_requirements  # imports torch, which the rest does without
+        from asr.experiments.requirements import load_requirements  # imports torch, which the rest does without
 
         requirements = load_requirements(manifest, model=model, config=config)
     return replace(requirements, **{key: value for key, value in limits.items() if value is not None})
@@ -124,7 +124,7 @@ def _settings(
     reject: list[str],
     ignore: list[str],
 ) -> CheckSettings:
-    from asr.data.doctor.settings import CheckSettings, Judgement, parse_scripts
+    from asr.corpora.doctor.settings import CheckSettings, Judgement, parse_scripts
     from asr.errors import ConfigError
 
     try:

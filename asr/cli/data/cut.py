@@ -20,10 +20,10 @@ def cut(
     threads: Threads = None,
 ) -> None:
     """Cut utterances at the pauses between their words, by forced alignment."""
-    from asr.bundle import Bundle
+    from asr.bundle.bundle import Bundle
     from asr.data.manifest import read_manifest, write_manifest
-    from asr.display import Display
-    from asr.training.pieces import cut as run
+    from asr.experiments.pieces import cut as run
+    from asr.system.display import Display
 
     use_threads(threads)
     display = Display()

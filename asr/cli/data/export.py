@@ -20,10 +20,10 @@ def export(
 
     `asr data import` reads all of it back. What a format cannot hold, such as an id with spaces in Kaldi, is refused.
     """
-    from asr.data.exporters import EXPORTERS
+    from asr.corpora.exporters import EXPORTERS
     from asr.data.manifest import read_manifest
-    from asr.display import Display
     from asr.registry import did_you_mean
+    from asr.system.display import Display
 
     if format_name not in EXPORTERS:
         raise typer.BadParameter(f"unknown format '{format_name}'{did_you_mean(format_name, EXPORTERS)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from asr.data.importers import Imported
+    from asr.corpora.importers import Imported
 
 LHOTSE = "lhotse:"
 
@@ -53,8 +53,8 @@ def import_(
     Durations come from the audio where the source has none. Rows that cannot be used are left out, named, and written
     to OUT.rejected.jsonl; the exit status is then 1.
     """
-    from asr.data.importers import import_corpus
-    from asr.data.importers.base import IMPORTERS, ImportOptions
+    from asr.corpora.importers import import_corpus
+    from asr.corpora.importers.base import IMPORTERS, ImportOptions
     from asr.registry import did_you_mean
 
     if format_name is not None and format_name not in IMPORTERS:
@@ -74,7 +74,7 @@ def import_(
             raise typer.BadParameter("a second argument and --set belong to lhotse:CORPUS alone")
         _finish({out: import_corpus(Path(source), format_name, ImportOptions(root, chosen))}, skip_bad)
         return
-    from asr.data.lhotse_corpus import import_lhotse_corpus
+    from asr.corpora.lhotse_corpus import import_lhotse_corpus
 
     if folder is None or format_name or root or chosen:
         raise typer.BadParameter("lhotse:CORPUS takes the folder of the corpus and --set, no other options")
@@ -84,9 +84,9 @@ def import_(
 
 def _finish(manifests: dict[Path, Imported], skip_bad: bool) -> None:
     """Write manifests and what was left out; fail if anything was, unless the user does not mind."""
-    from asr.data.import_report import save
-    from asr.display import Display
+    from asr.corpora.import_report import save
     from asr.errors import ManifestError
+    from asr.system.display import Display
 
     display = Display()
     num_faults = sum(save(path, imported, display.say) for path, imported in manifests.items())

@@ -29,11 +29,11 @@ def leaks(
     import json
 
     from asr.cli.console import print_tables
-    from asr.data.leaks import find_leaks
+    from asr.corpora.leaks import find_leaks
     from asr.data.manifest import read_manifest
-    from asr.display import Display
-    from asr.processes import num_cores
-    from asr.runtime import write_text_atomic
+    from asr.system.display import Display
+    from asr.system.processes import num_cores
+    from asr.system.runtime import write_text_atomic
 
     num_workers = workers or num_cores()
     display = Display()

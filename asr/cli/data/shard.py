@@ -28,8 +28,8 @@ def shard(
     """
     from asr.data.manifest import read_manifest
     from asr.data.shards.writer import ShardLimits, parse_size, write_shards
-    from asr.display import Display
     from asr.errors import AsrError
+    from asr.system.display import Display
 
     try:
         limits = ShardLimits(parse_size(shard_size), num_utterances)

@@ -29,10 +29,10 @@ def stats(
     import json
 
     from asr.cli.console import print_tables
+    from asr.corpora.stats import measure
+    from asr.corpora.stats_report import draw, tables
     from asr.data.manifest import read_manifest
-    from asr.data.stats import measure
-    from asr.data.stats_report import draw, tables
-    from asr.runtime import write_text_atomic
+    from asr.system.runtime import write_text_atomic
 
     measured = measure(
         read_manifest(manifest),

@@ -57,7 +57,7 @@ def train(
     """
     if neural is not None:
         _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration tells all")
-        from asr.training.lm_run import train_lm
+        from asr.experiments.lm_run import train_lm
 
         train_lm(
             neural,
@@ -74,7 +74,7 @@ def train(
         raise typer.BadParameter("give TEXT files, or --neural CONFIG")
     from rich.console import Console
 
-    from asr.training.ngram import NgramSettings, parse_prune, train_ngram
+    from asr.experiments.ngram import NgramSettings, parse_prune, train_ngram
 
     settings = NgramSettings(order, parse_prune(prune), vocab_size, vocab, tokens, normalize)
     report = train_ngram(texts, out, settings, dev)

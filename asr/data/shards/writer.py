@@ -19,7 +19,7 @@ import soundfile
 from asr.audio.io import audio_info, load_audio
 from asr.data.shards.index import INDEX_FILE
 from asr.errors import AsrError, AudioError, ManifestError
-from asr.runtime import atomic_path, derive_rng, write_text_atomic
+from asr.system.runtime import atomic_path, derive_rng, write_text_atomic
 from asr.types import Utterance
 
 HEADER_BYTES = tarfile.BLOCKSIZE  # of a member with a short name

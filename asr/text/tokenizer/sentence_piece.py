@@ -16,7 +16,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from asr.errors import BundleError, TextError
 from asr.registry import NamedConfig
-from asr.runtime import atomic_path, write_text_atomic
+from asr.system.runtime import atomic_path, write_text_atomic
 from asr.text.tokenizer.base import Tokenizer, split_words
 from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
 

@@ -1,0 +1,1 @@
+"""A model as one folder: what it holds, how it decodes."""

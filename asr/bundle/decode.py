@@ -1,0 +1,140 @@
+"""Which search a trained model decodes with, and what helps it: language model and hotwords.
+
+What a command line says goes before what `asr tune` found (the model folder's `decode.yaml`), and that before the
+search the model was trained with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asr.bundle.bundle import Bundle, load_lm
+from asr.config import DECODE_FILE, DecodeConfig, ExperimentConfig, parse_config, read_yaml, validate
+from asr.decoding import SEARCHES
+from asr.decoding.base import Searcher, build_search
+from asr.decoding.fusion import BeamConfig, Fusion
+from asr.decoding.hotwords import Hotword, HotwordScorer, normalized_hotwords
+from asr.decoding.lm_rescoring import LmRescored
+from asr.errors import ConfigError
+from asr.lm.base import TokenScorer
+from asr.registry import NamedConfig
+
+NO_LM = "none"
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What a user asks for; None leaves it to the model."""
+
+    name: str | None = None
+    overrides: Sequence[str] = ()  # search.key=value
+    lm: str | None = None  # a path, or "none"
+    lm_mode: str | None = None  # fusion or rescore
+    hotwords: Sequence[Hotword] = ()
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Everything beside the model that decides a text."""
+
+    search: NamedConfig
+    lm: Path | None = None
+    lm_mode: str = "fusion"
+    hotwords: tuple[Hotword, ...] = ()
+
+    def load_lm(self, bundle: Bundle) -> TokenScorer | None:
+        """The language model in a model's tokens; BundleError if they do not go together."""
+        if self.lm is None:
+            return None
+        unk_score = self.search.unk_score if isinstance(self.search, BeamConfig) else 0.0
+        return load_lm(self.lm, bundle.tokenizer, unk_score)
+
+    def build(self, bundle: Bundle, lm: TokenScorer | None) -> Searcher:
+        """The search over a model, with a language model that was loaded; ConfigError if they do not go together."""
+        hotwords = normalized_hotwords(self.hotwords, bundle.config.normalize, bundle.tokenizer)
+        fusion = Fusion(
+            lm=lm if self.lm_mode == "fusion" else None,
+            hotwords=HotwordScorer(hotwords, bundle.tokenizer.vocabulary) if hotwords else None,
+        )
+        searcher = build_search(self.search, bundle.model, fusion)
+        if lm is None or self.lm_mode == "fusion":
+            return searcher
+        if not isinstance(self.search, BeamConfig):
+            raise ConfigError(f"search '{self.search.name}' gives one hypothesis, there is nothing to rescore")
+        return LmRescored(searcher, lm, self.search.lm_weight)
+
+    def without_hotwords(self) -> Decoding:
+        """The same without hotwords."""
+        return replace(self, hotwords=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The search with its settings, the language model and how it is used, the hotwords with their boosts."""
+        return {
+            "search": self.search.model_dump(mode="json"),
+            "lm": str(self.lm) if self.lm is not None else None,
+            "lm_mode": self.lm_mode if self.lm is not None else None,
+            "hotwords": {hotword.text: hotword.boost for hotword in self.hotwords},
+        }
+
+
+def choose_decoding(bundle: Bundle, folder: Path | str, request: SearchRequest = SearchRequest()) -> Decoding:
+    """How to decode with the model of a folder.
+
+    Raises ConfigError for an unknown search, setting, value or mode, and for an override of anything but the search,
+    which could have no effect on a model that is trained already.
+    """
+    folder = Path(folder)
+    tuned = read_decode_config(folder)
+    if request.lm_mode not in (None, "fusion", "rescore"):
+        raise ConfigError(f"--lm-mode {request.lm_mode}: use fusion (in the search) or rescore (of its n-best list)")
+    lm, lm_mode = None, request.lm_mode or "fusion"
+    own = bundle.config.search
+    if tuned is not None:
+        own = tuned.search
+        if tuned.lm is not None:
+            lm, lm_mode = folder / tuned.lm, request.lm_mode or tuned.lm_mode
+    if request.lm is not None:
+        lm = Path(request.lm) if request.lm != NO_LM else None
+    name = request.name
+    helped = lm is not None or bool(request.hotwords)
+    if name is None and helped and not isinstance(own, BeamConfig):
+        name = _beam_search_for(bundle)
+    elif name is not None and request.lm is None and not issubclass(SEARCHES.config(name), BeamConfig):
+        lm = None  # a greedy search was asked for, and the tuned search's language model was not
+    return Decoding(search_config(bundle.config, own, name, request.overrides), lm, lm_mode, tuple(request.hotwords))
+
+
+def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchRequest) -> Decoding:
+    """Like `choose_decoding`; where neither user nor model folder names a beam search, the one that fits best."""
+    own = choose_decoding(bundle, folder, replace(request, overrides=()))
+    if request.name is None and not isinstance(own.search, BeamConfig):
+        request = replace(request, name=_beam_search_for(bundle))
+    return choose_decoding(bundle, folder, request)
+
+
+def search_config(
+    config: ExperimentConfig, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
+) -> NamedConfig:
+    """The search `own`, or another by name with its defaults, with `search.key=value` overrides applied."""
+    for override in overrides:
+        if not override.startswith("search."):
+            raise ConfigError(f"--set {override}: a trained model's search.* settings can be changed, nothing else")
+    search = own if name in (None, own.name) else SEARCHES.config(name).model_validate({})
+    data = config.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
+    return parse_config(data, overrides, source="--set").search
+
+
+def read_decode_config(folder: Path) -> DecodeConfig | None:
+    """What `asr tune` wrote into a model folder, or None; ConfigError names what is wrong with the file."""
+    path = folder / DECODE_FILE
+    return validate(DecodeConfig, read_yaml(path), str(path)) if path.is_file() else None
+
+
+def _beam_search_for(bundle: Bundle) -> str:
+    """The search that makes the most of a model."""
+    if bundle.model.ctc_head is None:
+        return "attention_beam"
+    return "ctc_prefix_beam" if bundle.model.decoder is None else "joint_beam"

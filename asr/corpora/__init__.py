@@ -1,0 +1,1 @@
+"""Corpora: importing, exporting, checking and measuring them."""

@@ -1,0 +1,100 @@
+"""What a row must have, going by its text and duration alone. Reads no audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.corpora.doctor.codes import CODES
+from asr.data.table import Selection
+from asr.text.normalize import normalize
+from asr.types import Utterance
+
+if TYPE_CHECKING:
+    from asr.corpora.doctor.model import ModelNeeds
+
+NAMES = tuple(CODES)
+FOUND = np.dtype([("row", "<i8"), ("code", "u1")])  # code: a place in NAMES
+NUM_EXAMPLES = 5  # whose reasons are told
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """Limits of every row, and what a model needs besides."""
+
+    normalizer: str = "basic"  # of texts, before they are spelled, counted and compared
+    min_duration: float = 0.05  # seconds, included
+    max_duration: float = 40.0  # seconds, included
+    model: ModelNeeds | None = None
+
+    def faults(self, text: str, duration: float) -> Iterator[tuple[str, str]]:
+        """Code and reason of everything wrong with a text said in so many seconds; TextError for no normaliser."""
+        return self.faults_of_normalized(normalize(text, self.normalizer), duration)
+
+    def faults_of_normalized(self, text: str, duration: float) -> Iterator[tuple[str, str]]:
+        """As `faults`, for a text that is normalised already."""
+        if not text:
+            yield "empty_text", "no text is left after normalisation"
+        elif self.model and (unknown := self.model.tokenizer.unknown_characters(text)):
+            yield "unknown_token", f"the tokenizer cannot spell {' '.join(map(repr, unknown))}"
+        feature_len = self.model.feature_len(duration) if self.model else None
+        if duration < self.min_duration:
+            yield "too_short", f"{duration:.3f} s, at least {self.min_duration:g} s are asked for"
+        elif feature_len == 0:
+            yield "too_short", f"{duration:.3f} s give no feature frame"
+        elif duration > self.max_duration:
+            yield "too_long", f"{duration:.2f} s, at most {self.max_duration:g} s are asked for"
+        if self.model and feature_len and (reason := self.model.infeasible(text, feature_len)):
+            yield "ctc_infeasible", reason
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that was set aside."""
+
+    utterance: Utterance
+    code: str
+    reason: str  # for people: what is wrong with this row
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Which rows of a corpus were set aside, and why."""
+
+    found: NDArray[np.void]  # of FOUND: row number and code of each, ascending
+    examples: tuple[Rejected, ...]  # the first few
+
+    @classmethod
+    def collect(cls, found: NDArray[np.void], utterances: Sequence[Utterance], requirements: Requirements) -> SetAside:
+        """With the reasons of the first few told again."""
+        rows = [utterances[int(row)] for row in found["row"][:NUM_EXAMPLES]]
+        return cls(found, tuple(Rejected(row, *next(requirements.faults(row.text, row.duration))) for row in rows))
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many rows were set aside for each code that occurs, by code."""
+        numbers, counts = np.unique(self.found["code"], return_counts=True)
+        return dict(sorted((NAMES[number], int(count)) for number, count in zip(numbers, counts, strict=True)))
+
+    def others(self, utterances: Sequence[Utterance]) -> Sequence[Utterance]:
+        """The rows to train on; `utterances` are those of which these were set aside."""
+        return Selection(utterances, self.found["row"].astype(np.int64)) if len(self) else utterances
+
+
+def first_faults(rows: Iterable[tuple[str, float]], requirements: Requirements) -> NDArray[np.void]:
+    """Of normalised texts and seconds, those with a fault: place and code of the first fault of each, as FOUND."""
+    faults = (next(requirements.faults_of_normalized(*row), None) for row in rows)
+    return np.array([(place, NAMES.index(fault[0])) for place, fault in enumerate(faults) if fault], dtype=FOUND)
+
+
+def check_rows(utterances: Sequence[Utterance], requirements: Requirements) -> SetAside:
+    """The rows that cannot be trained on, each with its first fault."""
+    rows = ((normalize(row.text, requirements.normalizer), row.duration) for row in utterances)
+    return SetAside.collect(first_faults(rows, requirements), utterances, requirements)

@@ -1,0 +1,125 @@
+"""Speech recognition as a training task: joint loss on batches, word error rate on the dev set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr.bundle.bundle import Bundle
+from asr.bundle.corpus import decode_corpus
+from asr.decoding.base import build_search
+from asr.experiments.prepare import Prepared
+from asr.losses.joint import JointLoss, LossOutput
+from asr.scoring.wer import score
+from asr.text.normalize import normalize
+from asr.training.compile import uncompiled
+from asr.training.distributed import ALONE, World
+from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.types import Batch
+
+
+class AsrTask:
+    """Trains the model of a bundle and keeps the bundle's folder up to date."""
+
+    metric = WER
+    unit = AUDIO_SECONDS
+    item = "utterance"
+
+    def __init__(self, prepared: Prepared, folder: Path, device: torch.device, world: World = ALONE) -> None:
+        self.bundle: Bundle = prepared.bundle
+        self.model = self.bundle.model.to(device)
+        self.folder = folder
+        self.device = device
+        self._world = world
+        self._config = config = prepared.bundle.config
+        self._train = prepared.train_loader
+        self._dev = prepared.dev_loader
+        self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
+        self._criterion = JointLoss(config.loss)
+        self._searcher = build_search(config.search, self.model)
+        self._frame_shift = self.bundle.frontend.frame_shift
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long the trainer has waited for batches since the epoch began."""
+        return self._train.waited_seconds
+
+    def batches(self, epoch: int, start: int) -> Iterable[Batch]:
+        """Training batches of an epoch from position `start`, on the device."""
+        return (batch.to(self.device) for batch in self._train.epoch(epoch, start))
+
+    def num_batches(self, epoch: int) -> int:
+        """How many training batches an epoch has."""
+        return self._train.num_batches(epoch)
+
+    def loss(self, batch: Batch) -> LossOutput:
+        """Joint CTC/attention loss of a batch, summed over its utterances."""
+        return self._criterion(self.model(batch), batch)
+
+    def count(self, batch: Batch) -> int:
+        """Utterances, each counted once however many views of it there are."""
+        return self.num_utterances(batch)
+
+    def num_utterances(self, batch: Batch) -> int:
+        """As `count`."""
+        return len(set(batch.ids))
+
+    def amount(self, batch: Batch) -> float:
+        """Seconds of audio in a batch, of one view of each utterance."""
+        views = len(batch.ids) // self.count(batch)
+        return float(batch.readable_lens[0].sum()) * self._frame_shift / views
+
+    def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+        """Parts of so many utterances each, with all views of them, view after view."""
+        views = torch.arange(len(batch.ids)).view(-1, sum(sizes))  # a row of numbers for each view
+        return [
+            _rows(batch, views[:, end - size : end].flatten())
+            for size, end in zip(sizes, accumulate(sizes), strict=True)
+        ]
+
+    def validate(self) -> dict[str, float]:
+        """WER on the dev set with the search people will use; each rank decodes batches of its own.
+
+        Of audio that cannot be read all words are deletions, which is warned of.
+        """
+        unreadable: list[str] = []
+        with uncompiled(self.model):
+            own = {
+                id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
+                for id, nbest in decode_corpus(self.model, self._searcher, self._dev_batches(unreadable), self.device)
+            }
+        hypotheses: dict[str, str] = {}
+        for texts, reasons in self._world.gather([own, unreadable]):
+            hypotheses |= texts
+            for reason in reasons:
+                self._world.display().say(f"warning: counted as not recognised: dev {reason}")
+        words = score(self._references, hypotheses, allow_missing=True).words
+        return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}
+
+    def _dev_batches(self, unreadable: list[str]) -> Iterable[Batch]:
+        """Batches with at least one row; `unreadable` gets the reasons why others are missing."""
+        for batch in self._dev.epoch(0):
+            unreadable += [row.reason for row in batch.unreadable]
+            if batch.ids:
+                yield batch
+
+    def keep(self, weights: dict[str, Tensor]) -> None:
+        """Write the model folder with these weights."""
+        self.model.load_state_dict(weights)
+        self.bundle.save(self.folder)
+
+
+def _rows(batch: Batch, rows: Tensor) -> Batch:
+    """Some rows (N,) of a batch, as padded as it is."""
+    own = rows.to(batch.features.device)
+    return Batch(
+        ids=tuple(batch.ids[row] for row in rows.tolist()),
+        features=batch.features[own],
+        feature_lens=batch.feature_lens[own],
+        tokens=batch.tokens[own],
+        token_lens=batch.token_lens[own],
+    )

@@ -1,0 +1,98 @@
+"""The README.md that asr writes into a model folder: what it is, what made it, how well it does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from asr.bundle.bundle import CONFIG_FILE
+from asr.config import Provenance, parse_config, parse_lm_config, read_yaml
+from asr.system.runtime import write_text_atomic
+from asr.training.metrics import LOG_FILE, read_log
+
+TEMPLATE = """# {title}
+
+Written by asr {version}. {parts}, tokens `{tokenizer}`, normaliser `{normalize}`.
+
+    {command}
+
+Data hash `{data_hash}`, commit `{commit}`, seed {seed}, torch {torch}, {threads} threads on {machine}.
+
+{results}
+Use it:
+
+{use}
+"""
+
+
+def write_card(folder: Path) -> None:
+    """(Re)write README.md from config.yaml and every results/<set>/wer.json of a model folder."""
+    config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+    decoder = config.decoder.name if config.decoder else "none"
+    text = TEMPLATE.format(
+        title=folder.name,
+        parts=f"Encoder `{config.encoder.name}`, decoder `{decoder}`",
+        tokenizer=config.tokenizer.name,
+        normalize=config.normalize,
+        results=_results_table(folder / "results"),
+        use=f"    asr transcribe FILE --model {folder.name}\n    asr evaluate {folder.name} MANIFEST",
+        seed=config.seed,
+        **_origin(config.provenance),
+    )
+    write_text_atomic(folder / "README.md", text)
+
+
+def write_lm_card(folder: Path) -> None:
+    """Write README.md of a language model whose training has just ended."""
+    config = parse_lm_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+    assert config.text is not None
+    perplexity = read_log(folder / "training" / LOG_FILE)[-1]["perplexity"]
+    text = TEMPLATE.format(
+        title=folder.name,
+        parts=f"Language model `{config.language_model.name}` for `{config.model}`",
+        tokenizer=config.text.tokenizer.name,
+        normalize=config.text.normalize,
+        results=f"Perplexity per token of the dev texts, sentence ends included: {perplexity:.3f}.\n",
+        use=f"    asr transcribe FILE --model {config.model} --lm {folder.name}",
+        seed=config.seed,
+        **_origin(config.provenance),
+    )
+    write_text_atomic(folder / "README.md", text)
+
+
+def _origin(provenance: Provenance | None) -> dict[str, Any]:
+    """What the template says of a model's making."""
+    environment = provenance.environment if provenance else {}
+    return {
+        "version": environment.get("asr", "?"),
+        "command": provenance.command if provenance else "(unknown command)",
+        "data_hash": provenance.data_hash if provenance else "?",
+        "commit": environment.get("commit") or "unknown",
+        "torch": environment.get("torch"),
+        "threads": environment.get("threads"),
+        "machine": environment.get("machine"),
+    }
+
+
+def _results_table(results: Path) -> str:
+    """A Markdown table with a row per scored set, or nothing."""
+    rows = [
+        (path.parent.name, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(results.glob("*/wer.json"))
+    ]
+    if not rows:
+        return ""
+    lines = ["| set | WER % | 95 % interval | S | D | I | words | utterances |", "|---|---|---|---|---|---|---|---|"]
+    lines += [_row(name, score) for name, score in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, score: dict[str, Any]) -> str:
+    interval = score["ci95"]
+    cells = [
+        name,
+        "-" if score["wer"] is None else f"{100 * score['wer']:.2f}",
+        "-" if not interval else f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f}",
+        *(str(score[key]) for key in ("substitutions", "deletions", "insertions", "reference_words", "utterances")),
+    ]
+    return f"| {' | '.join(cells)} |"

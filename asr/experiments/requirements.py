@@ -1,0 +1,86 @@
+"""What an experiment needs of a row to learn from it: the same in `asr train` and in `asr data check`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from asr.audio.augment import WaveformAugment
+from asr.bundle.bundle import Bundle
+from asr.config import ExperimentConfig, load_config
+from asr.corpora.doctor.model import ModelNeeds
+from asr.corpora.doctor.rows import Requirements
+from asr.data.manifest import read_lines
+from asr.data.shards.index import is_shard_index
+from asr.experiments.rows import read_training_rows
+from asr.features.frontend import Frontend
+from asr.nn.subsampling import Subsampling
+from asr.text.normalize import normalize
+from asr.text.tokenizer import train_tokenizer
+from asr.types import Utterance
+
+
+class _EncoderFrames:
+    """Encoder frames of so many feature frames. Other processes get a copy, for which this holds no more than it needs.
+
+    A corpus has far fewer lengths than rows, so each is computed once.
+    """
+
+    def __init__(self, subsampling: Subsampling) -> None:
+        self._subsampling = subsampling
+        self._known: dict[int, int] = {}
+
+    def __call__(self, feature_frames: int) -> int:
+        if feature_frames not in self._known:
+            self._known[feature_frames] = int(self._subsampling.output_lens(torch.tensor([feature_frames])))
+        return self._known[feature_frames]
+
+
+def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
+    """What a model of this shape needs, at the fastest speed augmentation may play a row."""
+    augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
+    needs = ModelNeeds(
+        tokenizer=bundle.tokenizer,
+        frontend=bundle.frontend,
+        output_len=_EncoderFrames(bundle.model.encoder.subsampling) if config.loss.ctc_weight > 0 else None,
+        max_speed=1 / augment.min_stretch if augment else 1.0,
+    )
+    return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
+
+
+def requirements_key(config: ExperimentConfig, bundle: Bundle) -> str:
+    """Hexadecimal; the same for experiments whose `requirements` judge every row alike."""
+    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "loss"})
+    parts["data"] = [config.data.min_duration, config.data.max_duration]
+    parts["tokenizer"] = bundle.tokenizer.digest
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_requirements(manifest: Path, *, model: Path | None = None, config: Path | None = None) -> Requirements:
+    """What a trained model needs, or one that a configuration describes; without either, what any row must have.
+
+    The tokenizer of an untrained model is made from the texts of `data.train`, or of `manifest` as long as that file
+    does not exist; bad lines are passed over. Raises BundleError, ConfigError, and TextError where the texts do not
+    suit the tokenizer.
+    """
+    if model is not None:
+        bundle = Bundle.load(model)
+        return requirements(bundle.config, bundle)
+    if config is None:
+        return Requirements()
+    experiment = load_config(config)
+    texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
+    tokenizer = train_tokenizer(experiment.tokenizer, texts)
+    return requirements(experiment, Bundle.build(experiment, Frontend(experiment.frontend), tokenizer))
+
+
+def _training_rows(experiment: ExperimentConfig, manifest: Path) -> Iterable[Utterance]:
+    train = Path(experiment.data.train)
+    if is_shard_index(experiment.data.train):
+        return read_training_rows(experiment.data)
+    lines = read_lines(train if train.exists() else manifest)
+    return (line.utterance for line in lines if line.utterance is not None)

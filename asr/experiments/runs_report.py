@@ -1,0 +1,172 @@
+"""Training runs side by side: tables and JSON, and one picture of their curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from asr.errors import TrainingError
+from asr.experiments.runs import Broken, Result, Run, differing_settings
+from asr.system.display import clock
+from asr.system.runtime import atomic_path
+
+SORT_KEYS: dict[str, Callable[[Run], Any]] = {
+    "name": lambda run: run.name,
+    "model": lambda run: run.model,
+    "params": lambda run: run.parameters,
+    "epochs": lambda run: run.epochs,
+    "dev": lambda run: run.best,
+    "time": lambda run: run.seconds,
+    "speed": lambda run: run.rate[0] if run.rate else None,
+    "started": lambda run: run.started,
+    "status": lambda run: run.status,
+}
+
+
+def sort_runs(runs: Sequence[Run], column: str) -> list[Run]:
+    """Smallest first by one of SORT_KEYS or by the error rate on a set; runs without a value come last.
+
+    TrainingError lists the columns there are.
+    """
+    sets = _sets(runs)
+    if column not in SORT_KEYS and column not in sets:
+        raise TrainingError(f"cannot sort by '{column}'; there are {', '.join([*SORT_KEYS, *sets])}")
+
+    def value(run: Run) -> Any:
+        if column in SORT_KEYS:
+            return SORT_KEYS[column](run)
+        return run.results[column].wer if column in run.results else None
+
+    known = [run for run in runs if value(run) is not None]
+    return sorted(known, key=value) + [run for run in runs if value(run) is None]
+
+
+def tables(runs: Sequence[Run]) -> Iterator[Table]:
+    """Of acoustic and of language models: a table of the runs, and one of the settings in which they differ."""
+    for title, family in _families(runs):
+        yield _overview(title, family)
+        if differing := differing_settings(family):
+            yield _differences([run.name for run in family], differing)
+
+
+def as_json(runs: Sequence[Run], broken: Sequence[Broken]) -> str:
+    """All of it for programs: rates as fractions, times in seconds, `differs` with the settings unlike others'."""
+    rows = []
+    for _, family in _families(runs):
+        differing = differing_settings(family)
+        for number, run in enumerate(family):
+            row = asdict(run)
+            row |= {"metric": run.metric.key, "differs": {key: values[number] for key, values in differing.items()}}
+            row["rate"] = {f"{run.rate[1]}_per_second": run.rate[0]} if run.rate else None
+            rows.append({key: value for key, value in row.items() if key not in ("settings", "curve")})
+    return json.dumps({"runs": rows, "broken": [asdict(one) for one in broken]}, indent=1)
+
+
+def plot(runs: Sequence[Run], picture: Path) -> None:
+    """Dev metric and training loss over epochs, all runs of a family in one axis each, as a PNG file.
+
+    TrainingError where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise TrainingError("matplotlib is not installed; pip install 'asr-toolkit[plots]'") from error
+    families = _families(runs)
+    figure = Figure(figsize=(11, 4.5 * len(families)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(families), 2, squeeze=False)
+    for (title, family), (dev, loss) in zip(families, grid, strict=True):
+        metric = family[0].metric
+        _draw(dev, family, metric.key, metric.scale)
+        _draw(loss, family, "loss", 1.0)
+        dev.set(title=f"{title}: dev {metric.name}{metric.unit}", xlabel="epoch")
+        loss.set(title=f"{title}: training loss", xlabel="epoch")
+        if dev.lines:
+            dev.legend(fontsize="small")
+    with atomic_path(picture) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
+def _families(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Acoustic and language models apart, since their measures do not compare; those there are."""
+    acoustic = [run for run in runs if not run.is_language_model]
+    language = [run for run in runs if run.is_language_model]
+    return [(title, family) for title, family in (("models", acoustic), ("language models", language)) if family]
+
+
+def _draw(axes: Any, runs: Sequence[Run], key: str, scale: float) -> None:
+    for run in runs:
+        points = [(record["epoch"], scale * record[key]) for record in run.curve if record.get(key) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "", label=run.name)
+    axes.set_ylim(bottom=0)
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(alpha=0.3)
+
+
+def _overview(title: str, runs: Sequence[Run]) -> Table:
+    metric = runs[0].metric
+    sets = _sets(runs)
+    rate_unit = next((run.rate[1].replace("audio_seconds", "audio-s") for run in runs if run.rate), "audio-s")
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("name", overflow="fold")
+    table.add_column("model")
+    for heading in ("params", "epochs", f"dev {metric.name}{metric.unit}", *(f"{name} WER %" for name in sets)):
+        table.add_column(heading, justify="right")
+    for heading in ("time", f"{rate_unit}/s"):
+        table.add_column(heading, justify="right")
+    table.add_column("started")
+    table.add_column("status")
+    for run in runs:
+        table.add_row(
+            run.name,
+            run.model,
+            f"{run.parameters / 1e6:.2f} M",
+            f"{'-' if run.epochs is None else run.epochs}/{run.planned_epochs}",
+            "-" if run.best is None else f"{metric.scale * run.best:.2f}",
+            *(_rate(run.results.get(name)) for name in sets),
+            "-" if run.seconds is None else clock(run.seconds),
+            "-" if run.rate is None else f"{run.rate[0]:.0f}",
+            "-" if run.started is None else run.started.removesuffix("Z").replace("T", " "),
+            run.status,
+        )
+    return table
+
+
+def _differences(names: Sequence[str], differing: Mapping[str, Sequence[Any]]) -> Table:
+    """Settings in rows and runs in columns, or the other way round where that is narrower."""
+    table = Table(title="what differs", title_justify="left", box=None)
+    if len(names) <= len(differing):
+        for heading in ("setting", *names):
+            table.add_column(heading, overflow="fold")
+        for key, values in differing.items():
+            table.add_row(key, *map(_shown, values))
+    else:
+        for heading in ("name", *differing):
+            table.add_column(heading, overflow="fold")
+        for number, name in enumerate(names):
+            table.add_row(name, *(_shown(values[number]) for values in differing.values()))
+    return table
+
+
+def _sets(runs: Sequence[Run]) -> list[str]:
+    """The sets that any of the runs was scored on."""
+    return sorted({name for run in runs for name in run.results})
+
+
+def _rate(result: Result | None) -> str:
+    """`3.36 (1.90-5.07)`"""
+    if result is None or result.wer is None:
+        return "-"
+    interval = f" ({100 * result.ci95[0]:.2f}-{100 * result.ci95[1]:.2f})" if result.ci95 else ""
+    return f"{100 * result.wer:.2f}{interval}"
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else str(value)

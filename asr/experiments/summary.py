@@ -1,0 +1,108 @@
+"""What `asr info` tells about a model folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr.bundle.bundle import Bundle, LmBundle, TrainingTexts, is_language_model
+from asr.config import Provenance
+from asr.experiments.start import num_parameters
+from asr.system.display import clock
+from asr.training.checkpoint import CheckpointFolder
+from asr.training.metrics import PERPLEXITY, WER, Metric
+
+
+def summarize(folder: Path) -> Iterator[tuple[str, str]]:
+    """Names and values for people, in reading order; BundleError if the folder is no whole model.
+
+    The training part may be missing, and so may results and training texts.
+    """
+    yield from _language_model(folder) if is_language_model(folder) else _acoustic_model(folder)
+
+
+def _acoustic_model(folder: Path) -> Iterator[tuple[str, str]]:
+    bundle = Bundle.load(folder)
+    config = bundle.config
+    yield "model", str(folder)
+    yield "encoder", _settings(config.encoder.model_dump())
+    yield "decoder", _settings(config.decoder.model_dump()) if config.decoder else "none"
+    yield "parameters", _size(bundle.model)
+    yield "vocabulary", f"{bundle.tokenizer.vocab_size} tokens ({config.tokenizer.name})"
+    yield "front-end", f"{bundle.frontend.num_features} features at {bundle.frontend.sample_rate} Hz"
+    yield "search", _settings(config.search.model_dump())
+    yield "texts", f"normalised with '{config.normalize}'"
+    yield "data", f"train {config.data.train}, dev {config.data.dev}"
+    yield from _origin(config.provenance)
+    texts = TrainingTexts.load(folder)
+    yield "seen", f"{len(texts.hashes)} training texts and speakers" if texts else "not on record"
+    yield "training", _training_state(folder, config.training.epochs, WER)
+    for path in sorted(folder.glob("results/*/wer.json")):
+        yield f"WER {path.parent.name}", _score(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _language_model(folder: Path) -> Iterator[tuple[str, str]]:
+    bundle = LmBundle.load(folder)
+    config = bundle.config
+    assert config.text is not None
+    yield "model", str(folder)
+    yield "language model", _settings(config.language_model.model_dump())
+    yield "parameters", _size(bundle.model)
+    yield "vocabulary", f"{bundle.tokenizer.vocab_size} tokens ({config.text.tokenizer.name}) of {config.model}"
+    yield "texts", f"normalised with '{config.text.normalize}'"
+    yield "data", f"train {', '.join(config.data.train)}, dev {', '.join(config.data.dev)}"
+    yield from _origin(config.provenance)
+    yield "training", _training_state(folder, config.training.epochs, PERPLEXITY)
+
+
+def _size(model: torch.nn.Module) -> str:
+    parameters = num_parameters(model)
+    return f"{parameters:,} ({parameters / 1e6:.2f} M)"
+
+
+def _settings(values: dict[str, Any]) -> str:
+    name = values.pop("name")
+    return f"{name} ({_listed(values)})" if values else str(name)
+
+
+def _origin(provenance: Provenance | None) -> Iterator[tuple[str, str]]:
+    if provenance is None:
+        return
+    yield "data hash", provenance.data_hash
+    yield "command", provenance.command
+    if provenance.started is not None:
+        yield "started", provenance.started
+    yield "made by", _listed(provenance.environment)
+    for one in provenance.continued:
+        elsewhere = f" with {_listed(one.changed)}" if one.changed else ""
+        yield "continued", f"{one.started} after step {one.step}{elsewhere}: {one.command}"
+    if provenance.averaged is not None:
+        yield "averaged", f"epochs {', '.join(map(str, provenance.averaged))}"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _training_state(folder: Path, epochs: int, metric: Metric) -> str:
+    checkpoints = CheckpointFolder(folder / "training")
+    loaded = checkpoints.load_newest() if checkpoints.exist() else None
+    if loaded is None:
+        return "no training state (the model works without)"
+    progress = loaded[0]
+    state = f"epoch {progress.epoch} of {epochs}, step {progress.step}, {clock(progress.seconds)}"
+    if progress.validations:
+        best = progress.best(metric.key, 1)[0]
+        state += f", best {metric.show(best[metric.key])} (epoch {best['epoch']:.0f})"
+    state += f", {progress.skipped} steps skipped" if progress.skipped else ""
+    return state + (f", {progress.unreadable} times without an unreadable row" if progress.unreadable else "")
+
+
+def _score(score: dict[str, Any]) -> str:
+    errors = f"{score['substitutions']} S, {score['deletions']} D, {score['insertions']} I"
+    rate = "-" if score["wer"] is None else f"{100 * score['wer']:.2f} %"
+    return f"{rate} ({errors}, {score['reference_words']} words, {score['utterances']} utterances)"

@@ -1,0 +1,70 @@
+"""One pass over the texts of a training corpus: what cannot be learnt from, and hashes of what is said.
+
+Large corpora are shared out among processes, and which rows were set aside is kept beside the corpus's index: a run
+that is resumed, or another process of the same run, only looks it up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr.bundle.bundle import TrainingTexts
+from asr.corpora.doctor.rows import FOUND, Requirements, SetAside, first_faults
+from asr.data.index_cache import load_array
+from asr.data.table import Table
+from asr.errors import AsrError
+from asr.system.processes import num_cores, share_out
+from asr.system.runtime import atomic_path
+from asr.text.normalize import normalize
+from asr.types import Utterance
+
+CHUNK_ROWS = 2**13
+POOLED_CHUNKS = 16  # as many at least are worth other processes, which take seconds to start
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a pass over a corpus found."""
+
+    set_aside: SetAside
+    texts: TrainingTexts | None  # None if nobody asked
+
+
+def survey(rows: Sequence[Utterance], requirements: Requirements, *, key: str, with_texts: bool) -> Survey:
+    """Look at every row, unless all that is asked for is kept from an earlier time under the same `key`.
+
+    WorkerError if a process that helps is killed.
+    """
+    kept = rows.folder / f"set-aside-{key}.npy" if isinstance(rows, Table) and rows.folder is not None else None
+    if kept is not None and not with_texts:
+        with contextlib.suppress(OSError, ValueError):
+            return Survey(SetAside.collect(load_array(kept), rows, requirements), None)
+    chunks = [(start, min(start + CHUNK_ROWS, len(rows))) for start in range(0, len(rows), CHUNK_ROWS)]
+    workers = num_cores() if isinstance(rows, Table) and len(chunks) >= POOLED_CHUNKS else 1
+    found, hashes = bytearray(), bytearray()
+    for part in share_out(_part, (rows, requirements, with_texts), chunks, workers, "checks the training rows"):
+        found += part[0]
+        hashes += part[1]
+    set_aside = SetAside.collect(np.frombuffer(found, dtype=FOUND), rows, requirements)
+    if kept is not None:
+        with contextlib.suppress(AsrError), atomic_path(kept) as temporary, open(temporary, "wb") as file:
+            np.save(file, set_aside.found)  # a folder that cannot be written costs time and nothing else
+    return Survey(set_aside, TrainingTexts.of(np.frombuffer(hashes, dtype="<u8")) if with_texts else None)
+
+
+def _part(
+    rows: Sequence[Utterance], requirements: Requirements, with_texts: bool, start: int, stop: int
+) -> tuple[bytes, bytes]:
+    """Of one chunk of rows: those set aside as FOUND, and hashes of what is said in it, each once."""
+    chunk = rows[start:stop]
+    texts = [normalize(row.text, requirements.normalizer) for row in chunk]
+    found = first_faults(zip(texts, (row.duration for row in chunk), strict=True), requirements)
+    found["row"] += start
+    if not with_texts:
+        return found.tobytes(), b""
+    said = TrainingTexts.collect(texts, {row.speaker for row in chunk if row.speaker is not None})
+    return found.tobytes(), said.hashes.tobytes()

@@ -1,0 +1,1 @@
+"""A score as one HTML page."""

@@ -1,0 +1,1 @@
+"""What NIST's scoring tools define: alignment, marks, choices and the MAPSSWE test."""

@@ -1,0 +1,1 @@
+"""Below everything else: processes, files, the machine, the screen."""

@@ -1,0 +1,1 @@
+"""Placing a known text in its recording."""

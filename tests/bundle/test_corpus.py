@@ -1,0 +1,99 @@
+"""Decoding a corpus: order, modes of the model and of torch before, between and after."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from asr.bundle.corpus import decode_aligned, decode_corpus
+from asr.decoding.attention_greedy import AttentionGreedyConfig
+from asr.decoding.base import build_search
+from asr.decoding.ctc_greedy import CtcGreedyConfig
+from asr.models.asr_model import AsrModel, ModelConfig, build_model
+from asr.models.decoders import DECODERS
+from asr.models.encoders import ENCODERS
+from asr.types import Batch
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def model() -> AsrModel:
+    torch.manual_seed(0)
+    return build_model(ModelConfig(encoder=ENCODERS.config("conformer").tiny()), num_features=8, vocab_size=10)
+
+
+def make_batches() -> list[Batch]:
+    return [
+        Batch(
+            ids=ids,
+            features=torch.randn(len(ids), 40, 8, generator=torch.Generator().manual_seed(len(ids))),
+            feature_lens=torch.full((len(ids),), 40),
+            tokens=torch.empty(len(ids), 0, dtype=torch.int64),
+            token_lens=torch.zeros(len(ids), dtype=torch.int64),
+        )
+        for ids in [("c", "a"), ("b",)]
+    ]
+
+
+def test_every_utterance_comes_once_in_order_with_the_searchs_answer(model: AsrModel) -> None:
+    searcher = build_search(CtcGreedyConfig(), model)
+    found = list(decode_corpus(model, searcher, make_batches(), CPU))
+    model.eval()
+    with torch.no_grad():
+        expected = [
+            n_best
+            for batch in make_batches()
+            for n_best in searcher.search(model.encode(batch.features, batch.feature_lens))
+        ]
+    assert found == list(zip(["c", "a", "b"], expected, strict=True))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_models_mode_is_given_back_even_if_the_caller_stops_early(model: AsrModel, training: bool) -> None:
+    model.train(training)
+    results = decode_corpus(model, build_search(CtcGreedyConfig(), model), make_batches(), CPU)
+    next(results)
+    assert not model.training
+    assert not torch.is_inference_mode_enabled()
+    results.close()
+    assert all(module.training == training for module in model.modules())
+
+
+def test_encoder_and_search_run_under_autocast_where_another_dtype_is_asked_for(model: AsrModel) -> None:
+    searcher = build_search(CtcGreedyConfig(), model)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        expected = [
+            n_best
+            for batch in make_batches()
+            for n_best in searcher.search(model.eval().encode(batch.features, batch.feature_lens))
+        ]
+    half = [n_best for _, n_best in decode_corpus(model, searcher, make_batches(), CPU, torch.bfloat16)]
+    full = [n_best for _, n_best in decode_corpus(model, searcher, make_batches(), CPU)]
+    assert half == expected
+    assert half != full
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_best_hypotheses_are_placed_in_the_audio(model: AsrModel, training: bool) -> None:
+    searcher = build_search(CtcGreedyConfig(), model)
+    model.train(training)
+    found = list(decode_aligned(model, searcher, make_batches(), CPU))
+    assert all(module.training == training for module in model.modules())
+    assert [(one.id, one.n_best) for one in found] == list(decode_corpus(model, searcher, make_batches(), CPU))
+    for one in found:
+        assert one.ctc_log_probs is not None
+        assert one.token_frames is not None
+        assert one.ctc_log_probs.shape == (10, 10)
+        path = one.ctc_log_probs.argmax(-1)  # the greedy path is the best path of its own text
+        for token, (first, last) in zip(one.n_best[0].tokens, one.token_frames, strict=True):
+            assert (path[first:last] == token).all()
+
+
+def test_without_a_ctc_head_nothing_is_placed() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(encoder=ENCODERS.config("conformer").tiny(), decoder=DECODERS.config("lstm").tiny(), ctc=False)
+    model = build_model(config, num_features=8, vocab_size=10)
+    found = list(decode_aligned(model, build_search(AttentionGreedyConfig(), model), make_batches(), CPU))
+    assert [one.id for one in found] == ["c", "a", "b"]
+    assert all(one.ctc_log_probs is None and one.token_frames is None for one in found)

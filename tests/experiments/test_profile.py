@@ -1,0 +1,52 @@
+"""A profile tells where time goes and changes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from asr.experiments import run
+
+SETTINGS = ("training.epochs=1", "data.max_batch_seconds=1.5", "encoder.dropout=0.1", "optimizer.lr=0.001")
+
+
+def train(out: str, *settings: str, profile: bool) -> None:
+    run.train(Path("experiment.yaml"), Path(out), overrides=(*SETTINGS, *settings), device="cpu", profile=profile)
+
+
+def test_a_run_that_is_profiled_ends_with_the_same_weights(workspace: Path) -> None:
+    train("plain", profile=False)
+    train("watched", profile=True)
+    plain, watched = (Path(out, "model.safetensors").read_bytes() for out in ("plain", "watched"))
+    assert plain == watched
+
+
+def test_the_trace_holds_every_phase_and_the_table_sorts_operations_by_time(workspace: Path) -> None:
+    train("watched", profile=True)
+    folder = Path("watched/training/profile")
+    with gzip.open(folder / "trace.json.gz", "rt", encoding="utf-8") as file:
+        names = {event.get("name", "") for event in json.load(file)["traceEvents"]}
+    assert {"waiting for data", "loss", "forward"} <= names
+    assert any(name.startswith("autograd::engine") for name in names)
+    assert any(name.startswith("Optimizer.step") for name in names)
+    lines = (folder / "table.txt").read_text(encoding="utf-8").splitlines()
+    for phase in ("forward", "loss", "backward", "optimizer", "waiting for data"):
+        assert any(line.startswith(f"{phase} ") for line in lines), phase
+    start = next(number for number, line in enumerate(lines) if line.startswith("backward "))
+    times = [float(line.split()[-1]) for line in lines[start + 1 : lines.index("", start)]]
+    assert len(times) > 3
+    assert times == sorted(times, reverse=True)
+
+
+def test_steps_are_counted_where_each_has_several_batches(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train("watched", "training.accumulation=2", "training.epochs=3", profile=True)  # two steps an epoch
+    assert "profile of steps 3 to 6:" in capsys.readouterr().err
+
+
+def test_a_run_too_short_for_a_profile_says_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train("short", "training.accumulation=2", profile=True)
+    assert "no profile: the run had fewer than 3 steps" in capsys.readouterr().err
+    assert not Path("short/training/profile").exists()

@@ -1,0 +1,42 @@
+"""How numerical libraries are set up for a process of ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from asr.system.libraries import settle_libraries
+
+FAULTS = """
+import resource, sys
+from asr.system.libraries import settle_libraries
+if sys.argv[1] == "settled":
+    settle_libraries()
+import torch
+for _ in range(12):  # glibc keeps a few pieces apart before it joins what is freed
+    torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_what_the_user_has_chosen_stays_and_the_rest_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    settle_libraries()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) > 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told to keep memory")
+def test_memory_that_is_freed_is_not_asked_of_the_system_again() -> None:
+    settled, left = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("settled", "left")
+    )
+    assert settled < left / 10
