@@ -1,4 +1,8 @@
-"""The list of pieces a model can write, and the four ids every model agrees on."""
+"""The list of pieces a model can write, and which of its ids play a part that is not text.
+
+Families number them differently: ours begin with `SPECIAL_PIECES`, wav2vec 2.0 has `<pad>` = 0 for the blank, Whisper's
+id 0 is "!" and its end of text 50257. So nobody counts on a number; everybody asks the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -17,32 +21,46 @@ SPECIAL_PIECES = ("<blank>", "<unk>", "<s>", "</s>")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Pieces by id. The first four are `SPECIAL_PIECES`; pieces are distinct, or TextError."""
+    """Pieces by id, with the ids of the roles; a role that a family lacks is None.
+
+    `control` are the ids that write no text: the roles, and what else a family has of that kind (languages, tasks,
+    timestamps). TextError if a piece occurs twice or a role is no id of a piece.
+    """
 
     pieces: tuple[str, ...]
+    blank: int | None = BLANK  # CTC's "nothing here"
+    unk: int | None = UNK  # a piece of text that the vocabulary cannot write
+    sos: int | None = SOS  # start of sentence, the default prompt of attention decoders
+    eos: int | None = EOS  # end of sentence
+    control: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.pieces[: len(SPECIAL_PIECES)] != SPECIAL_PIECES:
-            found = " ".join(self.pieces[: len(SPECIAL_PIECES)])
-            raise TextError(f"a vocabulary starts with {' '.join(SPECIAL_PIECES)}, this one with '{found}'")
         if len(self._ids) != len(self.pieces):
             raise TextError("a vocabulary holds every piece once, this one repeats some")
+        object.__setattr__(self, "control", self.control | self.roles)
+        if wrong := [token for token in sorted(self.control) if not 0 <= token < len(self.pieces)]:
+            raise TextError(f"a vocabulary of {len(self.pieces)} pieces has no token {wrong[0]}")
 
     def __len__(self) -> int:
         return len(self.pieces)
+
+    @property
+    def roles(self) -> frozenset[int]:
+        """The ids of blank, unk, sos and eos, as far as there are such."""
+        return frozenset(role for role in (self.blank, self.unk, self.sos, self.eos) if role is not None)
 
     def piece(self, token: int) -> str:
         """The piece of an id in 0..len-1."""
         return self.pieces[token]
 
-    def id(self, piece: str) -> int:
-        """The id of a piece, UNK if there is none."""
-        return self._ids.get(piece, UNK)
+    def id(self, piece: str) -> int | None:
+        """The id of a piece; that of `unk` if there is no such piece, which may be None."""
+        return self._ids.get(piece, self.unk)
 
     @cached_property
     def characters(self) -> frozenset[str]:
-        """Every character that occurs in a piece, special pieces aside."""
-        return frozenset("".join(self.pieces[len(SPECIAL_PIECES) :]))
+        """Every character that occurs in a piece that writes text."""
+        return frozenset("".join(piece for token, piece in enumerate(self.pieces) if token not in self.control))
 
     @cached_property
     def _ids(self) -> dict[str, int]:

@@ -15,7 +15,18 @@ def test_characters_leave_out_those_of_special_pieces():
     assert Vocabulary((*SPECIAL_PIECES, "ab", "b")).characters == {"a", "b"}
 
 
-@pytest.mark.parametrize("pieces", [(), ("a", *SPECIAL_PIECES), (*SPECIAL_PIECES, "a", "a")])
-def test_missing_special_pieces_and_repeated_pieces_are_refused(pieces):
+@pytest.mark.parametrize("pieces", [(), SPECIAL_PIECES[:3], (*SPECIAL_PIECES, "a", "a")])
+def test_missing_pieces_of_roles_and_repeated_pieces_are_refused(pieces):
     with pytest.raises(TextError):
         Vocabulary(pieces)
+
+
+def test_a_vocabulary_may_number_its_roles_in_any_way_and_lack_some():
+    wav2vec2 = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "E"), blank=0, unk=3, sos=1, eos=2)
+    assert (wav2vec2.blank, wav2vec2.unk, wav2vec2.control) == (0, 3, {0, 1, 2, 3})
+    whisper = Vocabulary(
+        ("!", "a", "<|endoftext|>", "<|sot|>", "<|en|>"), None, None, sos=3, eos=2, control=frozenset({4})
+    )
+    assert whisper.id("?") is None
+    assert whisper.control == {2, 3, 4}
+    assert whisper.characters == {"!", "a"}

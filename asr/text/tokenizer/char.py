@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 from asr.registry import NamedConfig
 from asr.text.tokenizer.base import SPACE, TOKENIZERS
 from asr.text.tokenizer.sentence_piece import SentencePieceTokenizer
-from asr.text.vocabulary import UNK
 
 
 class CharConfig(NamedConfig):
@@ -25,4 +24,6 @@ class CharTokenizer(SentencePieceTokenizer):
     @property
     def separator(self) -> tuple[int, ...]:
         space = self.vocabulary.id(SPACE)
-        return (space,) if space != UNK else ()  # texts of single words taught it none
+        return (
+            (space,) if space is not None and space != self.vocabulary.unk else ()
+        )  # texts of single words taught it none
