@@ -142,23 +142,21 @@ def _is_kept(path: Path) -> bool:
     if not path.exists():
         return False
     # Without leave to write in its folder a file can still be written; what is mounted cannot be renamed over.
-    is_regular = path.is_file() and os.access(os.path.dirname(os.path.realpath(path)), os.W_OK)
+    is_regular = path.is_file() and os.access(path.resolve().parent, os.W_OK)
     return not path.is_dir() and (not is_regular or os.path.ismount(path))
 
 
 def _open_descriptor(path: Path) -> int | None:
     """The number of this process's open file that `path` names: 1 for /dev/stdout, N for /dev/fd/N; None otherwise."""
-    own = os.path.realpath("/proc/self/fd")
-    place = os.path.abspath(path)
+    own = Path(os.path.realpath("/proc/self/fd"))
+    place = path.absolute()
     for _ in range(40):  # links, the most that Linux follows
-        folder, name = os.path.split(place)
-        folder = os.path.realpath(folder)
-        if folder == own and name.isdecimal():
-            return int(name)
-        place = os.path.join(folder, name)
-        if not os.path.islink(place):
+        place = Path(os.path.realpath(place.parent), place.name)
+        if place.parent == own and place.name.isdecimal():
+            return int(place.name)
+        if not place.is_symlink():
             return None
-        place = os.path.join(folder, os.readlink(place))
+        place = place.parent / place.readlink()
     return None
 
 
