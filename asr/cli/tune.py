@@ -26,7 +26,8 @@ def tune(
 ) -> None:
     """Choose the settings of a beam search on dev data and write them into the model folder as decode.yaml.
 
-    Later commands decode with these settings and this language model, unless told otherwise.
+    Later commands decode with these settings and this language model, unless told otherwise. Ctrl-C keeps the best so
+    far, if it is better than the settings it began with.
     """
     import shlex
     import sys
@@ -38,7 +39,7 @@ def tune(
     from asr.bundle.decode import SearchRequest, choose_beam_search
     from asr.system.display import Display
     from asr.system.runtime import resolve_device
-    from asr.tune import Trial, Tuner, trial_row, write_decode_config
+    from asr.tune import Trial, Tuner, keep_the_best, trial_row, write_decode_config
     from asr.tune import tune as run
 
     use_threads(threads)
@@ -52,6 +53,9 @@ def tune(
         display.update("  ".join(f"{name} {cell}" for name, cell in trial_row(trial).items()))
 
     tuned = run(tuner, decoding, max_trials=trials, on_trial=show)
+    command = shlex.join(["asr", *sys.argv[1:]])
+    if tuned.is_interrupted:
+        raise keep_the_best(experiment, tuned, manifest, command, dry_run)
     rows = [trial_row(trial) for trial in tuned.trials]
     table = Table(*rows[0])
     for trial, row in zip(tuned.trials, rows, strict=True):
@@ -61,5 +65,5 @@ def tune(
     best = "  ".join(f"{name} {cell}" for name, cell in trial_row(tuned.best).items())
     console.print(f"best of {len(rows)}: {best}", highlight=False)
     if not dry_run:
-        write_decode_config(experiment, tuned, manifest, shlex.join(["asr", *sys.argv[1:]]))
+        write_decode_config(experiment, tuned, manifest, command)
         display.say(f"written: {experiment / 'decode.yaml'}")
