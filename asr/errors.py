@@ -44,7 +44,7 @@ class TrainingError(AsrError):
     """A training run that cannot start or go on."""
 
 
-class Interrupted(AsrError):
+class StoppedError(AsrError):
     """Work stopped by Ctrl-C or a signal; the line says what is kept and how to resume. Exit status 130."""
 
 

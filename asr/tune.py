@@ -22,7 +22,7 @@ from asr.bundle.decode import Decoding
 from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.decoding.fusion import BeamConfig
-from asr.errors import ConfigError, Interrupted
+from asr.errors import ConfigError, StoppedError
 from asr.experiments.prepare import evaluation_loader
 from asr.lm.base import TokenScorer
 from asr.scoring.wer import Score, score
@@ -208,19 +208,19 @@ def write_decode_config(folder: Path, tuned: Tuned, manifest: Path, command: str
     return config
 
 
-def keep_the_best(folder: Path, tuned: Tuned, manifest: Path, command: str, dry_run: bool) -> Interrupted:
+def keep_the_best(folder: Path, tuned: Tuned, manifest: Path, command: str, dry_run: bool) -> StoppedError:
     """What to raise after Ctrl-C; `decode.yaml` is written, but for a dry run, if a better trial than the first exists.
 
     Without a better one nobody knows whether these settings are of use: those of the folder stay.
     """
     done = f"interrupted after {len(tuned.trials)} trials"
     if not tuned.is_improved:
-        return Interrupted(f"{done}: none better than the settings it began with; nothing is written")
+        return StoppedError(f"{done}: none better than the settings it began with; nothing is written")
     best = "  ".join(f"{name} {cell}" for name, cell in trial_row(tuned.best).items())
     if dry_run:
-        return Interrupted(f"{done}; best so far, not written: {best}")
+        return StoppedError(f"{done}; best so far, not written: {best}")
     write_decode_config(folder, tuned, manifest, command)
-    return Interrupted(f"{done}; best so far, written to {folder / DECODE_FILE}: {best}")
+    return StoppedError(f"{done}; best so far, written to {folder / DECODE_FILE}: {best}")
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
 from asr.cli.tune import tune
-from asr.errors import AsrError, Interrupted, UsageError
+from asr.errors import AsrError, StoppedError, UsageError
 from asr.system.libraries import settle_libraries
 
 DEBUG = "--debug"  # understood anywhere on the line, before or after the command
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if leaving.code == 130:
             print("interrupted", file=sys.stderr)
         raise
-    except Interrupted as stopped:
+    except StoppedError as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130)
     except Exception as error:

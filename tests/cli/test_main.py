@@ -10,7 +10,7 @@ import pytest
 
 from asr import __version__
 from asr.cli.main import main
-from asr.errors import Interrupted
+from asr.errors import StoppedError
 
 
 def run(*arguments: str) -> object:
@@ -83,7 +83,7 @@ def test_an_interruption_that_kept_something_says_what(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(_path: Path) -> None:
-        raise Interrupted("stopped after step 3; resume it")
+        raise StoppedError("stopped after step 3; resume it")
 
     monkeypatch.setattr("asr.experiments.summary.summarize", interrupt)
     assert run("info", "exp") == 130
