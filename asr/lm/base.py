@@ -12,8 +12,10 @@ class TokenScorer(Protocol):
     """Scores every possible next token of N rows at once; the tokens are those of the acoustic model.
 
     The sum of the scores of a sentence's tokens and of its end is the scorer's opinion of the sentence: natural
-    logarithms, at least float32, finite for every token that may stand in a text. The column `Vocabulary.end` is the
-    score of ending here; those of `Vocabulary.never_predicted` mean nothing. What is fed first is `Vocabulary.start`. A row's answer does not depend on the other rows. States are never changed in place.
+    logarithms, at least float32, finite for every token that may stand in a text. What is fed first is
+    `Vocabulary.start`. The column `Vocabulary.end` is the score of ending here; the columns of
+    `Vocabulary.never_predicted` mean nothing. A row's answer does not depend on the other rows. States are never
+    changed in place.
     """
 
     def init_state(self, num_rows: int, device: torch.device) -> Any:

@@ -165,7 +165,7 @@ def test_a_scorer_may_put_anything_where_columns_mean_nothing() -> None:
     log_probs = random_log_probs(1, 12, 9, seed=3)
     words = [Hotword("ab", 3.0)]
     answers = [
-        search(log_probs, [12], Fusion(hotwords=scorer(words, VOCABULARY)), kernel="tensor")
+        search(log_probs, [12], Fusion(hotwords=scorer(words, TOKENIZER)), kernel="tensor")
         for scorer in (HotwordScorer, Careless)
     ]
     assert answers[0] == answers[1]

@@ -15,8 +15,7 @@ from asr.decoding.base import Searcher, SearchModel, build_search
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.lm.ngram.arpa import read_arpa
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.text.tokenizer.base import SPACE
-from asr.text.tokenizer.base import Spelling
+from asr.text.tokenizer.base import SPACE, Spelling
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 from tools.benchmarks.common import Stopwatch, serve, versions

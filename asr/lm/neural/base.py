@@ -20,7 +20,7 @@ State = TypeVar("State")
 
 
 class NeuralLmConfig(NamedConfig):
-    """What all neural language models have in common; with tied embeddings one matrix reads tokens and predicts them."""
+    """Settings of all neural language models; with tied embeddings one matrix reads tokens and predicts them."""
 
     dim: PositiveInt = 256
     num_layers: PositiveInt = 2

@@ -165,7 +165,9 @@ class WordNgramScorer:
         ending, histories = self._end_word(state)
         opening = ending[:, None] + lookahead[self._tokens.opened]
         scores = torch.where(self._tokens.opens_word, opening, going_on)
-        scores[:, self._end] = ending + self._arcs.look_up(histories, torch.full_like(histories, self._eos_id)).log_probs
+        scores[:, self._end] = (
+            ending + self._arcs.look_up(histories, torch.full_like(histories, self._eos_id)).log_probs
+        )
         return scores, state
 
     def futures(self, state: WordState) -> Tensor:

@@ -132,7 +132,9 @@ def test_an_empty_sentence_has_the_score_of_its_end(model: NgramModel) -> None:
 def test_spaces_that_follow_each_other_end_one_word_only(model: NgramModel) -> None:
     tokenizer = TOKENIZERS["characters"]
     scorer = WordNgramScorer(model, tokenizer, UNK_SCORE)
-    once, thrice = ([tokenizer.vocabulary.id(letter) for letter in text] for text in ("a\u2581an", "a\u2581\u2581\u2581an"))
+    once, thrice = (
+        [tokenizer.vocabulary.id(letter) for letter in text] for text in ("a\u2581an", "a\u2581\u2581\u2581an")
+    )
     assert score_all(scorer, [once])[0, EOS].item() == pytest.approx(score_all(scorer, [thrice])[0, EOS].item())
 
 
