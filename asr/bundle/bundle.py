@@ -23,7 +23,7 @@ from torch import Tensor
 
 from asr.config import ExperimentConfig, LmConfig, dump_yaml, parse_config, parse_lm_config, read_yaml
 from asr.errors import BundleError
-from asr.features.frontend import Frontend
+from asr.features import Frontend, build_frontend
 from asr.lm.base import TokenScorer
 from asr.lm.neural import NeuralLm, build_language_model
 from asr.lm.neural.scorer import NeuralLmScorer
@@ -68,7 +68,7 @@ class Bundle:
         if is_language_model(folder):
             raise BundleError(f"{folder}: a language model, no acoustic model; `asr train` makes one")
         config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-        frontend = Frontend(config.frontend)
+        frontend = build_frontend(config.frontend)
         tokenizer = load_tokenizer(folder, config.tokenizer)
         model = build_model(config.model, frontend.num_features, tokenizer.vocab_size)
         bundle = cls(config, frontend, tokenizer, model)
