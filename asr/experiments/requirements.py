@@ -18,7 +18,7 @@ from asr.corpora.doctor.rows import Requirements
 from asr.data.manifest import read_lines
 from asr.data.shards.index import is_shard_index
 from asr.experiments.rows import read_training_rows
-from asr.features.frontend import Frontend
+from asr.features import build_frontend
 from asr.models.encoders import Encoder
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
@@ -76,7 +76,7 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
     experiment = load_config(config)
     texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
     tokenizer = train_tokenizer(experiment.tokenizer, texts)
-    return requirements(experiment, Bundle.build(experiment, Frontend(experiment.frontend), tokenizer))
+    return requirements(experiment, Bundle.build(experiment, build_frontend(experiment.frontend), tokenizer))
 
 
 def _training_rows(experiment: ExperimentConfig, manifest: Path) -> Iterable[Utterance]:
