@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from asr.features.frontend import Frontend, FrontendConfig
 
 from asr.features.fbank import FbankConfig
-from asr.features.frontend import Frontend, FrontendConfig
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.text.tokenizer.char import CharConfig
 
