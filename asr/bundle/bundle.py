@@ -22,7 +22,7 @@ from asr.bundle.lm import is_language_model
 from asr.bundle.tensors import fill, save_tensors
 from asr.config import ExperimentConfig, dump_yaml, parse_config, read_yaml
 from asr.errors import BundleError
-from asr.features.frontend import Frontend
+from asr.features import Frontend, build_frontend
 from asr.models.asr_model import AsrModel, build_model
 from asr.system.runtime import atomic_path, derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer
@@ -58,7 +58,7 @@ class Bundle:
         if is_language_model(folder):
             raise BundleError(f"{folder}: a language model, no acoustic model; `asr train` makes one")
         config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-        frontend = Frontend(config.frontend)
+        frontend = build_frontend(config.frontend)
         tokenizer = load_tokenizer(folder, config.tokenizer)
         model = build_model(config.model, frontend.num_features, tokenizer.vocab_size)
         bundle = cls(config, frontend, tokenizer, model)
