@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.options import Device, Lm, LmMode, Overrides, Search, Threads, use_threads
+from asr.cli.outputs import check_outputs
 
 
 def tune(
@@ -42,6 +43,8 @@ def tune(
     from asr.tune import Trial, Tuner, keep_the_best, trial_row, write_decode_config
     from asr.tune import tune as run
 
+    if not dry_run:
+        check_outputs((experiment / "decode.yaml",), (manifest,))
     use_threads(threads)
     display = Display()
     bundle = Bundle.load(experiment, resolve_device(device))

@@ -37,8 +37,7 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str | 
 def check_inside(outputs: Iterable[Path], folder: Path, mine: Iterable[Path] = ()) -> None:
     """As `check_outputs` for a folder that is read as a whole: no file in it may be written over, but for `mine`."""
     ours = {_identity(path) for path in mine}
-    kept = [path for path in outputs if _identity(path) not in ours]
-    check_outputs(kept, _files_below(folder, {path.name for path in kept}))
+    check_outputs((path for path in outputs if _identity(path) not in ours), _files_below(folder))
 
 
 def check_writable(path: Path) -> None:
@@ -73,7 +72,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (about.st_dev, about.st_ino) if stat.S_ISREG(about.st_mode) else None
 
 
-def _files_below(folder: Path, names: set[str]) -> Iterator[Path]:
-    """Files of these names at any depth."""
+def _files_below(folder: Path) -> Iterator[Path]:
     for place, _, files in os.walk(folder):
-        yield from (Path(place, name) for name in names.intersection(files))
+        yield from (Path(place, name) for name in files)
