@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from asr.data.collate import collate
-from asr.data.dataset import SpeechDataset
+from asr.data.dataset import SpeechDataset, collate
 from asr.data.sampler import RememberingSampler, Sampler
 from asr.data.shards.index import Shard
 from asr.data.shards.reading import fetch_in_background, with_shards_ahead

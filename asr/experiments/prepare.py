@@ -13,16 +13,15 @@ from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle, TrainingTexts
 from asr.config import ExperimentConfig
 from asr.corpora.doctor.rows import SetAside, check_rows
-from asr.data.curriculum import CurriculumSampler
 from asr.data.dataset import SpeechDataset
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
+from asr.data.manifest.table import durations_of, total_seconds
 from asr.data.permutation import sample_rows
 from asr.data.ranks import BatchesOfRank, RowsOfRank
-from asr.data.sampler import BucketSampler, Sampler, ShardSampler
+from asr.data.sampler import BucketSampler, CurriculumSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
-from asr.data.table import durations_of, total_seconds
 from asr.errors import ConfigError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
 from asr.experiments.init_from import InitReport, init_from
