@@ -23,7 +23,7 @@ from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
 from asr.bundle.tensors import fill, save_tensors
 from asr.config import ExperimentConfig, dump_yaml, parse_config, read_yaml
 from asr.errors import BundleError
-from asr.features.frontend import Frontend
+from asr.features import Frontend, build_frontend
 from asr.models.asr_model import AsrModel, build_model
 from asr.system.runtime import atomic_path, derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer
@@ -59,7 +59,7 @@ class Bundle:
         if is_language_model(folder):
             raise BundleError(f"{folder}: a language model, no acoustic model; `asr train` makes one")
         config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-        frontend = Frontend(config.frontend)
+        frontend = build_frontend(config.frontend)
         tokenizer = load_tokenizer(folder, config.tokenizer)
         model = build_model(config.model, frontend.num_features, tokenizer.vocab_size)
         bundle = cls(config, frontend, tokenizer, model)
@@ -71,7 +71,7 @@ class Bundle:
     @property
     def frame_seconds(self) -> float:
         """Seconds from one encoder frame to the next."""
-        return self.model.subsampling_factor * self.frontend.frame_shift
+        return self.model.subsampling_factor * self.frontend.frame_seconds
 
     def encoder_frames(self, num_samples: int) -> int:
         """Encoder frames made of so many samples at the front-end's rate; 0 for audio too short for the model."""

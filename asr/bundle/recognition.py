@@ -24,7 +24,7 @@ from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.words import PlacedWords, place_words
 from asr.decoding.base import Searcher
-from asr.features.frontend import Frontend
+from asr.features import Frontend
 from asr.lengths import pad_stack
 from asr.models.asr_model import AsrModel
 from asr.text.tokenizer import Tokenizer

@@ -181,7 +181,7 @@ def _audio_seconds_per_second(prepared: Prepared) -> float:
         output.total.backward()
         seconds = time.perf_counter() - begin
     views = len(batch.ids) // len(set(batch.ids))
-    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_shift / views / seconds
+    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_seconds / views / seconds
 
 
 def average(
