@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from asr.data.collate import collate
-from asr.data.dataset import SpeechDataset
+from asr.data.dataset import SpeechDataset, collate
 from asr.data.sampler import RememberingSampler, Sampler
 from asr.data.shards.index import Shard
 from asr.data.shards.reading import fetch_in_background, with_shards_ahead
@@ -109,7 +108,7 @@ def _clear_worker_errors() -> Iterator[None]:
 
 @contextmanager
 def _ended_at_exit() -> Iterator[None]:
-    """Processes started inside are killed when this one ends: they hold nothing, and do not listen to SIGTERM."""
+    """Processes started inside are killed when this one ends: they hold nothing, and ignore SIGTERM."""
     before = multiprocessing.active_children()
     yield
     started = [process for process in multiprocessing.active_children() if process not in before]

@@ -42,7 +42,7 @@ class AsrTask:
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
         self._criterion = JointLoss(config.loss)
         self._searcher = build_search(config.search, self.model)
-        self._frame_shift = self.bundle.frontend.frame_shift
+        self._frame_seconds = self.bundle.frontend.frame_seconds
 
     @property
     def loss_parts(self) -> Sequence[str]:
@@ -85,7 +85,7 @@ class AsrTask:
     def amount(self, batch: Batch) -> float:
         """Seconds of audio in a batch, of one view of each utterance."""
         views = len(batch.ids) // self.count(batch)
-        return float(batch.readable_lens[0].sum()) * self._frame_shift / views
+        return float(batch.readable_lens[0].sum()) * self._frame_seconds / views
 
     def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         """Parts of so many utterances each, with all views of them, view after view."""

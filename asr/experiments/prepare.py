@@ -13,23 +13,22 @@ from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle, TrainingTexts
 from asr.config import ExperimentConfig
 from asr.corpora.doctor.rows import SetAside, check_rows
-from asr.data.curriculum import CurriculumSampler
 from asr.data.dataset import SpeechDataset
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
+from asr.data.manifest.table import durations_of, total_seconds
 from asr.data.permutation import sample_rows
 from asr.data.ranks import BatchesOfRank, RowsOfRank
-from asr.data.sampler import BucketSampler, Sampler, ShardSampler
+from asr.data.sampler import BucketSampler, CurriculumSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
-from asr.data.table import durations_of, total_seconds
 from asr.errors import ConfigError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
 from asr.experiments.init_from import InitReport, init_from
 from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.rows import read_training_rows
 from asr.experiments.survey import survey
-from asr.features.frontend import Frontend
+from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
 from asr.system.runtime import derive_rng
 from asr.text.normalize import normalize
@@ -214,11 +213,11 @@ def evaluation_loader(
 
 def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:
     """A front-end with CMVN statistics from at most MAX_STATISTICS_UTTERANCES rows, drawn by the seed."""
-    frontend = Frontend(config.frontend)
+    frontend = build_frontend(config.frontend)
     if not frontend.needs_statistics:
         return frontend
     dataset = SpeechDataset(rows, frontend, tokenizer, config.normalize, seed=config.seed)
-    frontend.fit_cmvn(dataset.raw_features(int(index)) for index in _statistics_rows(config, rows))
+    frontend.fit(dataset.raw_features(int(index)) for index in _statistics_rows(config, rows))
     return frontend
 
 

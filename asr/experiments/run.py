@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from asr.bundle.bundle import CONFIG_FILE, Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.folder import CONFIG_FILE
 from asr.config import ExperimentConfig, dump_yaml, load_config, parse_config, read_yaml
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask
@@ -185,7 +186,7 @@ def _audio_seconds_per_second(prepared: Prepared) -> float:
         output.total.backward()
         seconds = time.perf_counter() - begin
     views = len(batch.ids) // len(set(batch.ids))
-    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_shift / views / seconds
+    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_seconds / views / seconds
 
 
 def average(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asr.config import load_config, load_lm_config
 from asr.data.sentences import SentenceBatch
 from asr.decoding.base import build_search
-from asr.features.frontend import Frontend
+from asr.features import build_frontend
 from asr.lm.neural import build_language_model
 from asr.losses.joint import JointLoss
 from asr.losses.label_smoothing import label_smoothing_loss
@@ -34,7 +34,7 @@ def test_there_are_configurations_for_every_recipe() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(RECIPES)))
 def test_a_configuration_makes_one_step(path: Path) -> None:
     config = load_config(path)
-    num_features = Frontend(config.frontend).num_features
+    num_features = build_frontend(config.frontend).num_features
     with torch.device("meta"):  # all of it, without the time it takes to fill
         assert sum(weight.numel() for weight in build_model(config.model, num_features, VOCAB_SIZE).parameters()) > 1e5
     model = build_model(shallow(config.model), num_features, VOCAB_SIZE)
