@@ -53,8 +53,7 @@ def _token_seconds(bundle: Bundle, batch: Batch) -> list[np.ndarray | None]:
         log_probs = bundle.model.ctc_log_probs(encoded)
         texts = [row[:length].tolist() for row, length in zip(batch.tokens, batch.token_lens, strict=True)]
         frames = align_texts(log_probs, encoded.lens, texts, bundle.tokenizer.vocabulary)
-    seconds = bundle.model.subsampling_factor * bundle.frontend.frame_seconds
-    return [spans * seconds if spans is not None else None for spans in frames]
+    return [spans * bundle.frame_seconds if spans is not None else None for spans in frames]
 
 
 def _pieces(bundle: Bundle, utterance: Utterance, token_seconds: np.ndarray, pause_db: float) -> Iterator[Utterance]:

@@ -97,7 +97,7 @@ class Aligner:
         assert vocabulary.blank is not None, "a CTC head has a blank"
         self._blank, self._wildcard = vocabulary.blank, wildcard(vocabulary)
         self._separator = bundle.tokenizer.separator
-        self._frame_seconds = bundle.model.subsampling_factor * bundle.frontend.frame_seconds
+        self._frame_seconds = bundle.frame_seconds
 
     def align(self, audio: Path, lines: Sequence[ScriptLine]) -> Alignment:
         """Times of all words; AudioError for audio that cannot be read."""
