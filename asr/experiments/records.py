@@ -28,8 +28,8 @@ def read_experiment(folder: Path) -> ExperimentConfig | LmConfig:
 
 def refuse_other_experiment(config: AnyExperiment, saved: AnyExperiment, data_hash: str, out: Path) -> None:
     """ConfigError if a run were resumed with another configuration or other data: it would be neither run."""
-    old = _settings(saved)
-    new = _settings(config)
+    old: dict[str, Any] = _settings(saved)
+    new: dict[str, Any] = _settings(config)
     keys = [key for key in dict.fromkeys([*new, *old]) if new.get(key) != old.get(key)]
     if keys:
         listed = ", ".join(f"{key} ({old.get(key)} there, {new.get(key)} given)" for key in keys[:MAX_LISTED])
