@@ -106,7 +106,8 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     """
     cos, sin = table.to(x.dtype)
     if is_traced():
-        return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+        plain: Tensor = x * cos + x.roll(x.shape[-1] // 2, dims=-1) * sin
+        return plain
     turned: Tensor = _Rotation.apply(x, cos, sin)
     return turned
 
@@ -266,13 +267,14 @@ def _random_bytes(shape: torch.Size) -> Tensor:
     return torch.from_numpy(words.view(np.uint8))[:count].view(shape)
 
 
-def recur(layer: nn.RNNBase, x: Tensor, state: RecurrentState | None = None) -> tuple[Tensor, RecurrentState]:
+def recur(layer: nn.Module, x: Tensor, state: RecurrentState | None = None) -> tuple[Tensor, RecurrentState]:
     """Run a recurrent layer (torch's, one layer, one direction, batch first) over (B, S, D).
 
     Returns its outputs (B, S, hidden size) and its last state. oneDNN has no recurrence in emulated bfloat16: where the
     processor has none, autocast is left for float32. An exported graph holds one operation, `asr::recur`.
     """
     if torch.compiler.is_exporting():
+        assert isinstance(layer, nn.RNNBase)
         return _exported_recurrence(layer, x, state)
     if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not computes_bfloat16(x.device):
         with torch.autocast("cpu", enabled=False):
@@ -304,10 +306,10 @@ def _recur(mode: str, x: Tensor, state: list[Tensor], weights: list[Tensor]) -> 
     `mode` is that of torch.nn.RNNBase, `weights` are of input and state and their two biases: what LSTM, GRU and RNN of
     ONNX take, too.
     """
-    settings = {"has_biases": True, "num_layers": 1, "dropout": 0.0, "train": False, "bidirectional": False}
+    settings = (True, 1, 0.0, False, False, True)  # biases, one layer, no dropout, not training, one way, batch first
     if mode == "LSTM":
-        return list(torch.lstm(x, state, weights, **settings, batch_first=True))
-    return list(_RECURRENCES[mode](x, state[0], weights, **settings, batch_first=True))
+        return list(torch.lstm(x, state, weights, *settings))
+    return list(_RECURRENCES[mode](x, state[0], weights, *settings))
 
 
 @_recur.register_fake
