@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from asr.alignment.forced import align_texts
-from asr.decoding.base import Searcher, SearchModel
+from asr.decoding.base import Searcher
+from asr.models.asr_model import AsrModel
 from asr.types import Batch, EncoderOutput, Hypothesis
 
 
@@ -26,7 +27,7 @@ class Decoded:
 
 
 def decode_corpus(
-    model: SearchModel,
+    model: AsrModel,
     searcher: Searcher,
     batches: Iterable[Batch],
     device: torch.device,
@@ -43,7 +44,7 @@ def decode_corpus(
 
 
 def decode_aligned(
-    model: SearchModel,
+    model: AsrModel,
     searcher: Searcher,
     batches: Iterable[Batch],
     device: torch.device,
@@ -64,7 +65,7 @@ def decode_aligned(
 
 
 def _decode(
-    model: SearchModel,
+    model: AsrModel,
     searcher: Searcher,
     batches: Iterable[Batch],
     device: torch.device,
@@ -83,7 +84,7 @@ def _decode(
 
 
 def encode_corpus(
-    model: SearchModel, batches: Iterable[Batch], device: torch.device, dtype: torch.dtype = torch.float32
+    model: AsrModel, batches: Iterable[Batch], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Generator[tuple[Batch, EncoderOutput]]:
     """Yield each batch with what the encoder makes of it, on the device; the model's mode is as in `decode_corpus`."""
     was_training = model.training
