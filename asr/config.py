@@ -20,7 +20,8 @@ from asr.data.splice import SpliceConfig
 from asr.decoding import SearchConfig
 from asr.decoding.ctc_greedy import CtcGreedyConfig
 from asr.errors import ConfigError
-from asr.features.frontend import FrontendConfig
+from asr.features import FrontendConfig
+from asr.features.fbank import FbankConfig
 from asr.features.spec_augment import SpecAugmentConfig
 from asr.lm.neural import LanguageModelConfig
 from asr.lm.neural.lstm import LstmLmConfig
@@ -149,7 +150,7 @@ class ExperimentConfig(Config):
     data: DataConfig
     init_from: InitConfig | None = None
     freeze: FreezeConfig | None = None
-    frontend: FrontendConfig = FrontendConfig()
+    frontend: FrontendConfig = FbankConfig()
     splice: SpliceConfig | None = None
     augment: AugmentConfig | None = None
     spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()

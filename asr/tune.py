@@ -19,6 +19,7 @@ import torch
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import encode_corpus
 from asr.bundle.decode import Decoding
+from asr.bundle.recognition import DecodeOptions, search_encoded
 from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.decoding.fusion import BeamConfig
@@ -67,26 +68,25 @@ class Tuned:
 
 
 class Tuner:
-    """Dev data that the encoder has heard, ready to be searched again and again."""
+    """Encoded dev data, ready to be searched again and again."""
 
     def __init__(self, bundle: Bundle, manifest: Path, device: torch.device) -> None:
         self.bundle = bundle
         self.utterances = read_manifest(manifest)
         loader = evaluation_loader(bundle.config, self.utterances, bundle, num_workers=0)
         corpus = encode_corpus(bundle.model.to(device), loader.epoch(0), device)
-        # what intermediate CTC said is large, and no search asks for it
+        # log-probabilities of intermediate CTC are large, and no search asks for them
         self._encoded = [(batch.ids, EncoderOutput(encoded.frames, encoded.lens)) for batch, encoded in corpus]
         self._references = {utterance.id: utterance.text for utterance in self.utterances}
         self._seconds = sum(utterance.duration for utterance in self.utterances)
 
-    @torch.inference_mode()
     def measure(self, decoding: Decoding, lm: TokenScorer | None, settings: Mapping[str, Value]) -> Trial:
         """Search all dev data."""
-        searcher = decoding.build(self.bundle, lm)
+        options = DecodeOptions(decoding.build(self.bundle, lm))
         began = time.perf_counter()
         texts: dict[str, str] = {}
         for ids, encoded in self._encoded:
-            best = (n_best[0].tokens for n_best in searcher.search(encoded))
+            best = (n_best[0].tokens for n_best in search_encoded(encoded, [options] * len(ids)))
             texts |= {id: self.bundle.tokenizer.decode(tokens) for id, tokens in zip(ids, best, strict=True)}
         seconds = time.perf_counter() - began
         hypotheses = {id: texts.get(id, "") for id in self._references}
@@ -213,6 +213,8 @@ def _copy_into(source: Path, target: Path) -> None:
     """Copy a language model; its training state, if it has any, stays behind."""
     if target.exists() and target.resolve() == source.resolve():
         return
+    if target.is_symlink():  # what it leads to may serve others
+        target.unlink()
     if source.is_file():
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)

@@ -49,23 +49,20 @@ class FusedScorer:
     """The scorers of a fusion that have weight, asked together. All of it is empty where there are none."""
 
     def __init__(self, fusion: Fusion, lm_weight: float, vocabulary: Vocabulary) -> None:
-        """ConfigError if there are scorers, but the vocabulary has no start and end of sentence to ask them about."""
         self._scorers: list[tuple[str, float, TokenScorer]] = []
         if fusion.lm is not None and lm_weight > 0.0:
             self._scorers.append(("lm", lm_weight, fusion.lm))
         if fusion.hotwords is not None:
             self._scorers.append(("hotwords", 1.0, fusion.hotwords))
         self.names = tuple(name for name, _, _ in self._scorers)  # the parts of a hypothesis' score
-        if self.names and (vocabulary.sos is None or vocabulary.eos is None):
-            raise ConfigError("language models and hotwords need a vocabulary with a start and an end of sentence")
-        self.sos, self.eos = vocabulary.sos or 0, vocabulary.eos or 0  # where there are no scorers, they do not matter
+        self.start, self.end = vocabulary.start, vocabulary.end
 
     def init_state(self, num_rows: int, device: torch.device) -> tuple[Any, ...]:
-        """The state before SOS of so many rows."""
+        """The state before the start of so many rows."""
         return tuple(scorer.init_state(num_rows, device) for _, _, scorer in self._scorers)
 
     def step(self, tokens: Tensor, state: tuple[Any, ...]) -> tuple[list[Tensor], tuple[Any, ...]]:
-        """Feed each row's last token (N,), SOS first; weighted scores (N, V) for each name, and the state after."""
+        """Feed each row's last token (N,), `start` first; weighted scores (N, V) for each name, and the state after."""
         scores, states = [], []
         for (_, weight, scorer), old in zip(self._scorers, state, strict=True):
             raw, new = scorer.step(tokens, old)

@@ -235,7 +235,7 @@ class LabelBeam:
         if not self.fused.names:
             return [], state
         written = ahead.written[:, None].expand(texts.scores.shape)
-        tokens = texts.tokens[..., -1].masked_fill(written <= 0, self.fused.sos).flatten()
+        tokens = texts.tokens[..., -1].masked_fill(written <= 0, self.fused.start).flatten()
         scores, after = self.fused.step(tokens, state)
         if ahead.held is not None:
             rows = torch.arange(len(tokens), device=tokens.device)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from asr.decoding.base import AnySearch, Prompt, Search, SearchState
-from asr.errors import ConfigError
 from asr.lm.base import TokenScorer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis
@@ -78,21 +77,15 @@ class LmRescored(Search[RescoredState]):
 def sentence_scores(
     lm: TokenScorer, sentences: Sequence[Sequence[int]], vocabulary: Vocabulary, device: torch.device
 ) -> list[float]:
-    """Log-probability of each sentence and its end; all are scored together, and leave as they end.
-
-    ConfigError for a vocabulary without start or end of sentence.
-    """
-    sos, eos = vocabulary.sos, vocabulary.eos
-    if sos is None or eos is None:
-        raise ConfigError("a language model needs a vocabulary with a start and an end of sentence")
+    """Log-probability of each sentence and its end; all are scored together, and leave as they end."""
     totals = [0.0] * len(sentences)
     rows = list(range(len(sentences)))
-    last = torch.full((len(rows),), sos, device=device)
+    last = torch.full((len(rows),), vocabulary.start, device=device)
     state = lm.init_state(len(rows), device)
     position = 0
     while rows:
         scores, state = lm.step(last, state)
-        next_tokens = [sentences[row][position] if position < len(sentences[row]) else eos for row in rows]
+        next_tokens = [sentences[row][position] if position < len(sentences[row]) else vocabulary.end for row in rows]
         last = torch.tensor(next_tokens, device=device)
         gained = scores.gather(1, last[:, None]).squeeze(1).tolist()
         for row, gain in zip(rows, gained, strict=True):

@@ -13,12 +13,13 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
 from asr.decoding.base import build_search
 from asr.experiments.prepare import Prepared
-from asr.losses.joint import JointLoss, LossOutput
+from asr.losses.joint import JointLoss
 from asr.scoring.wer import score
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.task import LossOutput
 from asr.types import Batch
 
 
@@ -41,7 +42,19 @@ class AsrTask:
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
         self._criterion = JointLoss(config.loss)
         self._searcher = build_search(config.search, self.model)
-        self._frame_shift = self.bundle.frontend.frame_shift
+        self._frame_seconds = self.bundle.frontend.frame_seconds
+
+    @property
+    def loss_parts(self) -> Sequence[str]:
+        """What the joint loss of this experiment consists of."""
+        loss, has_layers = self._config.loss, self._config.intermediate_ctc is not None
+        weights = {
+            "ctc": loss.ctc_weight,
+            "intermediate": loss.intermediate_weight if has_layers else 0.0,
+            "attention": 1.0 - loss.ctc_weight,
+            "consistency": loss.consistency_weight,
+        }
+        return [name for name, weight in weights.items() if weight > 0.0]
 
     @property
     def waited_seconds(self) -> float:
@@ -58,7 +71,8 @@ class AsrTask:
 
     def loss(self, batch: Batch) -> LossOutput:
         """Joint CTC/attention loss of a batch, summed over its utterances."""
-        return self._criterion(self.model(batch), batch)
+        output = self._criterion(self.model(batch), batch)
+        return LossOutput(output.total, output.per_utterance, output.parts)
 
     def count(self, batch: Batch) -> int:
         """Utterances, each counted once however many views of it there are."""
@@ -71,7 +85,7 @@ class AsrTask:
     def amount(self, batch: Batch) -> float:
         """Seconds of audio in a batch, of one view of each utterance."""
         views = len(batch.ids) // self.count(batch)
-        return float(batch.readable_lens[0].sum()) * self._frame_shift / views
+        return float(batch.readable_lens[0].sum()) * self._frame_seconds / views
 
     def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         """Parts of so many utterances each, with all views of them, view after view."""

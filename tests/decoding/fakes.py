@@ -23,16 +23,11 @@ def own_vocabulary(size: Vocabulary | int) -> Vocabulary:
     return Vocabulary(tuple(f"p{token}" for token in range(size)), blank=0, unk=1, sos=2, eos=3)
 
 
-def never_predicted(vocabulary: Vocabulary) -> list[int]:
-    """Blank and start of sentence, as far as there are such; a start that is the end, too, can be predicted."""
-    return [role for role in (vocabulary.blank, vocabulary.sos) if role is not None and role != vocabulary.eos]
-
-
 def random_opinion(vocabulary: Vocabulary, *context: object, sharpness: float = 1.0) -> Tensor:
     """Log-probabilities (V,) float64 of the next token, always the same in the same context."""
     generator = torch.Generator().manual_seed(derive_seed(*context))
     logits = sharpness * torch.randn(len(vocabulary), dtype=torch.float64, generator=generator)
-    logits[never_predicted(vocabulary)] = -math.inf
+    logits[list(vocabulary.never_predicted)] = -math.inf
     return logits.log_softmax(-1)
 
 
@@ -49,10 +44,10 @@ class FakeDecoder:
 
     def score(self, frames: Tensor, text: Text) -> float:
         """Log-probability of a text and EOS."""
-        return sum(self.opinion(frames, text[:n])[token].item() for n, token in enumerate((*text, self.vocabulary.eos)))
+        return sum(self.opinion(frames, text[:n])[token].item() for n, token in enumerate((*text, self.vocabulary.end)))
 
     def __call__(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        state, last, log_probs = self.init_state(encoded), torch.full_like(token_lens, self.vocabulary.sos or 0), []
+        state, last, log_probs = self.init_state(encoded), torch.full_like(token_lens, self.vocabulary.start), []
         for column in (*tokens.unbind(1), last):
             step, state = self.step(last, state)
             log_probs.append(step)
@@ -82,7 +77,7 @@ class FakeLm:
     def score(self, text: Text) -> float:
         """Log-probability of a text and EOS."""
         opinions = (random_opinion(self.vocabulary, "lm", text[:n]) for n in range(len(text) + 1))
-        return sum(opinion[token].item() for opinion, token in zip(opinions, (*text, self.vocabulary.eos), strict=True))
+        return sum(opinion[token].item() for opinion, token in zip(opinions, (*text, self.vocabulary.end), strict=True))
 
     def init_state(self, num_rows: int, device: torch.device) -> Any:
         return [None] * num_rows
@@ -90,7 +85,7 @@ class FakeLm:
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         after = [grown(text, token) for text, token in zip(state, tokens.tolist(), strict=True)]
         scores = torch.stack([random_opinion(self.vocabulary, "lm", text) for text in after])
-        scores[:, never_predicted(self.vocabulary)] = 1e6
+        scores[:, list(self.vocabulary.never_predicted)] = 1e6
         return scores, after
 
     def reorder(self, state: Any, index: Tensor) -> Any:

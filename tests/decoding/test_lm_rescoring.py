@@ -13,17 +13,16 @@ from asr.decoding.whole import WholeSearch
 from asr.lm.neural import LANGUAGE_MODELS, build_language_model
 from asr.lm.neural.scorer import NeuralLmScorer
 from asr.types import EncoderOutput, Hypothesis
-from tests.decoding.fakes import own_vocabulary
+from tests.foreign_vocabularies import ours
 
-VOCAB_SIZE = 9
-VOCABULARY = own_vocabulary(VOCAB_SIZE)
+VOCABULARY = ours("ABCDE").vocabulary
 SENTENCES = [(4, 5, 6), (), (8,), (4, 5, 5, 7, 8, 4), (6, 6)]
 
 
 class Fixed(WholeSearch):
     """A search that knows its answers, by the numbers of frames."""
 
-    vocabulary = own_vocabulary(VOCAB_SIZE)
+    vocabulary = VOCABULARY
 
     def __init__(self, n_best_lists: list[list[Hypothesis]]) -> None:
         self.n_best_lists = n_best_lists
@@ -34,7 +33,7 @@ class Fixed(WholeSearch):
 
 def make_scorer(name: str) -> NeuralLmScorer:
     torch.manual_seed(5)
-    return NeuralLmScorer(build_language_model(LANGUAGE_MODELS.config(name).tiny(), VOCAB_SIZE).double())
+    return NeuralLmScorer(build_language_model(LANGUAGE_MODELS.config(name).tiny(), VOCABULARY).double())
 
 
 def log_probability(scorer: NeuralLmScorer, sentence: tuple[int, ...]) -> float:

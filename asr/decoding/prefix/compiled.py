@@ -145,7 +145,7 @@ def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocab
     """The arrays of a fusion; a language model without weight is left out."""
     from asr.decoding.prefix.text_scores import TOKENS, WORDS
 
-    text = _hotwords_alone(fusion.hotwords, vocabulary.eos or 0)._replace(weight=settings.lm_weight)
+    text = _hotwords_alone(fusion.hotwords, vocabulary.end)._replace(weight=settings.lm_weight)
     lm = fusion.lm
     if settings.lm_weight == 0.0 or lm is None:
         return text
@@ -183,7 +183,7 @@ def _ngram_arrays(model: NgramModel) -> dict[str, Any]:
     }
 
 
-def _hotwords_alone(hotwords: object, eos: int) -> TextScores:
+def _hotwords_alone(hotwords: object, end: int) -> TextScores:
     """Arrays without a language model: empty ones, but of the right types, for which the kernel was compiled."""
     from asr.decoding.prefix.text_scores import NONE, TextScores
 
@@ -216,6 +216,6 @@ def _hotwords_alone(hotwords: object, eos: int) -> TextScores:
         hot_start=hotwords.start if hotwords is not None else 0,
         hot_next=hotwords.next if hotwords is not None else np.zeros((0, 0), np.int64),
         hot_scores=hotwords.scores if hotwords is not None else np.zeros((0, 0)),
-        hot_ends=hotwords.scores[:, eos].copy() if hotwords is not None else np.zeros(0),
+        hot_ends=hotwords.scores[:, end].copy() if hotwords is not None else np.zeros(0),
         hot_best=hotwords.scores.max(axis=1).clip(min=0.0) if hotwords is not None else np.zeros(0),
     )

@@ -95,6 +95,7 @@ class TensorPrefixBeam:
         self.blank = vocabulary.blank
         self.no_labels = sorted({role for role in (vocabulary.sos, vocabulary.eos) if role is not None} - {self.blank})
         self.vocab_size = len(vocabulary)
+        self.never_predicted = list(vocabulary.never_predicted)
 
     def start(self, rows: int, device: torch.device) -> TensorState:
         """The empty prefix of every utterance."""
@@ -103,7 +104,7 @@ class TensorPrefixBeam:
         zeros = torch.zeros((rows, width), dtype=torch.int64, device=device)
         blank = nothing.clone()
         blank[:, 0] = 0.0
-        scores, state = scorer.step(zeros.flatten() + scorer.sos, scorer.init_state(rows * width, device))
+        scores, state = scorer.step(zeros.flatten() + scorer.start, scorer.init_state(rows * width, device))
         parts = nothing.new_zeros((len(scores), rows, width))
         next_parts = parts.new_zeros((*parts.shape, self.vocab_size))
         for part, score in zip(next_parts, scores, strict=True):
@@ -144,7 +145,7 @@ class TensorPrefixBeam:
     def finish(self, state: TensorState) -> list[list[Hypothesis]]:
         """End all sentences and sort; n-best lists, best first."""
         beams = state.beams
-        parts = beams.parts + beams.next_parts[..., self.scorer.eos]
+        parts = beams.parts + beams.next_parts[..., self.scorer.end]
         length = self.settings.length_bonus * beams.lengths.double()
         ctc = beams.total
         order = (ctc + parts.sum(0) + length).sort(dim=1, descending=True, stable=True).indices
@@ -264,7 +265,7 @@ class TensorPrefixBeam:
         next_parts = before.next_parts.flatten(1, 2)[:, rows]
         state = scorer.reorder(before.state, rows)
         if len(asked):
-            added = torch.where(flat_grown, flat_token, scorer.eos)[asked]  # eos: any legal one, its answer is not used
+            added = torch.where(flat_grown, flat_token, scorer.end)[asked]  # eos: any legal one, its answer is not used
             scores, after = scorer.step(added, scorer.reorder(state, asked))
             answer = torch.arange(len(rows), device=rows.device)
             answer[asked] = torch.where(
@@ -279,7 +280,7 @@ class TensorPrefixBeam:
     def _without_meaningless(self, scores: Tensor) -> Tensor:
         """Scores (N, V) with 0 in the columns that mean nothing, where there may be any number or none."""
         scores = scores.clone()
-        scores[:, sorted({self.blank, self.scorer.sos} - {self.scorer.eos})] = 0.0
+        scores[:, self.never_predicted] = 0.0
         return scores
 
     def _without_blanks(self, text: list[int]) -> tuple[int, ...]:

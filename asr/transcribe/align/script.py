@@ -107,7 +107,7 @@ def _tokens(words: Sequence[str], tokenizer: Tokenizer) -> tuple[int, ...]:
     """Tokens of a word as written that is spoken as `words`."""
     tokens: list[int] = []
     for word in words:
-        ids = tokenizer.encode(_fit_case(word, tokenizer.vocabulary.characters))
+        ids = tokenizer.encode(_fit_case(word, tokenizer.alphabet))
         if UNK in ids:  # a space with nothing known behind it is no sound
             ids = [token for token in ids if token == UNK or tokenizer.vocabulary.piece(token) != SPACE]
         tokens += [*(tokenizer.separator if tokens else ()), *ids]
