@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from asr.lengths import pad_stack, padding_mask
+from asr.system.threads import off_main_thread
 from asr.text.vocabulary import BLANK, EOS, SOS, UNK
 
 # Natural log. On AN4's dev set a word or two replaced by UNK stays within 80 ms of its place in 91 of 100 cases with
@@ -39,9 +40,13 @@ def forced_align(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Te
     kernel = _compiled() if log_probs.device.type == "cpu" else None
     if kernel is None:
         return align_batch(log_probs, lens, tokens, token_lens)
-    emissions, ids, found = log_probs.detach().numpy(), tokens.numpy(), spans.numpy()
-    for row, (num_frames, num_tokens) in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
-        scores[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], found[row])
+    emissions, ids, found, values = log_probs.detach().numpy(), tokens.numpy(), spans.numpy(), scores.numpy()
+
+    def align_all() -> None:
+        for row, (num_frames, num_tokens) in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
+            values[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], found[row])
+
+    off_main_thread(align_all)
     return spans, scores
 
 

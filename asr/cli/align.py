@@ -20,6 +20,7 @@ from asr.cli.options import (
     subtitle_rules,
     use_threads,
 )
+from asr.cli.outputs import check_outputs
 
 
 class Level(StrEnum):
@@ -63,6 +64,7 @@ def align(
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
     outputs = plan_outputs([Recording(audio, Path(audio.name))], names, output_dir)[0].outputs if output_dir else {}
+    check_outputs(outputs.values(), (audio, text), model)
     if outputs and not overwrite and all(path.exists() for path in outputs.values()):
         typer.echo(f"{audio} is done already; --overwrite does it again", err=True)
         return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from asr.decoding.prefix.settings import PrefixBeamSettings
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
+from asr.system.threads import takes_signals
 from asr.text.vocabulary import Vocabulary
 from asr.types import Hypothesis
 
@@ -36,6 +37,9 @@ def why_not_compiled(fusion: Fusion) -> str | None:
     if not isinstance(fusion.hotwords, HotwordScorer | None):
         return "the hotwords are scored by something else"
     return None
+
+
+Result = TypeVar("Result")
 
 
 class _Beam(NamedTuple):
@@ -93,25 +97,15 @@ class CompiledPrefixBeam:
         """The beams after log-probabilities (B, S, V) on the CPU, of lengths (B,)."""
         values = log_probs.detach().double().numpy()
         utterances = [values[row, :length] for row, length in enumerate(lens.tolist())]
-        num_threads = min(torch.get_num_threads(), len(utterances))
-        if num_threads <= 1:
-            return CompiledState(tuple(map(self._advance_one, state.beams, utterances)))
-        with ThreadPoolExecutor(num_threads) as pool:  # the kernel runs without Python's lock
-            return CompiledState(tuple(pool.map(self._advance_one, state.beams, utterances)))
+        return CompiledState(tuple(_run(self._advance_one, state.beams, utterances)))
 
     def partial(self, state: CompiledState) -> list[tuple[int, ...]]:
         """The best text of every utterance so far, () where none is possible."""
-        from asr.decoding.prefix.kernel import spelled
-
-        best = []
-        for tree, nodes, ctc in state.beams:
-            first = nodes[np.argsort(-(ctc[:, 0] + tree.text[nodes]), kind="stable")[:1]]
-            best.append(tuple(spelled(tree, first)[0].tolist()))
-        return best
+        return list(_run(self._best_text, state.beams))
 
     def finish(self, state: CompiledState) -> list[list[Hypothesis]]:
         """N-best lists, best first."""
-        return [self._finish_one(beam) for beam in state.beams]
+        return list(_run(self._finish_one, state.beams))
 
     def _advance_one(self, beam: _Beam, log_probs: np.ndarray) -> _Beam:
         from asr.decoding.prefix.kernel import prefix_beam_search, regrown
@@ -121,6 +115,13 @@ class CompiledPrefixBeam:
         tree, nodes, num_nodes = regrown(beam.tree, beam.nodes, len(log_probs) * self.settings.beam)
         nodes, ctc = prefix_beam_search(log_probs, self.settings, self.text, tree, num_nodes, nodes, beam.ctc)
         return _Beam(tree, nodes, ctc)
+
+    def _best_text(self, beam: _Beam) -> tuple[int, ...]:
+        from asr.decoding.prefix.kernel import spelled
+
+        worth = beam.ctc[:, 0] + beam.tree.text[beam.nodes]
+        best = beam.nodes[np.argsort(-worth, kind="stable")[:1]]
+        return tuple(spelled(beam.tree, best)[0].tolist())
 
     def _finish_one(self, beam: _Beam) -> list[Hypothesis]:
         from asr.decoding.prefix.kernel import ends, spelled
@@ -139,6 +140,18 @@ class CompiledPrefixBeam:
             hypotheses.append(Hypothesis(tuple(flat[begin : begin + length]), sum(named.values()), named))
             begin += length
         return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
+
+
+def _run(function: Callable[..., Result], *columns: Sequence[Any]) -> Iterable[Result]:
+    """The function's results for the utterances, one after the other on each of torch's threads.
+
+    The kernel runs without Python's lock, and never on the main thread: see `asr.system.threads`.
+    """
+    num_threads = min(torch.get_num_threads(), len(columns[0]))
+    if num_threads <= 1 and not takes_signals():
+        return map(function, *columns)
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:
+        return pool.map(function, *columns)
 
 
 def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocabulary) -> TextScores:
