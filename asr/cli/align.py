@@ -56,7 +56,7 @@ def align(
     from asr.audio.io import audio_info
     from asr.bundle.bundle import Bundle
     from asr.system.runtime import resolve_device, write_text_atomic
-    from asr.transcribe.align.align import Aligner, by_words
+    from asr.transcribe.align.aligner import Aligner, by_words
     from asr.transcribe.align.script import read_script
     from asr.transcribe.inputs import Recording, plan_outputs
     from asr.transcribe.writers import WRITERS, Source
