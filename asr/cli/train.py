@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
 
 Reproduce = Annotated[
@@ -51,6 +52,7 @@ def train(
         same = repeat(reproduce, out, resume=resume, device=device, threads=threads, tensorboard=tensorboard)
         raise typer.Exit(0 if same else 1)
     assert config is not None
+    require_files(config)
 
     if dry_run:
         from asr.experiments.dry_run import dry_run as estimate
