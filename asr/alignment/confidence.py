@@ -64,7 +64,7 @@ def word_confidences(
     token_frames: np.ndarray | None,
     measure: Measure = posterior,
 ) -> list[float]:
-    """Confidence of each word of a text: that of its least confident token; 0 for a text that does not fit its audio."""
+    """Confidence of each word of a text: that of its least confident token; 0 where the text does not fit its audio."""
     if token_frames is None:
         return [0.0] * len(words)
     by_token = token_confidences(log_probs, tokens, token_frames, measure)
