@@ -104,13 +104,10 @@ def _utterance(row: Row, id: str, header: AudioInfo | AudioError) -> Utterance |
     if isinstance(header, AudioError):
         return Fault(row.where, str(header), id)
     duration = header.duration - row.start if row.duration is None else row.duration
-    if row.start >= header.duration:
-        return Fault(row.where, f"starts at {row.start:g} s, {row.audio} ends at {header.duration:g} s", id)
-    if row.start + duration > header.duration + TOLERANCE:
-        end = row.start + duration
-        return Fault(row.where, f"goes on until {end:g} s, {row.audio} ends at {header.duration:g} s", id)
-    if duration <= 0:
-        return Fault(row.where, f"its duration is {duration:g} s", id)
+    if (row.duration is None and duration <= 0) or row.start + duration > header.duration + TOLERANCE:
+        begin, end = row.start, row.start + duration
+        where = f"starts at {begin:g} s" if begin >= header.duration else f"goes on until {end:g} s"
+        return Fault(row.where, f"{where}, {row.audio} ends at {header.duration:g} s", id)
     if not id.strip():
         return Fault(row.where, "the id is empty")
     try:

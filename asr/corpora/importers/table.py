@@ -20,7 +20,8 @@ SUFFIXES = {".csv": ",", ".tsv": "\t", ".psv": "|", ".txt": "|"}  # with what se
 SEPARATORS = (",", "\t", ";", "|")
 SEPARATOR = re.compile("[,\t;|]")
 UNQUOTED = ("\t", "|")  # in such tables a quotation mark is one, as Common Voice and LJSpeech have it
-AUDIO_FOLDERS = ("clips", "wavs", "wav", "audio")  # next to a table: Common Voice's, LJSpeech's, customary ones
+CLIPS = "clips"  # Common Voice's folder next to its tables
+AUDIO_FOLDERS = (CLIPS, "wavs", "wav", "audio")  # LJSpeech's, and customary ones
 TABLES = tuple(f"metadata{suffix}" for suffix in SUFFIXES)  # of a folder, LJSpeech's the first
 NUM_PROBED, PROBED_CHARACTERS = 20, 1 << 16  # rows, and where they stand, that decide what separates cells
 # Columns that are found by themselves, in any case. Times are not: nobody knows their unit.
@@ -37,7 +38,7 @@ Cells = tuple[str, list[str] | Fault]  # after `file:line`
 
 @register
 class TableImporter:
-    """Relative paths start at `clips` or the like, if such a folder lies next to the table, or at its own folder."""
+    """Relative paths start at `clips`, if there is such a folder next to the table, or else at the table's folder."""
 
     name = "table"
     summary = (
@@ -56,7 +57,7 @@ class TableImporter:
     def root(self, source: Path) -> Path:
         """The folder of the clips, or of the table."""
         folder = _table_of(source).parent
-        return next((folder / name for name in AUDIO_FOLDERS if (folder / name).is_dir()), folder)
+        return folder / CLIPS if (folder / CLIPS).is_dir() else folder
 
     def read(self, source: Path, options: ImportOptions, root: Path) -> Iterator[Row | Fault]:
         """One row a line; ManifestError if a column is missing."""
@@ -68,7 +69,7 @@ class TableImporter:
 def audio_folders(folder: Path) -> list[Path]:
     """Where the audio of a table in this folder may lie, best first."""
     named = [folder / name for name in AUDIO_FOLDERS if (folder / name).is_dir()]
-    return [*named, folder]
+    return sorted([folder, *named], key=lambda one: one.name != CLIPS or one == folder)
 
 
 def _table_of(source: Path) -> Path:

@@ -118,7 +118,6 @@ def test_rows_without_a_text_are_named(imported):
     [
         ({"offset": 30, "duration": 99}, "starts at 30 s, {audio} ends at 1 s"),
         ({"offset": 0.5, "duration": 0.7}, "goes on until 1.2 s, {audio} ends at 1 s"),
-        ({"duration": 0}, "its duration is 0 s"),
         ({"offset": 1.0}, "starts at 1 s, {audio} ends at 1 s"),
     ],
 )
