@@ -9,7 +9,7 @@ training_texts.bin   sorted 64-bit hashes of training texts and speakers
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE, require_parts
 from asr.bundle.lm import is_language_model
+from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
 from asr.bundle.tensors import fill, save_tensors
 from asr.config import ExperimentConfig, dump_yaml, parse_config, read_yaml
 from asr.errors import BundleError
@@ -66,6 +67,21 @@ class Bundle:
         frontend.to(device).eval()
         model.to(device).eval()
         return bundle
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one encoder frame to the next."""
+        return self.model.subsampling_factor * self.frontend.frame_seconds
+
+    def encoder_frames(self, num_samples: int) -> int:
+        """Encoder frames made of so many samples at the front-end's rate; 0 for audio too short for the model."""
+        return int(self.model.output_lens(self.frontend.output_lens(torch.tensor([num_samples]))))
+
+    def decode(
+        self, waveforms: Sequence[np.ndarray], options: Sequence[DecodeOptions], dtype: torch.dtype = torch.float32
+    ) -> list[Decoded]:
+        """What waveforms (num_samples,) say, with words in seconds; see `asr.bundle.recognition.decode_waveforms`."""
+        return decode_waveforms(self, waveforms, options, dtype)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write config, tokenizer and weights; each file is replaced whole or not at all.

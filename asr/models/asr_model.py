@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,9 +62,11 @@ class AsrModel(nn.Module):
 
     def encode(self, features: Tensor, feature_lens: Tensor) -> EncoderOutput:
         """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any."""
-        intermediate = self.intermediate_ctc and partial(self.intermediate_ctc, head=self.ctc_head)
-        encoded: EncoderOutput = self.encoder(features, feature_lens, intermediate)
-        return encoded
+        collected: list[Tensor] = []
+        intermediate = self.intermediate_ctc
+        tap = intermediate and partial(intermediate, collected=collected, head=self.ctc_head)
+        encoded: EncoderOutput = self.encoder(features, feature_lens, tap)
+        return replace(encoded, intermediate=tuple(collected))
 
     def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
         """Log-probabilities (B, S, V); ConfigError when the model has no CTC head."""

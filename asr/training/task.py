@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from asr.losses.joint import LossOutput
 from asr.training.metrics import Metric, Unit
 from asr.types import Unreadable
 
@@ -24,6 +24,15 @@ class NamedRows(Protocol):
         """Who else should stand in a row, but cannot."""
 
 
+@dataclass(frozen=True)
+class LossOutput:
+    """The loss of one batch. Sums, to be divided by the count of the whole optimiser step."""
+
+    total: Tensor  # () with gradient
+    per_utterance: Tensor  # (B,) detached share of each row in the total; not finite where a row went wrong
+    parts: dict[str, Tensor] = field(default_factory=dict)  # detached () sums before weighting, by `Task.loss_parts`
+
+
 AnyBatch = TypeVar("AnyBatch", bound=NamedRows)
 
 
@@ -37,6 +46,10 @@ class Task(Protocol[AnyBatch]):
     metric: Metric  # what `validate` measures, and by which weights are chosen
     unit: Unit  # of `amount`
     item: str  # of `count`: "utterance"
+
+    @property
+    def loss_parts(self) -> Sequence[str]:
+        """What a loss consists of, the keys of `LossOutput.parts` in the log's order; the same on all ranks."""
 
     @property
     def model(self) -> nn.Module:

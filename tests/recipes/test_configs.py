@@ -18,6 +18,7 @@ from asr.losses.label_smoothing import label_smoothing_loss
 from asr.models.asr_model import ModelConfig, build_model
 from asr.optim.optimizer import OptimizerConfig, build_optimizer
 from asr.types import Batch
+from tests.foreign_vocabularies import ours
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 LM_CONFIGS = sorted(RECIPES.glob("*/conf/**/lm_*.yaml"))
@@ -65,7 +66,7 @@ def test_there_are_configurations_of_language_models() -> None:
 def test_a_configuration_of_a_language_model_makes_one_step(path: Path) -> None:
     config = load_lm_config(path)
     assert (RECIPES.parent / config.model).is_dir()
-    model = build_language_model(config.language_model, VOCAB_SIZE)
+    model = build_language_model(config.language_model, ours(map(str, range(VOCAB_SIZE - 4))).vocabulary)
     batch = SentenceBatch(("a", "b"), torch.randint(4, VOCAB_SIZE, (2, 5)), torch.tensor([5, 3]), 10)
     log_probs = model(batch.tokens, batch.token_lens)
     loss = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, 0.0).sum()

@@ -13,11 +13,11 @@ from torch import nn
 from asr.config import TrainingConfig
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask
-from asr.losses.joint import LossOutput
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory
 from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.task import LossOutput
 from asr.training.trainer import Trainer
 from asr.types import Unreadable
 
@@ -39,7 +39,7 @@ class Rows:
 class SmallMachine:
     """A sum of squares in float64 on a machine that holds `capacity` rows at a time, and never the row `huge`."""
 
-    metric, unit, item, waited_seconds = WER, AUDIO_SECONDS, "utterance", 0.0
+    metric, unit, item, loss_parts, waited_seconds = WER, AUDIO_SECONDS, "utterance", (), 0.0
 
     def __init__(self, sizes: list[int], capacity: int, error: RuntimeError = MESSAGES[0], huge: str = "") -> None:
         torch.manual_seed(0)
@@ -66,7 +66,7 @@ class SmallMachine:
         if len(batch.ids) > self.capacity or self.huge in batch.ids:
             losses.sum().backward()  # leaves gradients behind, as a backward that fails half-way does
             raise self.error
-        return LossOutput(losses.sum(), len(batch.ids), {}, losses.detach())
+        return LossOutput(losses.sum(), losses.detach())
 
     def count(self, batch: Rows) -> int:
         return len(batch.ids)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from asr.audio.io import AUDIO_SUFFIXES
 from asr.errors import ManifestError
+from asr.system.text_files import decode_text
 
 FIELDS = ("audio", "text", "id", "speaker", "lang", "start", "duration")  # what a column of a table may hold
 
@@ -78,29 +79,19 @@ def register(importer: type[Importer]) -> type[Importer]:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file, or a UTF-16 one with its byte order mark, gzipped if its name ends in .gz; no mark is left.
-
-    ManifestError naming the file, and the line that is not UTF-8.
-    """
+    """A text file, gzipped if its name ends in .gz, without a byte order mark; ManifestError naming it."""
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        return decode(content)
+        return decode_text(content)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        encoding = "UTF-8" if error.encoding == "utf-8" else error.encoding.upper()
-        raise ManifestError(f"{path}:{line}: not {encoding}; convert the file") from error
+        raise ManifestError(f"{path}:{line}: not {error.encoding.upper()}; convert the file") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ManifestError(f"{path}: damaged gzip file ({error}); copy it again") from error
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-
-
-def decode(content: bytes) -> str:
-    """The text of a file's content without its byte order mark; UnicodeDecodeError if it is neither UTF-8 nor 16."""
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_utf16 else "utf-8").removeprefix("\ufeff")
 
 
 def is_hidden(path: Path, folder: Path) -> bool:

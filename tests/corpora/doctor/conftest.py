@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from asr.features import Frontend, build_frontend
 from asr.features.fbank import FbankConfig
-from asr.features.frontend import Frontend, FrontendConfig
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.text.tokenizer.char import CharConfig
 
 
 @pytest.fixture(scope="session")
 def frontend() -> Frontend:
-    config = FbankConfig(sample_rate=8000, num_mel_bins=8)
-    return Frontend(FrontendConfig(features=config, cmvn="utterance"))
+    return build_frontend(FbankConfig(sample_rate=8000, num_mel_bins=8, cmvn="utterance"))
 
 
 @pytest.fixture(scope="session")
