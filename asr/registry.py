@@ -78,7 +78,7 @@ class Registry(Generic[Part]):
         assert configs, f"no {self.kind} is registered yet"
         if len(configs) == 1:
             return configs[0]
-        union = Annotated[functools.reduce(operator.or_, configs), Field(discriminator="name")]
+        union: Any = Annotated[functools.reduce(operator.or_, configs), Field(discriminator="name")]
         if default is None:
             return union
         assert default in self._parts, f"no {self.kind} is called {default!r}"

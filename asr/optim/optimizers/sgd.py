@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from asr.optim.optimizers.base import OPTIMIZERS, CommonConfig, Optimizer, parameter_groups
@@ -16,7 +16,13 @@ class SgdConfig(CommonConfig):
 
     name: Literal["sgd"] = "sgd"
     momentum: float = Field(0.9, ge=0.0, lt=1.0)
-    nesterov: bool = False
+    nesterov: bool = False  # needs a momentum
+
+    @model_validator(mode="after")
+    def _fits(self) -> SgdConfig:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
     @property
     def state_per_weight(self) -> int:
@@ -29,11 +35,9 @@ class Sgd(Optimizer, torch.optim.SGD):
     """Torch's fused SGD."""
 
     def __init__(self, config: SgdConfig, model: nn.Module) -> None:
-        momentum, nesterov = config.momentum, config.nesterov
-        super().__init__(
-            parameter_groups(config, model), lr=config.lr, momentum=momentum, nesterov=nesterov, fused=True
-        )
-        if momentum > 0:
+        groups = parameter_groups(config, model)
+        super().__init__(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+        if config.momentum > 0:
             # torch allocates these in the first step and fills them there, unless that step is skipped
             for group in self.param_groups:
                 for parameter in group["params"]:
