@@ -12,7 +12,7 @@ import torch
 from asr.bundle.bundle import Bundle, TrainingTexts
 from asr.bundle.lm import LmBundle, is_language_model
 from asr.config import Provenance
-from asr.experiments.start import num_parameters
+from asr.experiments.ready import num_parameters
 from asr.system.display import clock
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import PERPLEXITY, WER, Metric

@@ -22,7 +22,7 @@ import torch
 from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
-from asr.errors import TrainingError
+from asr.errors import StoppedError, TrainingError
 from asr.optim.averaging import Ema
 from asr.optim.schedule import Schedule
 from asr.system.display import Display, clock
@@ -46,7 +46,7 @@ from asr.training.task import AnyBatch, Task
 MAX_NAMED = 20  # unreadable utterances to warn about; the log names all
 
 
-class InterruptedRunError(TrainingError):
+class InterruptedRunError(StoppedError):
     """The user or the cluster asked the run to stop; it saved its state first."""
 
 
