@@ -34,6 +34,7 @@ from asr.models.encoders.conformer import ConformerConfig
 from asr.optim.optimizer import OptimizerConfig
 from asr.optim.schedule import OneCycleConfig, ScheduleConfig
 from asr.registry import Config, did_you_mean
+from asr.system.text_files import read_text
 from asr.text.normalize import NORMALIZERS
 from asr.text.tokenizer import CharConfig, TokenizerConfig
 
@@ -287,7 +288,7 @@ def _parse(config_class: type[AnyConfig], data: dict[str, Any], overrides: Seque
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping; ConfigError if the file is missing or is not one."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration ({error.strerror}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -34,6 +34,7 @@ class Done:
 
     transcript: Transcript
     seconds: float  # of the recording
+    has_speech: bool = True  # False: the detector found none
 
 
 @dataclass(frozen=True)

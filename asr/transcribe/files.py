@@ -27,6 +27,7 @@ class Transcribed:
     recording: Recording
     transcript: Transcript
     source: Source
+    has_speech: bool = True  # False: the detector found none
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,8 @@ def _result(
                 on_read(recording, event.seconds - reached)
                 reached = event.seconds
             elif isinstance(event, Done):
-                return Transcribed(
-                    recording, event.transcript, Source(recording.name, event.seconds, model, __version__)
-                )
+                source = Source(recording.name, event.seconds, model, __version__)
+                return Transcribed(recording, event.transcript, source, event.has_speech)
             elif isinstance(event, Failed):
                 return Untranscribed(recording, _reason(recording, event.error))
     finally:

@@ -218,7 +218,7 @@ class Request:
                     self._deliver_segment(segment)
                 if isinstance(item, Done):
                     in_time = sorted(self._segments, key=lambda segment: segment.start)
-                    self._end(replace(item, transcript=Transcript(tuple(in_time))))
+                    self._end(Done(Transcript(tuple(in_time)), item.seconds, has_speech=self._num_spans > 0))
                 elif isinstance(item, Failed):
                     self._end(item)
             self._order.popleft()

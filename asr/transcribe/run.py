@@ -14,6 +14,7 @@ from asr.system.display import Display
 from asr.system.outputs import check_outputs
 from asr.system.processes import num_cores
 from asr.system.runtime import peak_memory_mb, write_text_atomic
+from asr.transcribe.empty import EmptyTranscripts
 from asr.transcribe.engine import Engine
 from asr.transcribe.files import Transcribed, Untranscribed, transcribe_files
 from asr.transcribe.inputs import Job, find_all, plan_outputs, standard_input
@@ -106,6 +107,7 @@ def run(
         display.update(progress.line(recording))
 
     problems = []
+    empty = EmptyTranscripts()
     with _engine(recognizer, load, workers) as engine:
         results = transcribe_files(
             engine,
@@ -119,9 +121,12 @@ def run(
             if isinstance(result, Untranscribed):
                 problems.append(result.reason)
             else:
+                empty.add(result)
                 _deliver(job, result, output, write)
     if progress.audio_seconds:
         display.say(progress.summary(peak_memory_mb()))
+    for warning in empty.warnings():
+        display.say(f"warning: {warning}")
     return problems
 
 

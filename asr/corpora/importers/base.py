@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from asr.errors import ManifestError
+from asr.system.text_files import decode_text
 
 FIELDS = ("audio", "text", "id", "speaker", "lang", "start", "duration")  # what a column of a table may hold
 
@@ -74,12 +75,12 @@ def register(importer: type[Importer]) -> type[Importer]:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file, gzipped if its name ends in .gz, without a byte order mark; ManifestError naming it."""
+    """A text file, gzipped if its name ends in .gz, without a byte order mark; ManifestError naming it."""
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
+        return decode_text(content)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ManifestError(f"{path}:{line}: not UTF-8; convert the file") from error
