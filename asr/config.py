@@ -31,9 +31,11 @@ from asr.models.ctc_head import IntermediateCtcConfig
 from asr.models.decoders import DecoderConfig
 from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
-from asr.optim.optimizer import OptimizerConfig
+from asr.optim.optimizers import OptimizerConfig
+from asr.optim.optimizers.adamw import AdamWConfig
 from asr.optim.schedule import OneCycleConfig, ScheduleConfig
 from asr.registry import Config, did_you_mean
+from asr.system.text_files import read_text
 from asr.text.normalize import NORMALIZERS
 from asr.text.tokenizer import CharConfig, TokenizerConfig
 
@@ -160,7 +162,7 @@ class ExperimentConfig(Config):
     decoder: DecoderConfig | None = None
     intermediate_ctc: IntermediateCtcConfig | None = None
     loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = OneCycleConfig()
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = CtcGreedyConfig()  # used to validate, and by default to evaluate and transcribe
@@ -239,7 +241,7 @@ class LmConfig(Config):
     model: str  # folder of the acoustic model whose tokens and normaliser it shares
     data: LmDataConfig
     language_model: LanguageModelConfig = LstmLmConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = OneCycleConfig()
     training: TrainingConfig = TrainingConfig()
     text: TextConfig | None = None
@@ -287,7 +289,7 @@ def _parse(config_class: type[AnyConfig], data: dict[str, Any], overrides: Seque
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping; ConfigError if the file is missing or is not one."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration ({error.strerror}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

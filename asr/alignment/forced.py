@@ -7,6 +7,7 @@ installed; the same in torch, for a whole batch at once, does it everywhere else
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -17,12 +18,11 @@ from torch import Tensor
 
 from asr.lengths import pad_stack, padding_mask
 from asr.system.threads import off_main_thread
-from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
+from asr.text.vocabulary import Vocabulary
 
 # Natural log. On AN4's dev set a word or two replaced by wildcards stays within 80 ms of its place in 91 of 100 cases
 # with 0.5, and in 85 where a wildcard cannot pass over blanks; on the digits' dev set always, and in 92.
 WILDCARD_GAP = 0.5
-_FIXED = Vocabulary(SPECIAL_PIECES, BLANK, UNK, SOS, EOS)  # until all callers know their vocabulary
 
 
 def forced_align(
@@ -52,7 +52,7 @@ def forced_align(
 
 
 def align_texts(
-    log_probs: Tensor, lens: Tensor, texts: Sequence[Sequence[int]], vocabulary: Vocabulary = _FIXED
+    log_probs: Tensor, lens: Tensor, texts: Sequence[Sequence[int]], vocabulary: Vocabulary
 ) -> list[np.ndarray | None]:
     """Frames (U, 2) of the tokens of one text for each row of log-probabilities (B, S, V); None where it cannot fit.
 
@@ -99,16 +99,11 @@ def with_wildcard(log_probs: Tensor, vocabulary: Vocabulary) -> Tensor:
 @cache
 def _compiled() -> Callable[..., float] | None:
     """`_align_one` as machine code; None without numba."""
-    try:
-        import numba
-    except ImportError:
+    if importlib.util.find_spec("numba") is None:
         return None
-    kernel: Callable[..., float]
-    try:
-        kernel = numba.njit(cache=True, nogil=True)(_align_one)
-    except RuntimeError:  # no folder can be written to
-        kernel = numba.njit(nogil=True)(_align_one)
-    return kernel
+    from asr.system.jit import compiled
+
+    return compiled(_align_one)
 
 
 def _align_one(log_probs: Any, tokens: Any, spans: Any, blank: Any) -> Any:

@@ -10,10 +10,9 @@ import pytest
 
 from asr.bundle.bundle import Bundle, TrainingTexts
 from asr.config import ExperimentConfig, load_config
-from asr.corpora.doctor.rows import check_rows
-from asr.data import line_files
-from asr.data.manifest import open_manifest, read_manifest, write_manifest
+from asr.data.manifest import line_files, open_manifest, read_manifest, write_manifest
 from asr.data.manifest.table import Table
+from asr.data.requirements import check_rows
 from asr.experiments import survey as survey_module
 from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.survey import survey
