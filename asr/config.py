@@ -31,7 +31,8 @@ from asr.models.ctc_head import IntermediateCtcConfig
 from asr.models.decoders import DecoderConfig
 from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
-from asr.optim.optimizer import OptimizerConfig
+from asr.optim.optimizers import OptimizerConfig
+from asr.optim.optimizers.adamw import AdamWConfig
 from asr.optim.schedule import OneCycleConfig, ScheduleConfig
 from asr.registry import Config, did_you_mean
 from asr.system.text_files import read_text
@@ -161,7 +162,7 @@ class ExperimentConfig(Config):
     decoder: DecoderConfig | None = None
     intermediate_ctc: IntermediateCtcConfig | None = None
     loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = OneCycleConfig()
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = CtcGreedyConfig()  # used to validate, and by default to evaluate and transcribe
@@ -240,7 +241,7 @@ class LmConfig(Config):
     model: str  # folder of the acoustic model whose tokens and normaliser it shares
     data: LmDataConfig
     language_model: LanguageModelConfig = LstmLmConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = OneCycleConfig()
     training: TrainingConfig = TrainingConfig()
     text: TextConfig | None = None

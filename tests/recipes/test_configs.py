@@ -16,7 +16,7 @@ from asr.lm.neural import build_language_model
 from asr.losses.joint import JointLoss
 from asr.losses.label_smoothing import label_smoothing_loss
 from asr.models.asr_model import ModelConfig, build_model
-from asr.optim.optimizer import OptimizerConfig, build_optimizer
+from asr.optim.optimizers import OptimizerConfig, build_optimizer
 from asr.types import Batch
 from tests.foreign_vocabularies import ours
 

@@ -21,7 +21,8 @@ from asr.losses.ctc import ctc_loss
 from asr.models.asr_model import AsrModel, ModelConfig, build_model
 from asr.models.encoders.conformer import ConformerConfig
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
-from asr.optim.optimizer import OptimizerConfig, build_optimizer
+from asr.optim.optimizers import build_optimizer
+from asr.optim.optimizers.adamw import AdamWConfig
 from asr.training.compile import compile_layers, num_compilations
 from asr.types import Batch
 from tools.benchmarks.common import BenchError, alternate, machine, say, table, versions
@@ -150,7 +151,7 @@ class Side:
 
     def __post_init__(self) -> None:
         self.model.to(self.device).train()
-        self.optimizer = build_optimizer(OptimizerConfig(lr=1e-5), self.model)
+        self.optimizer = build_optimizer(AdamWConfig(lr=1e-5), self.model)
 
     def forward(self) -> float:
         """Seconds of the forward passes of all batches, as in training."""
