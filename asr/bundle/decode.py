@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asr.bundle.bundle import Bundle, load_lm
+from asr.bundle.bundle import Bundle
+from asr.bundle.lm import load_lm
 from asr.config import DECODE_FILE, DecodeConfig, ExperimentConfig, parse_config, read_yaml, validate
 from asr.decoding import SEARCHES
 from asr.decoding.base import Searcher, build_search

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asr.bundle.bundle import CONFIG_FILE
+from asr.bundle.folder import CONFIG_FILE
 from asr.config import Provenance, parse_config, parse_lm_config, read_yaml
 from asr.system.runtime import write_text_atomic
 from asr.training.metrics import LOG_FILE, read_log

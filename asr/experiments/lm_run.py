@@ -7,7 +7,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from asr.bundle.bundle import CONFIG_FILE, Bundle, LmBundle
+from asr.bundle.bundle import Bundle
+from asr.bundle.folder import CONFIG_FILE
+from asr.bundle.lm import LmBundle
 from asr.config import LmConfig, TextConfig, dump_yaml, load_lm_config
 from asr.data.sentences import Sentence, read_sentences, texts_hash
 from asr.errors import TrainingError

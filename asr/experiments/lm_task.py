@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asr.bundle.bundle import LmBundle
+from asr.bundle.lm import LmBundle
 from asr.config import LmDataConfig
 from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, RememberingSampler

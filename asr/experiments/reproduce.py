@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asr.bundle.bundle import CONFIG_FILE, WEIGHTS_FILE, is_language_model, load_tensors
+from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
+from asr.bundle.lm import is_language_model
+from asr.bundle.tensors import load_tensors
 from asr.config import ExperimentConfig, LmConfig, Provenance, parse_config, parse_lm_config, read_yaml
 from asr.errors import TrainingError
 from asr.experiments.lm_run import lm_data_hash, train_lm_experiment

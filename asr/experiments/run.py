@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from asr.bundle.bundle import CONFIG_FILE, Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.folder import CONFIG_FILE
 from asr.config import ExperimentConfig, dump_yaml, load_config, parse_config, read_yaml
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask

@@ -12,7 +12,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from asr.bundle.bundle import CONFIG_FILE, FRONTEND_PREFIX, WEIGHTS_FILE, is_language_model
+from asr.bundle.bundle import FRONTEND_PREFIX
+from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
+from asr.bundle.lm import is_language_model
 from asr.config import ExperimentConfig, LmConfig, parse_config, parse_lm_config, read_yaml
 from asr.errors import AsrError, TrainingError
 from asr.experiments.claim import CLAIM_FILE, is_claimed

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from asr.bundle.bundle import CONFIG_FILE
+from asr.bundle.folder import CONFIG_FILE
 from asr.config import Continuation, ExperimentConfig, LmConfig, Provenance
 from asr.errors import ConfigError, TrainingError
 from asr.experiments.claim import CLAIM_FILE

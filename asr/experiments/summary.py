@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from asr.bundle.bundle import Bundle, LmBundle, TrainingTexts, is_language_model
+from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.lm import LmBundle, is_language_model
 from asr.config import Provenance
 from asr.experiments.start import num_parameters
 from asr.system.display import clock

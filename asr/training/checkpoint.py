@@ -21,7 +21,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from asr.bundle.bundle import first_not_finite, load_tensors, save_tensors
+from asr.bundle.tensors import first_not_finite, load_tensors, save_tensors
 from asr.errors import BundleError, TrainingError
 from asr.optim.averaging import average_states
 from asr.system.runtime import write_text_atomic

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from asr.bundle.bundle import Bundle, LmBundle, TrainingTexts, load_lm, load_tensors, save_tensors
+from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.lm import LmBundle, load_lm
+from asr.bundle.tensors import load_tensors, save_tensors
 from asr.config import LmConfig, TextConfig
 from asr.errors import AsrError, BundleError
 from asr.lm.neural.lstm import LstmLmConfig

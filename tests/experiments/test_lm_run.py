@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from asr.bundle.bundle import Bundle, LmBundle
+from asr.bundle.bundle import Bundle
+from asr.bundle.lm import LmBundle
 from asr.errors import AsrError, BundleError, ConfigError, TextError, TrainingError
 from asr.experiments import lm_run
 from asr.experiments.summary import summarize

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from asr.bundle.bundle import LmBundle
+from asr.bundle.lm import LmBundle
 from asr.config import LmConfig, TextConfig, TrainingConfig
 from asr.data.sentences import Sentence, collate_sentences
 from asr.experiments.lm_task import LmTask

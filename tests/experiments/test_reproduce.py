@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from asr.bundle.bundle import load_tensors, save_tensors
+from asr.bundle.tensors import load_tensors, save_tensors
 from asr.cli.main import main
 from asr.errors import TrainingError
 from asr.experiments import run

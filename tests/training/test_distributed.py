@@ -33,7 +33,8 @@ from pathlib import Path
 
 import torch
 
-from asr.bundle.bundle import LmBundle, save_tensors
+from asr.bundle.lm import LmBundle
+from asr.bundle.tensors import save_tensors
 from asr.config import load_config, load_lm_config
 from asr.experiments.asr_task import AsrTask
 from asr.training.checkpoint import CheckpointFolder

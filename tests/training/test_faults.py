@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from asr.bundle.bundle import load_tensors, save_tensors
+from asr.bundle.tensors import load_tensors, save_tensors
 from asr.cli.main import main
 from asr.errors import AsrError, BundleError, TrainingError
 from asr.experiments import run
