@@ -14,7 +14,8 @@ import torch
 
 from asr.alignment.confidence import Measure, confidence_measure, text_confidence, word_confidences
 from asr.audio.io import load_audio
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
+from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.corpus import Decoded, decode_aligned
 from asr.bundle.decode import Decoding
 from asr.bundle.words import hear, timed_words
@@ -141,7 +142,7 @@ def evaluate(
     """
     measure = confidence_measure(confidence)
     utterances = read_manifest(manifest)
-    config = bundle.config
+    config = bundle.spec
     began = time.perf_counter()
     device = torch.device(device)
     model = bundle.model.to(device)
@@ -236,7 +237,7 @@ def _hotword_effect(
     boosted: dict[str, str],
 ) -> HotwordEffect:
     """Compare hypotheses by utterance id without and with hotwords."""
-    normalizer = bundle.config.normalize
+    normalizer = bundle.spec.normalize
     phrases = [normalize(hotword.text, normalizer).split() for hotword in decoding.hotwords]
 
     def occurrences(text: str) -> list[int]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from asr.config import (
-    ExperimentConfig,
+    Experiment,
     dump_yaml,
-    load_config,
-    load_lm_config,
-    parse_config,
-    parse_lm_config,
+    load_experiment,
+    load_lm_experiment,
+    parse_experiment,
+    parse_lm_experiment,
     read_yaml,
 )
 from asr.errors import ConfigError
@@ -20,10 +20,10 @@ from asr.errors import ConfigError
 MINIMAL = "data: {train: train.jsonl, dev: dev.jsonl}\n"
 
 
-def load(tmp_path: Path, text: str, *overrides: str) -> ExperimentConfig:
+def load(tmp_path: Path, text: str, *overrides: str) -> Experiment:
     path = tmp_path / "experiment.yaml"
     path.write_text(MINIMAL + text, encoding="utf-8")
-    return load_config(path, overrides)
+    return load_experiment(path, overrides)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_missing_block_is_named(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text("seed: 3\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="data is missing"):
-        load_config(path)
+        load_experiment(path)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", ""])
@@ -62,7 +62,7 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"experiment\.yaml"):
-        load_config(path)
+        load_experiment(path)
 
 
 def test_overrides_reach_any_depth_and_are_validated(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_config_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
     config = load(tmp_path, "encoder: {name: rnn, cell: gru}\nschedule: {name: noam, warmup: 100}\n")
     path = tmp_path / "again.yaml"
     path.write_text(dump_yaml(config), encoding="utf-8")
-    assert parse_config(read_yaml(path), source=str(path)) == config
+    assert parse_experiment(read_yaml(path), source=str(path)) == config
 
 
 MINIMAL_LM = "model: exp/an4\ndata: {train: [a.txt], dev: [b.jsonl]}\n"
@@ -100,7 +100,7 @@ def test_a_mistake_in_a_language_model_is_named_in_one_line(text: str, complaint
     path = tmp_path / "lm.yaml"
     path.write_text(MINIMAL_LM + text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        load_lm_config(path)
+        load_lm_experiment(path)
     message = str(caught.value)
     assert complaint in message
     assert message.startswith(str(path))
@@ -110,10 +110,10 @@ def test_a_mistake_in_a_language_model_is_named_in_one_line(text: str, complaint
 def test_the_configuration_of_a_language_model_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
     path = tmp_path / "lm.yaml"
     path.write_text(MINIMAL_LM + "language_model: {name: transformer, dim: 64}\n", encoding="utf-8")
-    config = load_lm_config(path, ["optimizer.lr=0.5"])
+    config = load_lm_experiment(path, ["optimizer.lr=0.5"])
     assert (config.language_model.name, config.optimizer.lr) == ("transformer", 0.5)
     path.write_text(dump_yaml(config), encoding="utf-8")
-    assert parse_lm_config(read_yaml(path), source=str(path)) == config
+    assert parse_lm_experiment(read_yaml(path), source=str(path)) == config
 
 
 def test_an_override_of_the_version_is_looked_at(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class AsrTask:
         self.folder = folder
         self.device = device
         self._world = world
-        self._config = config = prepared.bundle.config
+        self._config = config = prepared.bundle.experiment
         self._train = prepared.train_loader
         self._dev = prepared.dev_loader
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}

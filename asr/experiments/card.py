@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.bundle.folder import CONFIG_FILE
-from asr.config import Provenance, parse_config, parse_lm_config, read_yaml
+from asr.config import Provenance, parse_experiment, parse_lm_experiment, read_yaml
 from asr.system.runtime import write_text_atomic
 from asr.training.metrics import LOG_FILE, read_log
 
@@ -28,7 +28,7 @@ Use it:
 
 def write_card(folder: Path) -> None:
     """(Re)write README.md from config.yaml and every results/<set>/wer.json of a model folder."""
-    config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+    config = parse_experiment(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
     decoder = config.decoder.name if config.decoder else "none"
     text = TEMPLATE.format(
         title=folder.name,
@@ -45,7 +45,7 @@ def write_card(folder: Path) -> None:
 
 def write_lm_card(folder: Path) -> None:
     """Write README.md of a language model whose training has just ended."""
-    config = parse_lm_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+    config = parse_lm_experiment(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
     assert config.text is not None
     perplexity = read_log(folder / "training" / LOG_FILE)[-1]["perplexity"]
     text = TEMPLATE.format(

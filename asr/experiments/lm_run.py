@@ -10,7 +10,7 @@ from typing import Any
 from asr.bundle.bundle import Bundle
 from asr.bundle.folder import CONFIG_FILE
 from asr.bundle.lm import LmBundle
-from asr.config import LmConfig, TextConfig, dump_yaml, load_lm_config
+from asr.config import LmExperiment, TextConfig, dump_yaml, load_lm_experiment
 from asr.data.sentences import Sentence, read_sentences, texts_hash
 from asr.errors import TrainingError
 from asr.experiments.card import write_lm_card
@@ -54,11 +54,11 @@ def train_lm(
     words = ["asr", "lm", "train", "--neural", str(config_file), *(f"--set={override}" for override in overrides)]
     launch = Launch(words, out, resume, device, threads, tensorboard)
     with launch.joined() as world:
-        return train_lm_experiment(load_lm_config(config_file, overrides), launch, world)
+        return train_lm_experiment(load_lm_experiment(config_file, overrides), launch, world)
 
 
 def train_lm_experiment(
-    config: LmConfig, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
+    config: LmExperiment, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
 ) -> Progress:
     """As `train_lm`, for an experiment at hand; `replay_halved` is `Progress.halved_steps` of a run to be repeated."""
     display = world.display()
@@ -86,12 +86,12 @@ def train_lm_experiment(
     return progress
 
 
-def lm_data_hash(config: LmConfig) -> str:
+def lm_data_hash(config: LmExperiment) -> str:
     """A hash of all texts, the same on every machine."""
     return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
 
 
-def _begin(config: LmConfig, launch: Launch, world: World, display: Display) -> LmBundle:
+def _begin(config: LmExperiment, launch: Launch, world: World, display: Display) -> LmBundle:
     """A network with fresh weights, in the tokens of the acoustic model."""
     config = settle_dtype(config, world.device, None, display.say)
     acoustic = Bundle.load(config.model)
@@ -100,7 +100,7 @@ def _begin(config: LmConfig, launch: Launch, world: World, display: Display) -> 
     return LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
 
 
-def _go_on(config: LmConfig, launch: Launch, world: World, step: int, display: Display) -> LmBundle:
+def _go_on(config: LmExperiment, launch: Launch, world: World, step: int, display: Display) -> LmBundle:
     """The network of the run that the model folder holds. Rank 0 checks and records that the run goes on."""
     saved = LmBundle.load(launch.out).config
     config = settle_dtype(config, world.device, saved, display.say)

@@ -35,7 +35,7 @@ def cut(
     """
     if bundle.model.ctc_head is None:
         raise ConfigError("cutting needs a model with a CTC head; this one has none")
-    config = bundle.config
+    config = bundle.spec
     by_id = {utterance.id: utterance for utterance in utterances}
     pieces: dict[str, list[Utterance]] = {}
     bundle.model.train(False)
@@ -57,7 +57,7 @@ def _token_seconds(bundle: Bundle, batch: Batch) -> list[np.ndarray | None]:
 
 
 def _pieces(bundle: Bundle, utterance: Utterance, token_seconds: np.ndarray, pause_db: float) -> Iterator[Utterance]:
-    text = normalize(utterance.text, bundle.config.normalize)
+    text = normalize(utterance.text, bundle.spec.normalize)
     words = bundle.tokenizer.words(bundle.tokenizer.encode(text))
     sample_rate = bundle.frontend.sample_rate
     waveform = load_audio(utterance.audio, sample_rate, start=utterance.start, duration=utterance.duration)

@@ -12,7 +12,7 @@ from torch import Tensor
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
 from asr.bundle.lm import is_language_model
 from asr.bundle.tensors import load_tensors
-from asr.config import ExperimentConfig, LmConfig, Provenance, parse_config, parse_lm_config, read_yaml
+from asr.config import Experiment, LmExperiment, Provenance, parse_experiment, parse_lm_experiment, read_yaml
 from asr.errors import TrainingError
 from asr.experiments.lm_run import lm_data_hash, train_lm_experiment
 from asr.experiments.prepare import data_hash
@@ -72,10 +72,10 @@ def reproduce(
 
 
 def _train(
-    config: ExperimentConfig | LmConfig, launch: Launch, world: World, halved_steps: list[dict[str, Any]]
+    config: Experiment | LmExperiment, launch: Launch, world: World, halved_steps: list[dict[str, Any]]
 ) -> None:
     fresh = config.model_copy(update={"provenance": None})
-    if isinstance(fresh, LmConfig):
+    if isinstance(fresh, LmExperiment):
         train_lm_experiment(fresh.model_copy(update={"text": None}), launch, world, halved_steps)
     else:
         train_experiment(fresh, launch, world, halved_steps)
@@ -114,13 +114,13 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
-def _read(experiment: Path) -> ExperimentConfig | LmConfig:
+def _read(experiment: Path) -> Experiment | LmExperiment:
     path = experiment / CONFIG_FILE
-    parse = parse_lm_config if is_language_model(experiment) else parse_config
+    parse = parse_lm_experiment if is_language_model(experiment) else parse_experiment
     return parse(read_yaml(path), source=str(path))
 
 
-def _origin(config: ExperimentConfig | LmConfig, experiment: Path) -> Provenance:
+def _origin(config: Experiment | LmExperiment, experiment: Path) -> Provenance:
     """Where the folder's weights come from; TrainingError unless training made them, to its end."""
     origin = config.provenance
     if origin is None:
@@ -137,8 +137,8 @@ def _origin(config: ExperimentConfig | LmConfig, experiment: Path) -> Provenance
     return origin
 
 
-def _refuse_other_data(config: ExperimentConfig | LmConfig, origin: Provenance, experiment: Path) -> None:
-    now = lm_data_hash(config) if isinstance(config, LmConfig) else data_hash(config)
+def _refuse_other_data(config: Experiment | LmExperiment, origin: Provenance, experiment: Path) -> None:
+    now = lm_data_hash(config) if isinstance(config, LmExperiment) else data_hash(config)
     if now != origin.data_hash:
         raise TrainingError(
             f"{experiment}: was trained on data with hash {origin.data_hash}, but the manifests now have {now}; "

@@ -11,7 +11,7 @@ import torch
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle
-from asr.config import ExperimentConfig, load_config
+from asr.config import Experiment, load_experiment
 from asr.corpora.doctor.model import ModelNeeds
 from asr.corpora.doctor.rows import Requirements
 from asr.data.manifest import read_lines
@@ -40,7 +40,7 @@ class _EncoderFrames:
         return self._known[feature_frames]
 
 
-def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
+def requirements(config: Experiment, bundle: Bundle) -> Requirements:
     """What a model of this shape needs, at the fastest speed augmentation may play a row."""
     augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
     needs = ModelNeeds(
@@ -52,7 +52,7 @@ def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
 
 
-def requirements_key(config: ExperimentConfig, bundle: Bundle) -> str:
+def requirements_key(config: Experiment, bundle: Bundle) -> str:
     """Hexadecimal; the same for experiments whose `requirements` judge every row alike."""
     parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "loss"})
     parts["data"] = [config.data.min_duration, config.data.max_duration]
@@ -69,16 +69,16 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
     """
     if model is not None:
         bundle = Bundle.load(model)
-        return requirements(bundle.config, bundle)
+        return requirements(bundle.experiment, bundle)
     if config is None:
         return Requirements()
-    experiment = load_config(config)
+    experiment = load_experiment(config)
     texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
     tokenizer = train_tokenizer(experiment.tokenizer, texts)
     return requirements(experiment, Bundle.build(experiment, Frontend(experiment.frontend), tokenizer))
 
 
-def _training_rows(experiment: ExperimentConfig, manifest: Path) -> Iterable[Utterance]:
+def _training_rows(experiment: Experiment, manifest: Path) -> Iterable[Utterance]:
     train = Path(experiment.data.train)
     if is_shard_index(experiment.data.train):
         return read_training_rows(experiment.data)

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
+from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.folder import CONFIG_FILE
-from asr.config import ExperimentConfig, dump_yaml, load_config, parse_config, read_yaml
+from asr.config import Experiment, dump_yaml, load_experiment, parse_experiment, read_yaml
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask
 from asr.experiments.batch_size import with_saved_batch_seconds
@@ -67,11 +68,11 @@ def train(
     words = ["asr", "train", str(config_file), *(f"--set={override}" for override in overrides)]
     launch = Launch(words, out, resume, device, threads, tensorboard, profile)
     with launch.joined() as world:
-        return train_experiment(load_config(config_file, overrides), launch, world)
+        return train_experiment(load_experiment(config_file, overrides), launch, world)
 
 
 def train_experiment(
-    config: ExperimentConfig, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
+    config: Experiment, launch: Launch, world: World, replay_halved: Sequence[dict[str, Any]] = ()
 ) -> Progress:
     """As `train`, for an experiment at hand; `replay_halved` is `Progress.halved_steps` of a run to be repeated."""
     display = world.display()
@@ -86,7 +87,7 @@ def train_experiment(
                 open_training_folder(checkpoints.folder, launch)
         display.say(describe(prepared))
         task = AsrTask(prepared, launch.out, world.device, world)
-        settled = prepared.bundle.config
+        settled = prepared.bundle.experiment
         if settled.training.compile:
             trial = Trial(prepared.bundle, world.device)
             compile_layers(task.model, trial.odd_loss, settled.training.dtype, display.say)
@@ -99,7 +100,7 @@ def train_experiment(
     return progress
 
 
-def _begin(config: ExperimentConfig, launch: Launch, world: World, display: Display) -> Prepared:
+def _begin(config: Experiment, launch: Launch, world: World, display: Display) -> Prepared:
     """Everything for the first step, and the model folder on disk."""
     config = settle_dtype(config, world.device, None, display.say)
     config = with_provenance(config, launch, data_hash(config), world)
@@ -112,10 +113,10 @@ def _begin(config: ExperimentConfig, launch: Launch, world: World, display: Disp
     return prepared
 
 
-def _go_on(config: ExperimentConfig, launch: Launch, world: World, step: int, display: Display) -> Prepared:
+def _go_on(config: Experiment, launch: Launch, world: World, step: int, display: Display) -> Prepared:
     """Everything for the step after `step` of the run that the model folder holds. Rank 0 checks and records it."""
     path = launch.out / CONFIG_FILE
-    saved = parse_config(read_yaml(path), source=str(path))
+    saved = parse_experiment(read_yaml(path), source=str(path))
     config = with_saved_batch_seconds(settle_dtype(config, world.device, saved, display.say), saved)
     if world.is_main:
         refuse_other_experiment(config, saved, data_hash(config), launch.out)
@@ -128,7 +129,7 @@ def describe(prepared: Prepared) -> str:
     bundle = prepared.bundle
     return (
         f"{prepared.train_hours:.2f} h in {len(prepared.train)} utterances ({len(prepared.rejected)} set aside), "
-        f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.config.tokenizer.name}); "
+        f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.experiment.tokenizer.name}); "
         f"{num_parameters(bundle.model) / 1e6:.2f} M parameters; {_steps_per_epoch(prepared)} steps an epoch"
     )
 
@@ -141,7 +142,7 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    config = settle_dtype(load_config(config_file, overrides), torch.device("cpu"), None, lambda _: None)
+    config = settle_dtype(load_experiment(config_file, overrides), torch.device("cpu"), None, lambda _: None)
     prepared = prepare(config, lambda _: None)
     bundle = prepared.bundle
     parameters = num_parameters(bundle.model)
@@ -155,7 +156,7 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
         "vocabulary": bundle.tokenizer.vocab_size,
         "parameters": parameters,
         "steps_per_epoch": _steps_per_epoch(prepared),
-        "max_batch_seconds": bundle.config.data.batch_seconds,
+        "max_batch_seconds": bundle.experiment.data.batch_seconds,
         "epochs": config.training.epochs,
         "audio_seconds_per_second": round(rate, 1),
         "estimated_seconds": round(prepared.train_hours * 3600 * config.training.epochs / rate),
@@ -164,12 +165,12 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
 
 
 def _steps_per_epoch(prepared: Prepared) -> int:
-    return steps_per_epoch(prepared.train_loader.num_batches(0), prepared.bundle.config)
+    return steps_per_epoch(prepared.train_loader.num_batches(0), prepared.bundle.experiment)
 
 
 def _audio_seconds_per_second(prepared: Prepared) -> float:
     """Throughput of forward and backward on the first batch; the first of two passes warms up."""
-    config, model = prepared.bundle.config, prepared.bundle.model
+    config, model = prepared.bundle.experiment, prepared.bundle.model
     batch = next(iter(prepared.train_loader.epoch(0)))
     criterion = JointLoss(config.loss)
     model.train()
@@ -213,14 +214,14 @@ def average(
             f"(kept: {checkpoints.kept_epochs()})"
         )
     bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
-    replace(bundle, config=_averaged(bundle.config, epochs)).save(out, dtype)
+    replace(bundle, spec=_averaged(bundle.experiment, epochs)).save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:
         texts.save(out)
     write_card(out)
     return epochs
 
 
-def _averaged(config: ExperimentConfig, epochs: list[int]) -> ExperimentConfig:
+def _averaged(config: Experiment, epochs: list[int]) -> Experiment:
     """The configuration, on record that the weights are not those that its run ended with."""
     if config.provenance is None:
         return config

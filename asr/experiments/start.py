@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from asr.bundle.folder import CONFIG_FILE
-from asr.config import Continuation, ExperimentConfig, LmConfig, Provenance
+from asr.config import Continuation, Experiment, LmExperiment, Provenance
 from asr.errors import ConfigError, TrainingError
 from asr.experiments.claim import CLAIM_FILE
 from asr.optim.optimizer import build_optimizer
@@ -29,7 +29,7 @@ from asr.training.tensorboard import FOLDER as TENSORBOARD_FOLDER
 from asr.training.tensorboard import require_tensorboard
 from asr.training.trainer import Trainer
 
-RunConfig = TypeVar("RunConfig", ExperimentConfig, LmConfig)
+RunConfig = TypeVar("RunConfig", Experiment, LmExperiment)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def utc_now() -> str:
 
 def build_trainer(
     task: Task[AnyBatch],
-    config: ExperimentConfig | LmConfig,
+    config: Experiment | LmExperiment,
     checkpoints: CheckpointFolder,
     display: Display,
     world: World = ALONE,
@@ -184,7 +184,7 @@ def build_trainer(
     )
 
 
-def steps_per_epoch(num_batches: int, config: ExperimentConfig | LmConfig) -> int:
+def steps_per_epoch(num_batches: int, config: Experiment | LmExperiment) -> int:
     """Optimiser steps in the first epoch; later epochs may differ by a few, as batches are formed anew."""
     return -(-num_batches // config.training.accumulation)
 

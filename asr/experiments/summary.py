@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
+from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.lm import LmBundle, is_language_model
 from asr.config import Provenance
 from asr.experiments.start import num_parameters
@@ -28,7 +29,7 @@ def summarize(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _acoustic_model(folder: Path) -> Iterator[tuple[str, str]]:
     bundle = Bundle.load(folder)
-    config = bundle.config
+    config = bundle.experiment
     yield "model", str(folder)
     yield "encoder", _settings(config.encoder.model_dump())
     yield "decoder", _settings(config.decoder.model_dump()) if config.decoder else "none"
@@ -48,7 +49,7 @@ def _acoustic_model(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _language_model(folder: Path) -> Iterator[tuple[str, str]]:
     bundle = LmBundle.load(folder)
-    config = bundle.config
+    config = bundle.experiment
     assert config.text is not None
     yield "model", str(folder)
     yield "language model", _settings(config.language_model.model_dump())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr.bundle.bundle import TrainingTexts
+from asr.bundle.training_texts import TrainingTexts
 from asr.corpora.doctor.rows import FOUND, Requirements, SetAside, first_faults
 from asr.data.index_cache import load_array
 from asr.data.table import Table

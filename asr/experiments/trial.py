@@ -32,7 +32,7 @@ class Trial:
     """Steps of the model to be trained, on batches made up for the purpose."""
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
-        config = bundle.config
+        config = bundle.experiment
         self.device = device
         self._model = bundle.model
         self._num_features = bundle.frontend.num_features

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
+from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.lm import LmBundle, load_lm
 from asr.bundle.tensors import load_tensors, save_tensors
-from asr.config import LmConfig, TextConfig
+from asr.config import LmExperiment, TextConfig
 from asr.errors import AsrError, BundleError
 from asr.lm.neural.lstm import LstmLmConfig
 from asr.text.tokenizer import CharConfig, Tokenizer, train_tokenizer
@@ -93,7 +94,7 @@ def test_seen_texts_and_speakers_are_told_from_unseen_ones_after_saving(tmp_path
 
 def save_lm(folder: Path, tokenizer: Tokenizer, *, tied: bool = True) -> LmBundle:
     """A language model with random weights in a folder."""
-    config = LmConfig.model_validate(
+    config = LmExperiment.model_validate(
         {
             "model": "exp/model",
             "data": {"train": ["a.txt"], "dev": ["b.txt"]},

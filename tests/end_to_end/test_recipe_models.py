@@ -33,7 +33,7 @@ def test_the_an4_model_says_the_same_alone_and_in_any_batch(an4: Path) -> None:
     rows = read_manifest(an4 / "test.jsonl")
     paths: dict[float, dict[str, torch.Tensor]] = {}
     for seconds in (1.0, 60.0):  # one utterance a batch, and about twenty
-        loader = evaluation_loader(bundle.config, rows, bundle, num_workers=0, max_batch_seconds=seconds)
+        loader = evaluation_loader(bundle.spec, rows, bundle, num_workers=0, max_batch_seconds=seconds)
         paths[seconds] = {}
         for batch in loader.epoch(0):
             with torch.inference_mode():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asr.bundle.bundle import Bundle
-from asr.config import load_config
+from asr.config import load_experiment
 from asr.errors import BundleError, ConfigError
 from asr.experiments import run
 from asr.experiments.init_from import REPORT_FILE
@@ -22,7 +22,7 @@ KINDS = ("copied", "resized", "missing_there", "other_shape", "not_asked")  # of
 
 def fresh(overrides: Sequence[str] = (), said: list[str] | None = None) -> Bundle:
     """What a run with other random weights than the model's starts from."""
-    config = load_config(Path("experiment.yaml"), ["seed=11", *overrides])
+    config = load_experiment(Path("experiment.yaml"), ["seed=11", *overrides])
     return prepare(config, (said if said is not None else []).append).bundle
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asr.config import load_config, load_lm_config
+from asr.config import load_experiment, load_lm_experiment
 from asr.data.sentences import SentenceBatch
 from asr.decoding.base import build_search
 from asr.features.frontend import Frontend
@@ -33,7 +33,7 @@ def test_there_are_configurations_for_every_recipe() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(RECIPES)))
 def test_a_configuration_makes_one_step(path: Path) -> None:
-    config = load_config(path)
+    config = load_experiment(path)
     num_features = Frontend(config.frontend).num_features
     with torch.device("meta"):  # all of it, without the time it takes to fill
         assert sum(weight.numel() for weight in build_model(config.model, num_features, VOCAB_SIZE).parameters()) > 1e5
@@ -63,7 +63,7 @@ def test_there_are_configurations_of_language_models() -> None:
 
 @pytest.mark.parametrize("path", LM_CONFIGS, ids=lambda path: str(path.relative_to(RECIPES)))
 def test_a_configuration_of_a_language_model_makes_one_step(path: Path) -> None:
-    config = load_lm_config(path)
+    config = load_lm_experiment(path)
     assert (RECIPES.parent / config.model).is_dir()
     model = build_language_model(config.language_model, VOCAB_SIZE)
     batch = SentenceBatch(("a", "b"), torch.randint(4, VOCAB_SIZE, (2, 5)), torch.tensor([5, 3]), 10)

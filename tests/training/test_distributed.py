@@ -35,7 +35,7 @@ import torch
 
 from asr.bundle.lm import LmBundle
 from asr.bundle.tensors import save_tensors
-from asr.config import load_config, load_lm_config
+from asr.config import load_experiment, load_lm_experiment
 from asr.experiments.asr_task import AsrTask
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
@@ -84,10 +84,10 @@ def train(task, config, out, world):
 
 with joined("cpu") as world:
     out = Path(sys.argv[1])
-    config = load_config(Path("experiment.yaml"), SETTINGS)
+    config = load_experiment(Path("experiment.yaml"), SETTINGS)
     prepared = prepare(config, lambda _: None, None, world)
     train(Double(prepared, out / "asr", world.device, world), config, out / "asr", world)
-    config = load_lm_config(Path("lm.yaml"), LM_SETTINGS)
+    config = load_lm_experiment(Path("lm.yaml"), LM_SETTINGS)
     bundle = _begin(config, Launch([], out), world, world.display())
     train(LmTask(bundle, *_read(bundle, lambda _: None), out / "lm", world.device, world), config, out / "lm", world)
 """

@@ -109,7 +109,7 @@ def test_numerals_and_unknown_characters_have_their_stretch(bundle: Bundle, spok
 
 
 def test_words_are_written_as_in_the_text_and_heard_as_in_training(bundle: Bundle) -> None:
-    basic = replace(bundle, config=bundle.config.model_copy(update={"normalize": "basic"}))
+    basic = replace(bundle, spec=bundle.spec.model_copy(update={"normalize": "basic"}))
     line = script_line(7, "\u201c ONE, -- two-six! 3.5", basic)
     assert [word.text for word in line.words] == ["\u201c ONE, --", "two-six!", "3.5"]
     assert [bundle.tokenizer.decode(word.tokens) for word in line.words[:2]] == ["one", "two six"]
