@@ -17,7 +17,7 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from asr.audio.augment import AugmentConfig
-from asr.config_errors import AnyConfig, validate
+from asr.config_errors import validate
 from asr.data.splice import SpliceConfig
 from asr.decoding import SearchConfig
 from asr.decoding.ctc_greedy import CtcGreedyConfig

@@ -15,9 +15,9 @@ import torch
 from asr.alignment.confidence import Measure, confidence_measure, text_confidence, word_confidences
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
-from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.corpus import Decoded, decode_aligned
 from asr.bundle.decode import Decoding
+from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.words import hear, timed_words
 from asr.data.manifest import read_manifest
 from asr.decoding.base import Searcher

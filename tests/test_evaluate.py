@@ -11,8 +11,8 @@ import pytest
 
 from asr import Recognizer
 from asr.bundle.bundle import Bundle
-from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
+from asr.bundle.training_texts import TrainingTexts
 from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, ManifestError
 from asr.evaluate import Evaluation, evaluate, table

@@ -1,6 +1,6 @@
 """A trained model as one self-contained folder: move it anywhere, load it, use it.
 
-config.yaml          what the model is (ModelSpec) and, where it was trained here, the whole Experiment with its provenance
+config.yaml          what the model is (ModelSpec); where it was trained here, all of its Experiment, with provenance
 model.safetensors    weights, and the front-end's statistics under `frontend.`; never a pickle
 tokenizer.model      with tokens.txt for people; further tokenizers in folders tokenizers/<name>
 training_texts.bin   sorted 64-bit hashes of training texts and speakers

@@ -13,7 +13,8 @@ from typing import Any
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import load_lm
-from asr.config import DECODE_FILE, DecodeConfig, Experiment, parse_experiment, read_yaml, validate
+from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml, with_overrides
+from asr.config_errors import validate
 from asr.decoding import SEARCHES
 from asr.decoding.base import Searcher, build_search
 from asr.decoding.fusion import BeamConfig, Fusion
@@ -117,15 +118,15 @@ def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchReques
 
 
 def search_config(
-    config: Experiment, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
+    spec: ModelSpec, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
 ) -> NamedConfig:
     """The search `own`, or another by name with its defaults, with `search.key=value` overrides applied."""
     for override in overrides:
         if not override.startswith("search."):
             raise ConfigError(f"--set {override}: a trained model's search.* settings can be changed, nothing else")
     search = own if name in (None, own.name) else SEARCHES.config(name).model_validate({})
-    data = config.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
-    return parse_experiment(data, overrides, source="--set").search
+    data = spec.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
+    return validate(type(spec), with_overrides(data, overrides), "--set").search
 
 
 def read_decode_config(folder: Path) -> DecodeConfig | None:

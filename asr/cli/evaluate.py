@@ -47,8 +47,8 @@ def evaluate(
 ) -> None:
     """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
     from asr.bundle.bundle import Bundle
-    from asr.bundle.training_texts import TrainingTexts
     from asr.bundle.decode import choose_decoding
+    from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate import evaluate as run
     from asr.evaluate import table
     from asr.experiments.card import write_card

@@ -201,7 +201,7 @@ class _BatchDataset(Dataset[_Delivery]):
                     raise
                 unreadable.append(Unreadable(self.dataset.utterances[index].id, str(error)))
         batch = collate([row[view] for view in range(self.num_views) for row in rows])
-        return replace(batch, unreadable=tuple(unreadable))
+        return replace(batch, unreadable=tuple(unreadable), num_views=self.num_views)
 
 
 def _unpack(parts: dict[str, Any]) -> _Delivery:

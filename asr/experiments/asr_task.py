@@ -12,8 +12,8 @@ from torch import Tensor
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
 from asr.decoding.base import build_search
+from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared
-from asr.losses.joint import JointLoss, LossOutput
 from asr.scoring.wer import score
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
@@ -39,7 +39,6 @@ class AsrTask:
         self._train = prepared.train_loader
         self._dev = prepared.dev_loader
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
-        self._criterion = JointLoss(config.loss)
         self._searcher = build_search(config.search, self.model)
         self._frame_shift = self.bundle.frontend.frame_shift
 
@@ -57,8 +56,8 @@ class AsrTask:
         return self._train.num_batches(epoch)
 
     def loss(self, batch: Batch) -> LossOutput:
-        """Joint CTC/attention loss of a batch, summed over its utterances."""
-        return self._criterion(self.model(batch), batch)
+        """The losses of all heads, weighted and summed over the utterances of a batch."""
+        return batch_loss(self.model, batch, self._config.loss)
 
     def count(self, batch: Batch) -> int:
         """Utterances, each counted once however many views of it there are."""
@@ -66,18 +65,17 @@ class AsrTask:
 
     def num_utterances(self, batch: Batch) -> int:
         """As `count`."""
-        return len(set(batch.ids))
+        return batch.num_utterances
 
     def amount(self, batch: Batch) -> float:
         """Seconds of audio in a batch, of one view of each utterance."""
-        views = len(batch.ids) // self.count(batch)
-        return float(batch.readable_lens[0].sum()) * self._frame_shift / views
+        return float(batch.readable_lens[0].sum()) * self._frame_shift / batch.num_views
 
     def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         """Parts of so many utterances each, with all views of them, view after view."""
         views = torch.arange(len(batch.ids)).view(-1, sum(sizes))  # a row of numbers for each view
         return [
-            _rows(batch, views[:, end - size : end].flatten())
+            batch.rows(views[:, end - size : end].flatten())
             for size, end in zip(sizes, accumulate(sizes), strict=True)
         ]
 
@@ -112,14 +110,3 @@ class AsrTask:
         self.model.load_state_dict(weights)
         self.bundle.save(self.folder)
 
-
-def _rows(batch: Batch, rows: Tensor) -> Batch:
-    """Some rows (N,) of a batch, as padded as it is."""
-    own = rows.to(batch.features.device)
-    return Batch(
-        ids=tuple(batch.ids[row] for row in rows.tolist()),
-        features=batch.features[own],
-        feature_lens=batch.feature_lens[own],
-        tokens=batch.tokens[own],
-        token_lens=batch.token_lens[own],
-    )

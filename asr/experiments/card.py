@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.bundle.folder import CONFIG_FILE
-from asr.config import Provenance, parse_experiment, parse_lm_experiment, read_yaml
+from asr.config import Experiment, Provenance, load_spec, parse_lm_experiment, read_yaml
 from asr.system.runtime import write_text_atomic
 from asr.training.metrics import LOG_FILE, read_log
 
@@ -28,16 +28,16 @@ Use it:
 
 def write_card(folder: Path) -> None:
     """(Re)write README.md from config.yaml and every results/<set>/wer.json of a model folder."""
-    config = parse_experiment(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-    decoder = config.decoder.name if config.decoder else "none"
+    config = load_spec(folder / CONFIG_FILE)
+    heads = ", ".join(f"`{head.head_id}`" for head in config.heads)
     text = TEMPLATE.format(
         title=folder.name,
-        parts=f"Encoder `{config.encoder.name}`, decoder `{decoder}`",
+        parts=f"Encoder `{config.encoder.name}`, heads {heads}",
         tokenizer=config.tokenizer.name,
         normalize=config.normalize,
         results=_results_table(folder / "results"),
         use=f"    asr transcribe FILE --model {folder.name}\n    asr evaluate {folder.name} MANIFEST",
-        seed=config.seed,
+        seed=config.seed if isinstance(config, Experiment) else "-",
         **_origin(config.provenance),
     )
     write_text_atomic(folder / "README.md", text)

@@ -95,7 +95,7 @@ def _begin(config: LmExperiment, launch: Launch, world: World, display: Display)
     """A network with fresh weights, in the tokens of the acoustic model."""
     config = settle_dtype(config, world.device, None, display.say)
     acoustic = Bundle.load(config.model)
-    text = TextConfig(normalize=acoustic.config.normalize, tokenizer=acoustic.config.tokenizer)
+    text = TextConfig(normalize=acoustic.spec.normalize, tokenizer=acoustic.spec.tokenizer)
     config = with_provenance(config, launch, lm_data_hash(config), world)
     return LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
 

@@ -66,7 +66,7 @@ class LmTask:
     def loss(self, batch: SentenceBatch) -> LossOutput:
         """Negative log-likelihood of a batch, summed over its tokens and the ends of its sentences."""
         log_probs = self.model(batch.tokens, batch.token_lens)
-        per_sentence = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0)
+        per_sentence = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0, eos=self._eos)
         return LossOutput(per_sentence.sum(), batch.num_predictions, {}, per_sentence.detach())
 
     def count(self, batch: SentenceBatch) -> int:

@@ -18,6 +18,7 @@ from asr.data.manifest import read_lines
 from asr.data.shards.index import is_shard_index
 from asr.experiments.rows import read_training_rows
 from asr.features.frontend import Frontend
+from asr.models.asr_model import ctc_of
 from asr.nn.subsampling import Subsampling
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
@@ -46,7 +47,7 @@ def requirements(config: Experiment, bundle: Bundle) -> Requirements:
     needs = ModelNeeds(
         tokenizer=bundle.tokenizer,
         frontend=bundle.frontend,
-        output_len=_EncoderFrames(bundle.model.encoder.subsampling) if config.loss.ctc_weight > 0 else None,
+        output_len=_EncoderFrames(bundle.model.encoder.subsampling) if ctc_of(bundle.model.heads) is not None else None,
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
@@ -54,7 +55,7 @@ def requirements(config: Experiment, bundle: Bundle) -> Requirements:
 
 def requirements_key(config: Experiment, bundle: Bundle) -> str:
     """Hexadecimal; the same for experiments whose `requirements` judge every row alike."""
-    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "loss"})
+    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "heads"})
     parts["data"] = [config.data.min_duration, config.data.max_duration]
     parts["tokenizer"] = bundle.tokenizer.digest
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -74,8 +75,9 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
         return Requirements()
     experiment = load_experiment(config)
     texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
-    tokenizer = train_tokenizer(experiment.tokenizer, texts)
-    return requirements(experiment, Bundle.build(experiment, Frontend(experiment.frontend), tokenizer))
+    tokenizers = {name: train_tokenizer(tokenizer, texts) for name, tokenizer in experiment.tokenizer_configs.items()}
+    bundle = Bundle.build(experiment, Frontend(experiment.frontend), tokenizers, seed=experiment.seed)
+    return requirements(experiment, bundle)
 
 
 def _training_rows(experiment: Experiment, manifest: Path) -> Iterable[Utterance]:

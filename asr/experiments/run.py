@@ -13,14 +13,15 @@ from typing import Any
 import torch
 
 from asr.bundle.bundle import Bundle
-from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.folder import CONFIG_FILE
+from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, dump_yaml, load_experiment, parse_experiment, read_yaml
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask
 from asr.experiments.batch_size import with_saved_batch_seconds
 from asr.experiments.card import write_card
 from asr.experiments.claim import claimed
+from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared, data_hash, prepare
 from asr.experiments.profile import profiled
 from asr.experiments.start import (
@@ -36,7 +37,6 @@ from asr.experiments.start import (
     with_provenance,
 )
 from asr.experiments.trial import Trial
-from asr.losses.joint import JointLoss
 from asr.system.display import Display, clock
 from asr.system.runtime import write_text_atomic
 from asr.training.checkpoint import CheckpointFolder, Progress
@@ -172,17 +172,15 @@ def _audio_seconds_per_second(prepared: Prepared) -> float:
     """Throughput of forward and backward on the first batch; the first of two passes warms up."""
     config, model = prepared.bundle.experiment, prepared.bundle.model
     batch = next(iter(prepared.train_loader.epoch(0)))
-    criterion = JointLoss(config.loss)
     model.train()
     seconds = 0.0
     for _ in range(2):
         begin = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.training.dtype == "bfloat16"):
-            output = criterion(model(batch), batch)
+            output = batch_loss(model, batch, config.loss)
         output.total.backward()
         seconds = time.perf_counter() - begin
-    views = len(batch.ids) // len(set(batch.ids))
-    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_shift / views / seconds
+    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_shift / batch.num_views / seconds
 
 
 def average(

@@ -147,8 +147,8 @@ def _config(folder: Path) -> Experiment | LmExperiment:
 
 
 def _model_name(config: Experiment) -> str:
-    """`conformer`, or `conformer + lstm` with a decoder."""
-    return " + ".join([config.encoder.name, *([config.decoder.name] if config.decoder else [])])
+    """`conformer + ctc`, or `conformer + ctc + lstm`."""
+    return " + ".join([config.encoder.name, *(head.head_id for head in config.heads)])
 
 
 def _status(records: Sequence[Mapping[str, Any]]) -> str:

@@ -14,8 +14,8 @@ def label_smoothing_loss(
 ) -> Tensor:
     """Smoothed cross entropy of each utterance, summed over its tokens and its end: (B,), float32 or float64.
 
-    `log_probs` (B, U + 1, V) predict the tokens (B, U) and then `eos`. The share `smoothing` in [0, 1) of each target is
-    spread evenly over the entries that are possible at all: those whose log-probability is not -inf.
+    `log_probs` (B, U + 1, V) predict the tokens (B, U) and then `eos`. The share `smoothing` in [0, 1) of each target
+    is spread evenly over the entries that are possible at all: those whose log-probability is not -inf.
     """
     log_probs = log_probs.to(torch.promote_types(log_probs.dtype, torch.float32))
     positions = log_probs.shape[1]

@@ -41,7 +41,7 @@ class LossConfig(Config):
             if name not in heads:
                 raise ConfigError(f"loss.weights names '{name}', but no head is called so{did_you_mean(name, heads)}")
             if weight <= 0.0:
-                raise ConfigError(f"loss.weights: head '{name}' would never learn; give it a weight above 0, or leave it out")
+                raise ConfigError(f"loss.weights: head '{name}' would never learn; give it a weight above 0")
         missing = [head for head in heads if head not in self.weights]
         if len(heads) > 1 and missing:
             raise ConfigError(f"loss.weights: head '{missing[0]}' has none; give every head a weight, for example 0.5")

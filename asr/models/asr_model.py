@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -36,8 +36,13 @@ class AsrModel(nn.Module):
         self.heads = nn.ModuleDict({head.id: head for head in heads})
         self.intermediate = nn.ModuleDict(dict(intermediate or {}))
 
-    if TYPE_CHECKING:
-        heads: Mapping[str, Any]  # type: ignore[assignment, no-redef]
+    def loss_names(self, config: LossConfig) -> list[str]:
+        """What `forward` returns, as `<head>` and `<head>.<name>`."""
+        return [
+            f"{id}.{name}" if name else id
+            for id, head in self.heads.items()
+            for name in head.loss_names(config, has_intermediate=id in self.intermediate)
+        ]
 
     @property
     def subsampling_factor(self) -> int:
@@ -57,7 +62,7 @@ class AsrModel(nn.Module):
                 frames = layer(index, frames, collected, self.heads[id])
             return frames
 
-        encoded = self.encoder(features, feature_lens, tap if len(self.intermediate) else None)
+        encoded: EncoderOutput = self.encoder(features, feature_lens, tap if len(self.intermediate) else None)
         return replace(encoded, intermediate=tuple(collected))
 
     def forward(self, batch: Batch, config: LossConfig) -> dict[str, dict[str, Tensor]]:
@@ -67,17 +72,31 @@ class AsrModel(nn.Module):
         return {id: head.losses(encoded, batch, config) for id, head in self.heads.items()}
 
 
-def head_of(heads: Mapping[str, Any], kind: type[Kind]) -> Kind | None:
+    @property
+    def ctc_head(self) -> CtcHead | None:
+        return ctc_of(self.heads)
+
+    @property
+    def decoder(self) -> AnyDecoder | None:
+        return decoder_of(self.heads)
+
+    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
+        head = self.ctc_head
+        assert head is not None
+        return head.log_probs(encoded)
+
+
+def head_of(heads: Mapping[str, Any] | nn.ModuleDict, kind: type[Kind]) -> Kind | None:
     """The first of a model's heads that is of some kind; None without any."""
     return next((head for head in heads.values() if isinstance(head, kind)), None)
 
 
-def ctc_of(heads: Mapping[str, Any]) -> CtcHead | None:
+def ctc_of(heads: Mapping[str, Any] | nn.ModuleDict) -> CtcHead | None:
     """The first CTC head; None without any."""
     return head_of(heads, CtcHead)
 
 
-def decoder_of(heads: Mapping[str, Any]) -> AnyDecoder | None:
+def decoder_of(heads: Mapping[str, Any] | nn.ModuleDict) -> AnyDecoder | None:
     """The first attention decoder; None without any."""
     return head_of(heads, cast("type[AnyDecoder]", Decoder))
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from asr.bundle.bundle import Bundle
-from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.lm import LmBundle, load_lm
 from asr.bundle.tensors import load_tensors, save_tensors
+from asr.bundle.training_texts import TrainingTexts
 from asr.config import LmExperiment, TextConfig
 from asr.errors import AsrError, BundleError
 from asr.lm.neural.lstm import LstmLmConfig

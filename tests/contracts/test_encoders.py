@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from asr.models.ctc_head import CtcHead, IntermediateCtc, IntermediateCtcConfig
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from asr.models.ctc_head import CtcHead, IntermediateCtc, IntermediateCtcConfig
 from asr.models.encoders import ENCODERS, BaseEncoderConfig, Encoder, EncoderConfig
 from asr.types import EncoderOutput
 

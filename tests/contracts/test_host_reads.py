@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from asr.losses.joint import JointLoss, LossConfig
+from asr.models.ctc_head import IntermediateCtcConfig
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr.losses.joint import JointLoss, LossConfig
 from asr.models.asr_model import ModelConfig, build_model
-from asr.models.ctc_head import IntermediateCtcConfig
 from asr.models.decoders import DECODERS
 from asr.models.encoders import ENCODERS
 from asr.types import Batch

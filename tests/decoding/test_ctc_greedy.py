@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 import torch
+from asr.models.ctc_head import CtcHead
 from torch import Tensor
 
 from asr.decoding.base import default_search
 from asr.decoding.ctc_greedy import CtcGreedy, CtcGreedyConfig
 from asr.errors import ConfigError
 from asr.models.asr_model import AsrModel
-from asr.models.ctc_head import CtcHead
 from asr.models.encoders import ENCODERS
 from asr.types import EncoderOutput, Hypothesis
 

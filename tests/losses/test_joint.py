@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from asr.losses.joint import JointLoss, LossConfig
 from torch import Tensor, nn
 
 from asr.errors import ConfigError
 from asr.losses.consistency import consistency_loss
 from asr.losses.ctc import ctc_loss
-from asr.losses.joint import JointLoss, LossConfig
 from asr.losses.label_smoothing import label_smoothing_loss
 from asr.types import Batch, EncoderOutput, ModelOutput
 

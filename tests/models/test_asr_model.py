@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from asr.models.ctc_head import IntermediateCtcConfig
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from asr.errors import ConfigError
 from asr.models.asr_model import AsrModel, ModelConfig, build_model
-from asr.models.ctc_head import IntermediateCtcConfig
 from asr.models.decoders import DECODERS
 from asr.models.encoders import ENCODERS
 from asr.models.encoders.conformer import ConformerConfig

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from asr.losses.joint import JointLoss
 from torch import Tensor, nn
 
 from asr.config import load_experiment, load_lm_experiment
@@ -13,7 +14,6 @@ from asr.data.sentences import SentenceBatch
 from asr.decoding.base import build_search
 from asr.features.frontend import Frontend
 from asr.lm.neural import build_language_model
-from asr.losses.joint import JointLoss
 from asr.losses.label_smoothing import label_smoothing_loss
 from asr.models.asr_model import ModelConfig, build_model
 from asr.optim.optimizer import OptimizerConfig, build_optimizer

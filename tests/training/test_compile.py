@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from asr.losses.joint import JointLoss, LossConfig
 from torch import Tensor, nn
 
 from asr.bundle.bundle import Bundle
 from asr.experiments import run
-from asr.losses.joint import JointLoss, LossConfig
 from asr.models.asr_model import AsrModel, ModelConfig, build_model
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.encoders.rnn import RnnConfig

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from asr.losses.joint import LossOutput
 from torch import nn
 
 from asr.config import TrainingConfig
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask
-from asr.losses.joint import LossOutput
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory

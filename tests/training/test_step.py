@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from asr.losses.joint import LossOutput
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from asr.config import TrainingConfig
-from asr.losses.joint import LossOutput
 from asr.optim.averaging import Ema
 from asr.system.runtime import derive_seed
 from asr.training.distributed import ALONE, World

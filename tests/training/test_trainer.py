@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from asr.losses.joint import LossOutput
 from torch import Tensor, nn
 
 from asr.config import TrainingConfig
 from asr.errors import TrainingError
-from asr.losses.joint import LossOutput
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import AUDIO_SECONDS, WER

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -56,6 +56,10 @@ class Head(nn.Module, ABC):
         The others are helpers whose weights `config` holds; one without weight is left out.
         """
 
+    def loss_names(self, config: LossConfig, *, has_intermediate: bool) -> list[str]:
+        """The names that `losses` uses with these settings."""
+        return [TOTAL]
+
     def min_frames(self, tokens: Sequence[int]) -> int:
         """Encoder frames that an utterance of these tokens needs for this head to learn from it."""
         return 1
@@ -68,4 +72,4 @@ class Head(nn.Module, ABC):
         return None
 
 
-HEADS: Registry[type[Head]] = Registry("head")
+HEADS: Registry[type[Any]] = Registry("head")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asr.alignment.forced import align_texts
 from asr.errors import ConfigError
+from asr.lengths import ctc_min_frames
 from asr.losses.consistency import consistency_loss
 from asr.losses.ctc import ctc_loss
 from asr.losses.weights import CONSISTENCY, INTERMEDIATE, LossConfig
@@ -48,8 +49,8 @@ class CtcHead(Head):
         if vocabulary.blank is None:
             raise ConfigError(f"head '{self.id}' needs a blank, which the vocabulary of its tokenizer lacks")
         self.blank = vocabulary.blank
-        forbidden = {vocabulary.sos, vocabulary.eos} - {None, vocabulary.blank}
-        self.output = TokenOutput(encoder_dim, len(vocabulary), sorted(forbidden))
+        ends = {token for token in (vocabulary.sos, vocabulary.eos) if token is not None} - {self.blank}
+        self.output = TokenOutput(encoder_dim, len(vocabulary), sorted(ends))
 
     def log_probs(self, encoded: EncoderOutput) -> Tensor:
         """Log-probabilities (B, S, V), at least float32, of encoder frames."""
@@ -68,9 +69,17 @@ class CtcHead(Head):
             losses[CONSISTENCY] = consistency_loss(log_probs, encoded.lens)
         return losses
 
+    def loss_names(self, config: LossConfig, *, has_intermediate: bool) -> list[str]:
+        wanted = {
+            TOTAL: True,
+            INTERMEDIATE: has_intermediate and config.intermediate_weight > 0.0,
+            CONSISTENCY: config.consistency_weight > 0.0,
+        }
+        return [name for name, is_wanted in wanted.items() if is_wanted]
+
     def min_frames(self, tokens: Sequence[int]) -> int:
         """One frame a token, and one for the blank that separates two equal ones."""
-        return len(tokens) + sum(one == other for one, other in zip(tokens, tokens[1:], strict=False))
+        return ctc_min_frames(tokens)
 
     def align(self, encoded: EncoderOutput, texts: Sequence[Sequence[int]]) -> list[np.ndarray | None]:
         return align_texts(self.log_probs(encoded).cpu(), encoded.lens.cpu(), texts, blank=self.blank)
