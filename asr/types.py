@@ -150,7 +150,10 @@ class Hypothesis:
     tokens: tuple[int, ...]
     score: float  # natural log, total after weights
     parts: dict[str, float] = field(default_factory=dict)  # "ctc", "attention", "lm", "length"; they sum to the score
-    start_frames: tuple[int, ...] = ()  # encoder frame where each token starts; empty if the search cannot tell
+    spans: tuple[tuple[int, int], ...] | None = None  # (U, 2) first encoder frame of each token and the one after its
+    # last; None if the search cannot tell
+    language: str | None = None  # as far as the search knows it
+    measures: dict[str, float] = field(default_factory=dict)  # what else is known of it: avg_logprob, no_speech, ...
 
 
 @dataclass(frozen=True)

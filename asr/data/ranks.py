@@ -11,8 +11,8 @@ from typing import overload
 
 import numpy as np
 
+from asr.data.manifest.table import Durations
 from asr.data.sampler import Sampler
-from asr.data.table import Durations
 
 
 def share_rows(durations: Sequence[float], rank: int, num_ranks: int) -> list[int]:

@@ -10,8 +10,8 @@ from typing import Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.data.manifest.table import Durations
 from asr.data.permutation import SHUFFLED, Permutation
-from asr.data.table import Durations
 from asr.system.runtime import derive_rng, derive_seed
 
 SHORTEST = 0.01  # seconds; shorter utterances count as this long, for the logarithm's sake
@@ -131,7 +131,7 @@ class BucketSampler:
     ) -> None:
         assert max_batch_seconds > 0
         assert num_buckets >= 1
-        self.durations = as_durations(durations)  # seconds
+        self.durations = _as_durations(durations)  # seconds
         self.max_batch_seconds = max_batch_seconds
         self.seed = seed
         self.num_buckets = num_buckets
@@ -239,7 +239,30 @@ class ShardSampler:
         return BatchPlan(-(-len(order) // self.window), form)
 
 
-def as_durations(durations: Sequence[float] | Durations) -> Durations:
+class CurriculumSampler:
+    """Another sampler's batches, in the first `epochs` epochs from those of short utterances to those of long ones.
+
+    A curriculum (Amodei et al., "Deep Speech 2", ICML 2016, "SortaGrad"): CTC must first find out that tokens come in
+    order, and short utterances leave it the fewest ways to be wrong.
+
+    The batches themselves stay as they are, so every utterance still comes once an epoch and all depends on
+    (seed, epoch) alone. What counts is a batch's longest utterance; batches of equal ones keep their random order.
+    """
+
+    def __init__(self, sampler: Sampler, durations: Sequence[float] | Durations, *, epochs: int) -> None:
+        self.sampler = sampler
+        self.durations = _as_durations(durations)  # seconds, of each utterance the sampler counts
+        self.epochs = epochs
+
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
+        """Indices into `durations`, batch by batch."""
+        batches = self.sampler.batches(epoch)
+        if epoch >= self.epochs:
+            return batches
+        return sorted(batches, key=lambda batch: float(self.durations[np.asarray(batch)].max()))
+
+
+def _as_durations(durations: Sequence[float] | Durations) -> Durations:
     """An array of what is a sequence of numbers or an array; anything else as it is."""
     if isinstance(durations, Sequence | np.ndarray):
         return np.asarray(durations, dtype=np.float64)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asr.data.collate import pad_tokens
+from asr.data.dataset import pad_tokens
 from asr.data.manifest import read_manifest
 from asr.errors import TextError
 from asr.text.normalize import normalize

@@ -6,6 +6,7 @@ recognition". The decoder reads all hypotheses of a batch at once instead of tok
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -75,4 +76,4 @@ class AttentionRescoring:
         others = {name: part for name, part in hypothesis.parts.items() if name != "ctc"}
         ctc = self._ctc_weight * hypothesis.parts["ctc"]
         parts = {"ctc": ctc, "attention": (1.0 - self._ctc_weight) * attention, **others}
-        return Hypothesis(hypothesis.tokens, sum(parts.values()), parts, hypothesis.start_frames)
+        return replace(hypothesis, score=sum(parts.values()), parts=parts)

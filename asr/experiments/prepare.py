@@ -14,16 +14,15 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, ModelSpec
 from asr.corpora.doctor.rows import SetAside, check_rows
-from asr.data.curriculum import CurriculumSampler
 from asr.data.dataset import SpeechDataset
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
+from asr.data.manifest.table import durations_of, total_seconds
 from asr.data.permutation import sample_rows
 from asr.data.ranks import BatchesOfRank, RowsOfRank
-from asr.data.sampler import BucketSampler, Sampler, ShardSampler
+from asr.data.sampler import BucketSampler, CurriculumSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
-from asr.data.table import durations_of, total_seconds
 from asr.errors import ConfigError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
 from asr.experiments.init_from import InitReport, init_from
@@ -131,6 +130,7 @@ def train_loader(
         bundle.frontend,
         bundle.tokenizer,
         config.normalize,
+        further_tokenizers={name: bundle.tokenizers[name] for name in config.tokenizers},
         augment=augment,
         spec_augment=SpecAugment(config.spec_augment) if config.spec_augment else None,
         splicer=Splicer(pieces, config.splice.probability) if config.splice else None,

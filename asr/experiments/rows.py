@@ -6,8 +6,8 @@ from pathlib import Path
 
 from asr.config import DataConfig
 from asr.data.manifest import open_manifest
+from asr.data.manifest.table import Table
 from asr.data.shards.index import is_shard_index, read_shards
-from asr.data.table import Table
 
 
 def read_training_rows(data: DataConfig) -> Table:

@@ -14,8 +14,8 @@ import numpy as np
 
 from asr.bundle.training_texts import TrainingTexts
 from asr.corpora.doctor.rows import FOUND, Requirements, SetAside, first_faults
-from asr.data.index_cache import load_array
-from asr.data.table import Table
+from asr.data.manifest.index import load_array
+from asr.data.manifest.table import Table
 from asr.errors import AsrError
 from asr.system.processes import num_cores, share_out
 from asr.system.runtime import atomic_path

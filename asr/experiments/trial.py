@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asr.bundle.bundle import Bundle
-from asr.data.collate import collate
+from asr.data.dataset import collate
 from asr.experiments.loss import batch_loss
 from asr.experiments.profile import new_profiler
 from asr.training.memory import is_out_of_memory

@@ -63,7 +63,7 @@ def assert_same(found: list[list[Hypothesis]], expected: list[list[Hypothesis]])
     assert len(found) == len(expected)
     for n_best, expected_n_best in zip(found, expected, strict=True):
         assert [one.tokens for one in n_best] == [one.tokens for one in expected_n_best]
-        assert [one.start_frames for one in n_best] == [one.start_frames for one in expected_n_best]
+        assert [one.spans for one in n_best] == [one.spans for one in expected_n_best]
         for one, other in zip(n_best, expected_n_best, strict=True):
             assert one.score == pytest.approx(other.score, rel=1e-9, abs=1e-9)
             assert one.parts == pytest.approx(other.parts, rel=1e-9, abs=1e-9)
@@ -102,7 +102,7 @@ def test_n_best_lists_are_sorted_distinct_and_their_parts_sum_to_the_score(setup
         assert len({hypothesis.tokens for hypothesis in n_best}) == len(n_best) > 0
         for hypothesis in n_best:
             assert sum(hypothesis.parts.values()) == pytest.approx(hypothesis.score, rel=1e-9)
-            assert len(hypothesis.start_frames) in (0, len(hypothesis.tokens))
+            assert hypothesis.spans is None or len(hypothesis.spans) == len(hypothesis.tokens)
 
 
 @pytest.mark.parametrize("name", SEARCHES.names())

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from asr.audio.io import load_audio
-from asr.data.dataset import SpeechDataset
+from asr.data.dataset import FRAME_MULTIPLE, TOKEN_MULTIPLE, SpeechDataset, collate
 from asr.errors import AudioError
+from asr.types import Example
 
 
 def test_without_augmentation_an_example_is_the_frontend_of_the_audio_and_the_normalised_text(
@@ -98,3 +99,21 @@ def test_loading_uses_one_thread_and_gives_the_others_back(utterances, frontend,
     finally:
         torch.set_num_threads(1)
     assert seen == [1, 1]
+
+
+def test_examples_are_padded_to_the_longest_and_keep_their_order():
+    examples = [
+        Example("b", torch.ones(2, 3), torch.tensor([5, 6, 7])),
+        Example("a", torch.full((4, 3), 2.0), torch.tensor([], dtype=torch.int64)),
+    ]
+    batch = collate(examples)
+    assert batch.ids == ("b", "a")
+    assert batch.features.shape == (2, FRAME_MULTIPLE, 3)
+    assert batch.features[:, :4].tolist() == [[[1.0] * 3] * 2 + [[0.0] * 3] * 2, [[2.0] * 3] * 4]
+    assert not batch.features[:, 4:].any()
+    assert batch.feature_lens.tolist() == [2, 4]
+    assert (batch.tokens.shape[1] + 1) % TOKEN_MULTIPLE == 0
+    assert batch.tokens[:, :3].tolist() == [[5, 6, 7], [0, 0, 0]]
+    assert not batch.tokens[:, 3:].any()
+    assert batch.token_lens.tolist() == [3, 0]
+    assert {batch.tokens.dtype, batch.token_lens.dtype, batch.feature_lens.dtype} == {torch.int64}

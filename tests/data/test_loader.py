@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.data.collate import collate
+from asr.data.dataset import collate
 from asr.data.loader import Loader
 from asr.data.sampler import BucketSampler
 from asr.errors import AudioError, WorkerError
@@ -142,7 +142,7 @@ INTERRUPTED = """
 import signal
 import time
 import torch
-from asr.data.collate import collate
+from asr.data.dataset import collate
 from asr.data.loader import Loader
 from asr.types import Example
 

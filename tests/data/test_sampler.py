@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.data.sampler import SHORTEST, BatchPlan, BucketSampler, Pool, RememberingSampler, ShardSampler
+from asr.data.sampler import (
+    SHORTEST,
+    BatchPlan,
+    BucketSampler,
+    CurriculumSampler,
+    Pool,
+    RememberingSampler,
+    ShardSampler,
+)
 from asr.system.runtime import derive_rng
 
 durations = st.lists(st.floats(0, 100), max_size=60)
@@ -211,3 +219,38 @@ def test_batches_from_shards_stay_below_the_budget_of_seconds():
     batches = sampler.batches(0)
     assert max(len(batch) for batch in batches) > 3
     assert all(sampler.durations[batch].max() * len(batch) <= 60 for batch in batches)
+
+
+CURRICULUM_SECONDS = np.random.default_rng(0).uniform(1, 20, 200)
+
+
+def curriculum_and_plain(seconds: np.ndarray = CURRICULUM_SECONDS) -> tuple[CurriculumSampler, BucketSampler]:
+    plain = BucketSampler(seconds, max_batch_seconds=60, seed=1)
+    return CurriculumSampler(plain, seconds, epochs=2), plain
+
+
+def test_batches_of_the_first_epochs_run_from_short_to_long():
+    curriculum, plain = curriculum_and_plain()
+    for epoch in (0, 1):
+        longest = [max(CURRICULUM_SECONDS[batch]) for batch in curriculum.batches(epoch)]
+        assert all(one <= other for one, other in pairwise(longest))
+        assert longest != [max(CURRICULUM_SECONDS[batch]) for batch in plain.batches(epoch)]
+
+
+def test_under_a_curriculum_every_utterance_comes_once_in_the_batches_it_would_have_been_in_anyway():
+    curriculum, plain = curriculum_and_plain()
+    batches = curriculum.batches(1)
+    assert sorted(chain.from_iterable(batches)) == list(range(len(CURRICULUM_SECONDS)))
+    assert sorted(batches) == sorted(plain.batches(1))
+
+
+def test_epochs_after_the_curriculum_are_shuffled_as_ever():
+    curriculum, plain = curriculum_and_plain()
+    assert [curriculum.batches(epoch) for epoch in (2, 3)] == [plain.batches(epoch) for epoch in (2, 3)]
+
+
+def test_batches_of_a_curriculum_depend_on_the_epoch_alone_and_equal_durations_keep_their_random_order():
+    curriculum, plain = curriculum_and_plain(np.full(50, 20.0))
+    assert curriculum.batches(0) == plain.batches(0)
+    assert curriculum.batches(0) != curriculum.batches(1)
+    assert curriculum.batches(0) == curriculum_and_plain(np.full(50, 20.0))[0].batches(0)

@@ -38,7 +38,7 @@ def search(paths: list[list[int]], lens: list[int]) -> list[Hypothesis]:
 def test_repeats_merge_and_blanks_vanish() -> None:
     hypotheses = search([[0, 4, 4, 0, 4, 5], [5, 5, 6, 0, 0, 7]], [6, 6])
     assert [hypothesis.tokens for hypothesis in hypotheses] == [(4, 4, 5), (5, 6, 7)]
-    assert [hypothesis.start_frames for hypothesis in hypotheses] == [(1, 4, 5), (0, 2, 5)]
+    assert [hypothesis.spans for hypothesis in hypotheses] == [((1, 3), (4, 5), (5, 6)), ((0, 2), (2, 3), (5, 6))]
 
 
 def test_padding_is_not_read() -> None:
@@ -48,7 +48,7 @@ def test_padding_is_not_read() -> None:
 
 def test_an_utterance_without_frames_gets_the_empty_hypothesis() -> None:
     hypotheses = search([[4, 5], [6, 6]], [0, 2])
-    assert hypotheses[0] == Hypothesis((), 0.0, {"ctc": 0.0})
+    assert hypotheses[0] == Hypothesis((), 0.0, {"ctc": 0.0}, ())
     assert hypotheses[1].tokens == (6,)
 
 
@@ -58,9 +58,10 @@ def test_every_path_collapses_as_by_hand_and_scores_its_log_probability() -> Non
     for path, hypothesis in zip(paths, search(paths, [5] * len(paths)), strict=True):
         assert hypothesis.tokens == tuple(token for token, _ in itertools.groupby(path) if token != 0)
         assert hypothesis.score == pytest.approx(5 * frame_score, rel=1e-12)
-        assert all(
-            path[frame] == token for frame, token in zip(hypothesis.start_frames, hypothesis.tokens, strict=True)
-        )
+        runs = [(token, len(list(run))) for token, run in itertools.groupby(path)]
+        ends = list(itertools.accumulate(length for _, length in runs))
+        spans = [(end - length, end) for (token, length), end in zip(runs, ends, strict=True) if token != 0]
+        assert hypothesis.spans == tuple(spans)
 
 
 def test_a_model_without_ctc_head_is_refused_and_gets_another_default() -> None:

@@ -53,8 +53,8 @@ def test_scores_of_sentences_are_those_of_teacher_forcing_one_by_one(name: str) 
 def n_best_lists() -> list[list[Hypothesis]]:
     return [
         [
-            Hypothesis((4, 5, 6), -3.0, {"ctc": -2.0, "lm": -1.0}, (0, 2, 5)),
-            Hypothesis((8,), -3.5, {"ctc": -2.5, "lm": -1.0}, (1,)),
+            Hypothesis((4, 5, 6), -3.0, {"ctc": -2.0, "lm": -1.0}, ((0, 1), (2, 5), (5, 7))),
+            Hypothesis((8,), -3.5, {"ctc": -2.5, "lm": -1.0}, ((1, 2),)),
         ],
         [Hypothesis((), -1.0, {"ctc": -1.0}), Hypothesis((6, 6), -1.5, {"ctc": -2.0, "length": 0.5})],
     ]
@@ -72,7 +72,7 @@ def test_the_language_model_replaces_its_own_part_and_no_other() -> None:
                 {**old.parts, "lm": 0.7 * log_probability(scorer, hypothesis.tokens)}, rel=1e-9
             )
             assert sum(hypothesis.parts.values()) == pytest.approx(hypothesis.score, rel=1e-9)
-            assert hypothesis.start_frames == old.start_frames
+            assert hypothesis.spans == old.spans
 
 
 def test_a_heavy_language_model_decides_the_order() -> None:

@@ -14,7 +14,7 @@ from asr.config import Experiment, load_experiment
 from asr.corpora.doctor.rows import check_rows
 from asr.data import line_files
 from asr.data.manifest import open_manifest, read_manifest, write_manifest
-from asr.data.table import Table
+from asr.data.manifest.table import Table
 from asr.experiments import survey as survey_module
 from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.survey import survey

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from asr.data.manifest import open_manifest, read_lines
+from asr.data.manifest.table import Table
 from asr.data.sampler import BucketSampler
-from asr.data.table import Table
 from asr.types import Utterance
 from tools.benchmarks.common import Stopwatch, serve
 

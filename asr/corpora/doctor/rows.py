@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.corpora.doctor.codes import CODES
-from asr.data.table import Selection
+from asr.data.manifest.table import Selection
 from asr.text.normalize import normalize
 from asr.types import Utterance
 

@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.data.line_files import LineFiles
-from asr.data.rows import check_row, utterance_from_row
+from asr.data.manifest.line_files import LineFiles
+from asr.data.manifest.rows import check_row, utterance_from_row
+from asr.data.manifest.table import Table
 from asr.data.shards.store import ShardStore, is_address
-from asr.data.table import Table
 from asr.errors import AudioError, ManifestError
 from asr.types import Utterance
 

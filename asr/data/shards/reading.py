@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.io import load_audio
+from asr.data.manifest.table import Selection
 from asr.data.shards.index import Shard, ShardedUtterance, ShardTable
-from asr.data.table import Selection
 from asr.errors import AsrError, AudioError
 from asr.types import Utterance
 

@@ -20,7 +20,7 @@ from asr.corpora.doctor.report import CheckReport
 from asr.corpora.doctor.rows import Requirements
 from asr.corpora.doctor.settings import CheckSettings, Judgement
 from asr.data.manifest import read_manifest
-from asr.data.rows import KEYS
+from asr.data.manifest.rows import KEYS
 from asr.errors import ConfigError, ManifestError, TextError
 from asr.features.frontend import Frontend
 from asr.text.tokenizer import Tokenizer

@@ -11,10 +11,9 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.data.index_cache import load_index, open_index
-from asr.data.line_files import LineFiles
-from asr.data.row_index import Check
-from asr.data.rows import parse_object
+from asr.data.manifest.index import Check, load_index, open_index
+from asr.data.manifest.line_files import LineFiles
+from asr.data.manifest.rows import parse_object
 from asr.errors import ManifestError
 from asr.types import Utterance
 
@@ -77,7 +76,7 @@ class Table(LazySequence):
 
     @property
     def content_hash(self) -> str:
-        """See `asr.data.rows.content_hash`."""
+        """See `RowIndex.content_hash`."""
         return self.row_index.content_hash
 
     def row(self, number: int) -> Utterance:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asr.data.line_files import BYTE_ORDER_MARK, LineFiles
-from asr.data.rows import check_row, parse_object, utterance_from_row
-from asr.data.table import Table
+from asr.data.manifest.line_files import BYTE_ORDER_MARK, LineFiles
+from asr.data.manifest.rows import check_row, parse_object, utterance_from_row
+from asr.data.manifest.table import Table
 from asr.errors import ManifestError
 from asr.system.runtime import write_text_atomic
 from asr.types import Utterance
@@ -55,7 +55,7 @@ def open_manifest(path: Path | str) -> ManifestTable:
     """The utterances of a manifest of any size, parsed when they are asked for; every line is checked now.
 
     ManifestError as `path:line: ...` for the first bad line, else for the first id that comes twice. What is found out
-    about a large file is kept (see `asr.data.index_cache`), so that it opens at once another time.
+    about a large file is kept (see `asr.data.manifest.index`), so that it opens at once another time.
     """
     return ManifestTable(Path(path))
 
@@ -107,7 +107,7 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
 
 
 def manifest_hash(path: Path | str) -> str:
-    """SHA-256 of what a manifest says, in hex; see `asr.data.rows.content_hash`."""
+    """SHA-256 of what a manifest says, in hex; see `RowIndex.content_hash`."""
     return open_manifest(path).content_hash
 
 

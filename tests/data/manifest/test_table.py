@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -13,14 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.data import index_cache, line_files, row_index
-from asr.data.manifest import ManifestTable, open_manifest, read_manifest
-from asr.data.rows import content_hash
-from asr.data.table import Selection, durations_of, total_seconds
+from asr.data.manifest import ManifestTable, index, line_files, open_manifest, read_manifest
+from asr.data.manifest.table import Selection, durations_of, total_seconds
 from asr.errors import ManifestError
 from asr.types import Utterance
 
 NUM_ROWS = 700
+
+
+def content_hash(rows: Sequence[Utterance]) -> str:
+    """What the hash of a manifest is, said in other words."""
+    lines = (json.dumps([row.id, row.text, row.duration, row.start]) + "\n" for row in rows)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @pytest.fixture
@@ -47,8 +52,8 @@ def manifest(tmp_path, rows) -> Path:
 def as_large(monkeypatch, tmp_path) -> None:
     """Files of any size are treated as too large to hold, in chunks of few rows."""
     monkeypatch.setattr(line_files, "HELD_BYTES", 0)
-    monkeypatch.setattr(row_index, "CHUNK_BYTES", 5000)
-    monkeypatch.setattr(row_index, "POOLED_CHUNKS", 1000)
+    monkeypatch.setattr(index, "CHUNK_BYTES", 5000)
+    monkeypatch.setattr(index, "POOLED_CHUNKS", 1000)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
 
 
@@ -83,8 +88,8 @@ def test_a_large_one_is_the_same_table_and_its_index_is_mapped(manifest, rows, a
 
 
 def test_several_processes_make_the_same_index(manifest, rows, as_large, monkeypatch):
-    monkeypatch.setattr(row_index, "POOLED_CHUNKS", 2)
-    monkeypatch.setattr(row_index, "num_cores", lambda: 2)
+    monkeypatch.setattr(index, "POOLED_CHUNKS", 2)
+    monkeypatch.setattr(index, "num_cores", lambda: 2)
     table = open_manifest(manifest)
     assert list(table) == rows
     assert table.content_hash == content_hash(rows)
@@ -92,7 +97,7 @@ def test_several_processes_make_the_same_index(manifest, rows, as_large, monkeyp
 
 def test_an_index_is_made_once(manifest, rows, as_large, monkeypatch):
     open_manifest(manifest)
-    monkeypatch.setattr(index_cache, "build_index", refuse_to_build)
+    monkeypatch.setattr(index, "build_index", refuse_to_build)
     assert list(open_manifest(manifest)) == rows
 
 
@@ -150,7 +155,7 @@ def test_faults_far_down_a_large_manifest_are_named_by_line(manifest, line, mess
 
 
 def test_equal_hashes_of_different_ids_are_no_fault(manifest, rows, monkeypatch):
-    monkeypatch.setattr(row_index, "_id_hash", lambda id: bytes(8))
+    monkeypatch.setattr(index, "_id_hash", lambda id: bytes(8))
     assert list(open_manifest(manifest)) == rows
 
 

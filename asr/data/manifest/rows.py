@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
@@ -68,16 +66,8 @@ def check_row(row: dict[str, Any]) -> None:
             _text(row, key)
 
 
-def content_hash(utterances: Iterable[Utterance]) -> str:
-    """SHA-256 over ids, texts, durations and starts in order, in hex: the same wherever the audio lies."""
-    digest = hashlib.sha256()
-    for row in utterances:
-        digest.update(content_line(row.id, row.text, row.duration, row.start))
-    return digest.hexdigest()
-
-
 def content_line(id: str, text: str, duration: float, start: float) -> bytes:
-    """What `content_hash` takes in of one row: the JSON list of the arguments and a line feed."""
+    """What the content hash takes in of one row: the JSON list of the arguments and a line feed."""
     # `json.dumps` writes the same, in four times the time.
     strings = f"{encode_basestring_ascii(id)}, {encode_basestring_ascii(text)}"
     return f"[{strings}, {float(duration)!r}, {float(start)!r}]\n".encode()
