@@ -34,6 +34,13 @@ def load(tmp_path: Path, text: str, *overrides: str) -> Experiment:
         ("lr: 0.1", "unknown key 'lr'; did you mean 'optimizer.lr'?"),
         ("encoder: {name: conformr}", "unknown encoder name 'conformr'; did you mean 'conformer'?"),
         ("encoder: {dim: 8}", "encoder: 'name' is missing"),
+        ("heads: [{name: ctcc}]", "unknown heads.0 name 'ctcc'; did you mean 'ctc'?"),
+        ("heads: [{name: ctc}, {name: ctc}]", "two are called 'ctc'"),
+        ("heads: [{name: ctc}, {name: lstm}]", "loss.weights: head 'ctc' has none"),
+        ("heads: [{name: ctc, tokenizer: words}]", "'ctc' names an unknown tokenizer 'words'"),
+        ("heads: [{name: lstm}]\nloss: {consistency_weight: 0.2}", "needs a CTC head"),
+        ("loss: {weights: {ctcc: 1}}", "no head is called so; did you mean 'ctc'?"),
+        ("heads: [{name: ctc}]\ndecoder: {name: lstm}", "say the same thing; keep heads"),
         ("training: {epochs: 0}", "training.epochs: input should be greater than or equal to 1 (got 0)"),
         ("training: {epochs: many}", "training.epochs"),
         ("normalize: englsh", "did you mean 'english'?"),
@@ -66,12 +73,23 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_overrides_reach_any_depth_and_are_validated(tmp_path: Path) -> None:
-    config = load(tmp_path, "", "encoder={name: rnn, num_layers: 2}", "training.epochs=7", "decoder=null")
-    assert (config.encoder.name, config.training.epochs, config.decoder) == ("rnn", 7, None)
+    config = load(tmp_path, "", "encoder={name: rnn, num_layers: 2}", "training.epochs=7", "freeze=null")
+    assert (config.encoder.name, config.training.epochs, config.freeze) == ("rnn", 7, None)
     with pytest.raises(ConfigError, match=r"unknown key 'training\.epoch'"):
         load(tmp_path, "", "training.epoch=7")
     with pytest.raises(ConfigError, match=r"expected key\.path=value"):
         load(tmp_path, "", "training.epochs")
+
+
+def test_an_override_finds_a_head_by_its_name(tmp_path: Path) -> None:
+    heads = "heads: [{name: ctc}, {name: lstm, id: speller}]\nloss: {weights: {ctc: 0.5, speller: 0.5}}\n"
+    config = load(tmp_path, heads, "heads.speller.dim=32", "loss.weights.ctc=0.25")
+    assert config.heads[1].model_dump()["dim"] == 32
+    assert config.loss.weights == {"ctc": 0.25, "speller": 0.5}
+    with pytest.raises(ConfigError, match=r"heads has no 'spelle'; did you mean 'speller'\?"):
+        load(tmp_path, heads, "heads.spelle.dim=32")
+    with pytest.raises(ConfigError, match="name a setting of that part"):
+        load(tmp_path, heads, "heads.speller=null")
 
 
 def test_a_config_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
