@@ -213,6 +213,8 @@ def _copy_into(source: Path, target: Path) -> None:
     """Copy a language model; its training state, if it has any, stays behind."""
     if target.exists() and target.resolve() == source.resolve():
         return
+    if target.is_symlink():  # what it leads to may serve others
+        target.unlink()
     if source.is_file():
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)

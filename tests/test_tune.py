@@ -97,3 +97,15 @@ def test_what_was_found_is_written_with_its_language_model_and_used(bundle: Bund
     chosen.build(bundle, chosen.load_lm(bundle))
     assert not list((workspace / "model").glob("*.tmp"))
     assert (workspace / "model" / DECODE_FILE).is_file()
+
+
+def test_a_language_model_that_the_folder_only_links_to_is_left_alone(
+    bundle: Bundle, workspace: Path, lm: Path
+) -> None:
+    (workspace / "shared").mkdir()
+    (workspace / "shared" / "lm.arpa.gz").write_bytes(b"somebody else's")
+    (workspace / "model" / "lm.arpa.gz").symlink_to(workspace / "shared" / "lm.arpa.gz")
+    tuned = tune(Landscape(bundle, {"lm_weight": 0.3, "length_bonus": 1.0}), Decoding(CtcPrefixBeamConfig(), lm))
+    write_decode_config(workspace / "model", replace(tuned, utterances=[]), workspace / "dev.jsonl", "asr tune")
+    assert (workspace / "shared" / "lm.arpa.gz").read_bytes() == b"somebody else's"
+    assert (workspace / "model" / "lm.arpa.gz").read_bytes() == lm.read_bytes()

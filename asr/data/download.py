@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import lzma
+import os
 import shutil
 import tarfile
 import urllib.error
@@ -42,17 +43,18 @@ def download(
     cannot be written, and if the checksum is wrong (what came is removed).
     """
     destination = Path(destination)
-    part = destination.with_name(destination.name + ".part")
+    target = Path(os.path.realpath(destination))  # a symbolic link stays one
+    part = target.with_name(target.name + ".part")
     try:
         if destination.exists() and _fault(destination, sha256, md5) is None:
             return destination
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         while not _fetch(url, part, progress):
             pass
         if fault := _fault(part, sha256, md5):
             part.unlink()
             raise DownloadError(f"{url}: {fault}; it was removed, download it again or check for a newer release")
-        part.replace(destination)
+        part.replace(target)
     except OSError as error:
         raise DownloadError(f"{destination}: cannot be written ({error.strerror or error})") from error
     return destination

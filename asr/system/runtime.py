@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,23 +85,79 @@ def peak_memory_mb() -> float | None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; flush and rename it when the block ends well, remove it otherwise.
+    """Yield a temporary path; when the block ends well its content goes to `path`, and it is removed in any case.
 
-    Readers see the old file or the new one, never half of one, and a full disk leaves the old one in place.
+    Readers of a regular file see the old content or the new, never half of it, and a full disk leaves the old in place:
+    the temporary file lies beside it and is renamed. A symbolic link stays one, its target gets the content. What is no
+    regular file (a device, a named pipe, /dev/stdout) is written to and never replaced. AsrError if the system refuses.
     """
+    try:
+        with _written_through(path) if _is_kept(path) else _replaced(Path(os.path.realpath(path))) as temporary:
+            yield temporary
+    except OSError as error:
+        raise AsrError(
+            f"{path}: cannot write ({error.strerror or error}); free space or choose another folder"
+        ) from error
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name, and its permissions where it exists, in the end."""
+    if path.is_symlink():  # resolved, and still a link
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
+        if path.is_file():
+            shutil.copymode(path, temporary)
         temporary.replace(path)
-    except OSError as error:
-        raise AsrError(
-            f"{path}: cannot write ({error.strerror or error}); free space or choose another folder"
-        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_through(path: Path) -> Iterator[Path]:
+    """A temporary path elsewhere, whose content is written to what stands at `path` in the end."""
+    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
+        temporary = Path(folder, path.name)
+        yield temporary
+        descriptor = _open_descriptor(path)
+        if descriptor is None:
+            target = open(path, "wb")
+        else:  # opened anew, a file behind it would be written from its beginning
+            sys.stdout.flush()
+            sys.stderr.flush()
+            target = os.fdopen(os.dup(descriptor), "wb")
+        with target, open(temporary, "rb") as content:
+            shutil.copyfileobj(content, target)
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether something stands at `path` that no other file can take the place of, seen through symbolic links."""
+    if _open_descriptor(path) is not None:
+        return True
+    if not path.exists():
+        return False
+    # Without leave to write in its folder a file can still be written; what is mounted cannot be renamed over.
+    is_regular = path.is_file() and os.access(path.resolve().parent, os.W_OK)
+    return not path.is_dir() and (not is_regular or os.path.ismount(path))
+
+
+def _open_descriptor(path: Path) -> int | None:
+    """The number of this process's open file that `path` names: 1 for /dev/stdout, N for /dev/fd/N; None otherwise."""
+    own = Path(os.path.realpath("/proc/self/fd"))
+    place = path.absolute()
+    for _ in range(40):  # links, the most that Linux follows
+        place = Path(os.path.realpath(place.parent), place.name)
+        if place.parent == own and place.name.isdecimal():
+            return int(place.name)
+        if not place.is_symlink():
+            return None
+        place = place.parent / place.readlink()
+    return None
 
 
 def remove_temporary_files(folder: Path) -> None:

@@ -148,6 +148,14 @@ def test_a_file_that_is_there_is_not_fetched_again(server, target):
     assert server.starts == [0]
 
 
+def test_a_symbolic_link_stays_one_and_its_target_is_fetched(server, target, tmp_path):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(tmp_path / "elsewhere.tar")
+    assert download(server.url, target, sha256=SHA256) == target
+    assert target.is_symlink()
+    assert (tmp_path / "elsewhere.tar").read_bytes() == CONTENT
+
+
 def test_a_file_with_another_checksum_is_replaced(server, target):
     target.parent.mkdir()
     target.write_bytes(b"an old release")
