@@ -275,6 +275,8 @@ def load_lm_experiment(path: Path, overrides: Sequence[str] = ()) -> LmExperimen
 def load_spec(path: Path) -> ModelSpec:
     """What a model folder's `config.yaml` says of the model: an Experiment where it was trained, else a ModelSpec."""
     data = read_yaml(path)
+    if data.get("format_version") == FORMAT_VERSION and not path.read_text(encoding="utf-8").rstrip().endswith("\n..."):
+        raise ConfigError(f"{path}: the file ends too early; copy the whole folder again")
     if "data" in data:
         return parse_experiment(data, source=str(path))
     return validate(ModelSpec, upgrade_config(data, str(path)), str(path))
@@ -307,8 +309,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def dump_yaml(config: Config) -> str:
-    """The configuration in full, in field order, ready to be read back."""
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    """The configuration in full, in field order, ready to be read back; YAML's `...` says that nothing is cut off."""
+    data = config.model_dump(mode="json")
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120, explicit_end=True)
     return text
 
 

@@ -97,7 +97,7 @@ def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundl
     write_manifest(workspace / "loud.jsonl", [Utterance(row.id, row.audio, row.duration, f"{text.upper()} !")])
     assert evaluate(bundle, workspace / "loud.jsonl", search).score.words.rate != 0
     config = bundle.spec.model_copy(update={"normalize": "basic"})
-    basic = Bundle(config, bundle.frontend, bundle.tokenizer, bundle.model)
+    basic = Bundle(config, bundle.frontend, bundle.tokenizers, bundle.model)
     result = evaluate(basic, workspace / "loud.jsonl", search)
     assert result.score.words.rate == 0
     assert result.to_json()["normalize"] == "basic"

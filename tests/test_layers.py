@@ -14,10 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = (
     ("types", "lengths", "registry", "errors"),  # single modules, one room: they may use each other
     ("system",),
-    ("audio", "features", "text", "nn", "optim"),
-    ("data", "models", "losses", "lm", "scoring"),
-    ("alignment", "decoding"),
+    ("audio", "features", "text", "nn", "losses", "optim"),
+    ("alignment",),
+    ("data", "models", "lm", "scoring"),
+    ("decoding",),
     ("corpora",),
+    ("config_errors", "upgrade"),
     ("config",),
     ("bundle",),
     ("training",),

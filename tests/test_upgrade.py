@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.tensors import load_tensors, save_tensors
@@ -107,11 +108,12 @@ def test_a_model_folder_of_version_1_loads_with_the_same_weights(workspace: Path
     data = read_yaml(Path("model/config.yaml"))
     assert "heads:" in text
     decoder = next(head for head in data.pop("heads") if head["name"] == "transformer")
-    data |= {"format_version": 1, "decoder": {key: value for key, value in decoder.items() if key not in ("id", "tokenizer")}}
+    data |= {
+        "format_version": 1,
+        "decoder": {key: value for key, value in decoder.items() if key not in ("id", "tokenizer")},
+    }
     data["loss"] = {"ctc_weight": data["loss"].pop("weights")["ctc"], **data["loss"]}
     data.pop("tokenizers")
-    import yaml
-
     Path("model/config.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
     former = Bundle.load("model")
     assert former.spec.heads == today.spec.heads

@@ -19,6 +19,7 @@ from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.task import LossOutput
 from asr.types import Batch
 
 
@@ -75,8 +76,7 @@ class AsrTask:
         """Parts of so many utterances each, with all views of them, view after view."""
         views = torch.arange(len(batch.ids)).view(-1, sum(sizes))  # a row of numbers for each view
         return [
-            batch.rows(views[:, end - size : end].flatten())
-            for size, end in zip(sizes, accumulate(sizes), strict=True)
+            batch.rows(views[:, end - size : end].flatten()) for size, end in zip(sizes, accumulate(sizes), strict=True)
         ]
 
     def validate(self) -> dict[str, float]:
@@ -109,4 +109,3 @@ class AsrTask:
         """Write the model folder with these weights."""
         self.model.load_state_dict(weights)
         self.bundle.save(self.folder)
-

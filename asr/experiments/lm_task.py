@@ -15,11 +15,11 @@ from asr.config import LmDataConfig
 from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, RememberingSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences
-from asr.losses.joint import LossOutput
 from asr.losses.label_smoothing import label_smoothing_loss
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import PERPLEXITY, TOKENS
+from asr.training.task import LossOutput
 
 
 class LmTask:
@@ -48,6 +48,9 @@ class LmTask:
         self.folder = folder
         self.device = device
         self._train, self._dev = train, dev
+        eos = bundle.tokenizer.vocabulary.eos
+        assert eos is not None, "a language model predicts where a sentence ends"
+        self._eos = eos
         self._world = world
         sampler = _sampler(train, bundle.config.data, bundle.config.seed, shuffle=True)
         self._train_sampler = RememberingSampler(RowsOfRank(sampler, sampler.durations, world.rank, world.size))
@@ -67,7 +70,7 @@ class LmTask:
         """Negative log-likelihood of a batch, summed over its tokens and the ends of its sentences."""
         log_probs = self.model(batch.tokens, batch.token_lens)
         per_sentence = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0, eos=self._eos)
-        return LossOutput(per_sentence.sum(), batch.num_predictions, {}, per_sentence.detach())
+        return LossOutput(per_sentence.sum(), per_sentence.detach())
 
     def count(self, batch: SentenceBatch) -> int:
         """The tokens to predict, ends included."""
@@ -96,7 +99,7 @@ class LmTask:
         with uncompiled(self.model), torch.inference_mode():
             for batch in self._load(self._dev, self._dev_sampler.batches(0)):
                 output = self.loss(batch)
-                own.append((float(output.per_utterance.sum(dtype=torch.float64)), output.count))
+                own.append((float(output.per_utterance.sum(dtype=torch.float64)), batch.num_predictions))
         self.model.train(was_training)
         by_rank = self._world.gather(own)
         # in the sampler's order, so that the sum is the same to the last digit whatever the number of ranks

@@ -18,9 +18,8 @@ import torch
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from asr.losses.joint import LossOutput
 from asr.system.runtime import atomic_path, peak_memory_mb, write_text_atomic
-from asr.training.task import AnyBatch, Task
+from asr.training.task import AnyBatch, LossOutput, Task
 
 FIRST_STEP, LAST_STEP = 3, 12  # of this process, counted from 1; those before warm up
 OPERATIONS = 12  # of each phase that the table lists

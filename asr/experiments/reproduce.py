@@ -71,9 +71,7 @@ def reproduce(
         return difference is None
 
 
-def _train(
-    config: Experiment | LmExperiment, launch: Launch, world: World, halved_steps: list[dict[str, Any]]
-) -> None:
+def _train(config: Experiment | LmExperiment, launch: Launch, world: World, halved_steps: list[dict[str, Any]]) -> None:
     fresh = config.model_copy(update={"provenance": None})
     if isinstance(fresh, LmExperiment):
         train_lm_experiment(fresh.model_copy(update={"text": None}), launch, world, halved_steps)

@@ -99,7 +99,8 @@ class Trial:
         examples = [Example(f"row{row}", features[: -1 if row else None], tokens) for row in range(rows)]
         num_views = self._loss.num_views
         batch = replace(collate(examples * num_views), num_views=num_views).to(self.device)
-        return batch_loss(self._model, batch, self._loss).total
+        total: Tensor = batch_loss(self._model, batch, self._loss).total
+        return total
 
     def odd_loss(self) -> Tensor:
         """The loss () of a small batch with sizes that no model has: compilers take equal sizes for the same."""

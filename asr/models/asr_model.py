@@ -41,7 +41,7 @@ class AsrModel(nn.Module):
         return [
             f"{id}.{name}" if name else id
             for id, head in self.heads.items()
-            for name in head.loss_names(config, has_intermediate=id in self.intermediate)
+            for name in cast("Head", head).loss_names(config, has_intermediate=id in self.intermediate)
         ]
 
     @property
@@ -57,7 +57,7 @@ class AsrModel(nn.Module):
         """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any."""
         collected: list[Tensor] = []
 
-        def tap(index: int, frames: Tensor) -> Tensor:
+        def tap(index: int, frames: Tensor, *_: object) -> Tensor:
             for id, layer in self.intermediate.items():
                 frames = layer(index, frames, collected, self.heads[id])
             return frames
@@ -69,8 +69,7 @@ class AsrModel(nn.Module):
         """Unweighted losses (B,) of a batch by head and name; see `Head.losses`."""
         encoded = self.encode(batch.features, batch.feature_lens)
         encoded = replace(encoded, host_lens=self.output_lens(batch.readable_lens[0]))
-        return {id: head.losses(encoded, batch, config) for id, head in self.heads.items()}
-
+        return {id: cast("Head", head).losses(encoded, batch, config) for id, head in self.heads.items()}
 
     @property
     def ctc_head(self) -> CtcHead | None:

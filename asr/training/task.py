@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from asr.losses.joint import LossOutput
 from asr.training.metrics import Metric, Unit
 from asr.types import Unreadable
 
@@ -22,6 +22,15 @@ class NamedRows(Protocol):
     @property
     def unreadable(self) -> Sequence[Unreadable]:
         """Who else should stand in a row, but cannot."""
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """The loss of one batch. Sums, to be divided by the count of the whole optimiser step."""
+
+    total: Tensor  # () with gradient
+    per_utterance: Tensor  # (B,) detached share of each row in the total; not finite where a row went wrong
+    parts: dict[str, Tensor] = field(default_factory=dict)  # detached () sums before weighting, by `Task.loss_parts`
 
 
 AnyBatch = TypeVar("AnyBatch", bound=NamedRows)

@@ -9,10 +9,9 @@ from asr.bundle.corpus import decode_aligned, decode_corpus
 from asr.decoding.attention_greedy import AttentionGreedyConfig
 from asr.decoding.base import build_search
 from asr.decoding.ctc_greedy import CtcGreedyConfig
-from asr.models.asr_model import AsrModel, ModelConfig, build_model
-from asr.models.decoders import DECODERS
-from asr.models.encoders import ENCODERS
+from asr.models.asr_model import AsrModel
 from asr.types import Batch
+from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
 
@@ -20,7 +19,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def model() -> AsrModel:
     torch.manual_seed(0)
-    return build_model(ModelConfig(encoder=ENCODERS.config("conformer").tiny()), num_features=8, vocab_size=10)
+    return tiny_model("ctc", num_features=8, vocab_size=10)
 
 
 def make_batches() -> list[Batch]:
@@ -92,8 +91,7 @@ def test_the_best_hypotheses_are_placed_in_the_audio(model: AsrModel, training: 
 
 def test_without_a_ctc_head_nothing_is_placed() -> None:
     torch.manual_seed(0)
-    config = ModelConfig(encoder=ENCODERS.config("conformer").tiny(), decoder=DECODERS.config("lstm").tiny(), ctc=False)
-    model = build_model(config, num_features=8, vocab_size=10)
+    model = tiny_model("lstm", num_features=8, vocab_size=10)
     found = list(decode_aligned(model, build_search(AttentionGreedyConfig(), model), make_batches(), CPU))
     assert [one.id for one in found] == ["c", "a", "b"]
     assert all(one.ctc_log_probs is None and one.token_frames is None for one in found)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from asr.models.ctc_head import CtcHead, IntermediateCtc, IntermediateCtcConfig
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asr.models.encoders import ENCODERS, BaseEncoderConfig, Encoder, EncoderConfig
+from asr.models.heads.ctc import CtcHead, CtcHeadConfig, IntermediateCtc, IntermediateCtcConfig
 from asr.types import EncoderOutput
+from tests.tiny_models import vocabulary_of
 
 NUM_FEATURES = 9
 VOCAB_SIZE = 9
@@ -52,8 +53,9 @@ def noisy_batch() -> tuple[Tensor, Tensor]:
 
 def intermediate_ctc(encoder: Encoder) -> partial[Tensor]:
     config = IntermediateCtcConfig(layers=(1,), self_conditioning=True)
-    head = CtcHead(encoder.output_dim, VOCAB_SIZE).double()
-    return partial(IntermediateCtc(config, encoder.output_dim, VOCAB_SIZE).double(), head=head)
+    vocabulary = vocabulary_of(VOCAB_SIZE)
+    head = CtcHead(CtcHeadConfig(), encoder.output_dim, vocabulary).double()
+    return partial(IntermediateCtc(config, encoder.output_dim, vocabulary).double(), head=head)
 
 
 def assert_same_row(batched: EncoderOutput, row: int, alone: EncoderOutput, other_row: int = 0) -> None:

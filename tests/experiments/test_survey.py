@@ -93,12 +93,12 @@ def test_needs_have_a_key_of_their_own(bundle: Bundle) -> None:
         "data.max_duration=3.0",
         "data.min_duration=0.2",
         "augment={speed_range: [0.5, 2.0]}",
-        "loss.ctc_weight=0.5",
+        "heads.ctc.id=other",
         "frontend.features={name: fbank, num_mel_bins: 40}",
         "encoder.subsampling.factor=2",
     )
     keys = [key(), *(key(change) for change in changes)]
-    other = replace(bundle, tokenizer=train_tokenizer(bundle.experiment.tokenizer, ["abc"]))
+    other = replace(bundle, tokenizers={"main": train_tokenizer(bundle.experiment.tokenizer, ["abc"])})
     assert len({*keys, key(of=other)}) == len(changes) + 2
 
 

@@ -151,7 +151,7 @@ def test_heads_are_found_by_what_they_are() -> None:
 
 @torch.no_grad()
 def test_heads_of_different_tokenizers_learn_from_their_own_targets() -> None:
-    words = Vocabulary(("<pad>", "|", "x", "y"), blank=0)
+    words = Vocabulary(("<pad>", "|", "x", "y"), 0, None, None, None)
     chars, spelling = CtcHeadConfig(id="words", tokenizer="words"), CtcHeadConfig()
     torch.manual_seed(0)
     vocabularies = {"main": VOCABULARY, "words": words}

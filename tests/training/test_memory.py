@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from asr.losses.joint import LossOutput
 from torch import nn
 
 from asr.config import TrainingConfig
@@ -18,6 +17,7 @@ from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory
 from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.task import LossOutput
 from asr.training.trainer import Trainer
 from asr.types import Unreadable
 
@@ -66,7 +66,7 @@ class SmallMachine:
         if len(batch.ids) > self.capacity or self.huge in batch.ids:
             losses.sum().backward()  # leaves gradients behind, as a backward that fails half-way does
             raise self.error
-        return LossOutput(losses.sum(), len(batch.ids), {}, losses.detach())
+        return LossOutput(losses.sum(), losses.detach())
 
     def count(self, batch: Rows) -> int:
         return len(batch.ids)

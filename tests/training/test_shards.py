@@ -68,7 +68,9 @@ def test_with_all_shards_in_the_buffer_the_run_is_that_of_the_manifest(shards: P
 
 
 def test_a_curriculum_orders_the_first_epoch_of_a_manifest_and_is_refused_for_shards(shards: Path) -> None:
-    config = load_experiment(Path("experiment.yaml"), ["data.max_batch_seconds=2", "data.curriculum_epochs=1", "seed=3"])
+    config = load_experiment(
+        Path("experiment.yaml"), ["data.max_batch_seconds=2", "data.curriculum_epochs=1", "seed=3"]
+    )
     loader = prepare.prepare(config, lambda _: None).train_loader
     longest = [[int(batch.feature_lens.max()) for batch in loader.epoch(epoch)] for epoch in (0, 1)]
     assert longest[0] == sorted(longest[0])

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from asr.losses.joint import LossOutput
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -15,6 +14,7 @@ from asr.optim.averaging import Ema
 from asr.system.runtime import derive_seed
 from asr.training.distributed import ALONE, World
 from asr.training.step import Stepper
+from asr.training.task import LossOutput
 from asr.types import Batch
 
 
@@ -41,7 +41,7 @@ class Squares:
     def loss(self, batch: Batch) -> LossOutput:
         self.seeds.append(torch.initial_seed())
         losses = self.model(batch.features).square().sum((1, 2))
-        return LossOutput(losses.sum(), len(batch.ids), {}, losses.detach())
+        return LossOutput(losses.sum(), losses.detach())
 
     def num_utterances(self, batch: Batch) -> int:
         return len(batch.ids)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from asr.losses.joint import LossOutput
 from torch import Tensor, nn
 
 from asr.config import TrainingConfig
@@ -19,6 +18,7 @@ from asr.errors import TrainingError
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.task import LossOutput
 from asr.training.trainer import Trainer
 from asr.types import Batch
 
@@ -46,7 +46,7 @@ class Line:
 
     def loss(self, batch: Batch) -> LossOutput:
         losses = self.model(batch.features).square().sum((1, 2))
-        return LossOutput(losses.sum(), len(batch.ids), {}, losses.detach())
+        return LossOutput(losses.sum(), losses.detach())
 
     def count(self, batch: Batch) -> int:
         return len(batch.ids)

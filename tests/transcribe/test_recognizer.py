@@ -17,12 +17,12 @@ from asr.audio.io import load_audio
 from asr.bundle.decode import Decoding, SearchRequest
 from asr.decoding import SEARCHES
 from asr.errors import AudioError, ConfigError
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.vocabulary import BLANK
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
+from tests.tiny_models import tiny_model
 
 
 def load(
@@ -184,7 +184,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 
 def test_a_model_without_ctc_gives_text_without_words(recognizer: Recognizer, file: Path) -> None:
     torch.manual_seed(6)  # weights that say something
-    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20)
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig())
     bundle = replace(recognizer.bundle, model=model.eval())
     attention = Recognizer(
         bundle,

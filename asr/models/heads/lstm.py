@@ -76,7 +76,7 @@ class LstmDecoder(Decoder[LstmState]):
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         state = self.init_state(encoded)
         spoken = []
-        for embedded in self.dropout(self.embedding(with_sos(tokens, token_lens, self.sos, self.eos))).unbind(1):
+        for embedded in self.dropout(self.embedding(with_sos(tokens, token_lens))).unbind(1):
             joined, state = self._advance(embedded, state)
             spoken.append(joined)
         log_probs: Tensor = self.output(torch.stack(spoken, dim=1))

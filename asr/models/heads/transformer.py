@@ -121,7 +121,7 @@ class TransformerDecoder(Decoder[TransformerState]):
         self.output = TokenOutput(config.dim, len(vocabulary), self.never_predicted)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        x = self._embed(with_sos(tokens, token_lens, self.sos, self.eos), position=0)
+        x = self._embed(with_sos(tokens, token_lens), position=0)
         length = x.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         for layer in self._layers:

@@ -13,12 +13,12 @@ import torch
 
 from asr.bundle.bundle import Bundle
 from asr.errors import ConfigError, TextError
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.encoders.conformer import ConformerConfig
 from asr.text.vocabulary import BLANK, UNK
 from asr.transcribe.align.align import Aligner, Alignment, Unspoken, by_words
 from asr.transcribe.align.script import ScriptLine, lay_out, read_script, script_line
 from tests.conftest import melody
+from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
 SECONDS = 8.0
@@ -159,7 +159,7 @@ def test_audio_that_is_too_short_for_its_text_is_refused(bundle: Bundle, tmp_pat
 
 
 def test_a_model_without_ctc_cannot_align(bundle: Bundle) -> None:
-    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20)
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig())
     with pytest.raises(ConfigError, match="CTC head"):
         Aligner(replace(bundle, model=model), device=CPU)
 
