@@ -22,7 +22,8 @@ from asr.data.splice import SpliceConfig
 from asr.decoding import SearchConfig
 from asr.decoding.ctc_greedy import CtcGreedyConfig
 from asr.errors import ConfigError
-from asr.features.frontend import FrontendConfig
+from asr.features import FrontendConfig
+from asr.features.fbank import FbankConfig
 from asr.features.spec_augment import SpecAugmentConfig
 from asr.lm.neural import LanguageModelConfig
 from asr.lm.neural.lstm import LstmLmConfig
@@ -144,7 +145,7 @@ class ModelSpec(Config):
     """All that a model folder needs to be loaded: what the parts are, and how they decode unless told otherwise."""
 
     format_version: int = FORMAT_VERSION
-    frontend: FrontendConfig = FrontendConfig()
+    frontend: FrontendConfig = FbankConfig()
     normalize: str = "none"  # applied to training texts, and to both sides when scoring
     tokenizer: TokenizerConfig = CharConfig()  # the main one
     tokenizers: dict[str, TokenizerConfig] = Field(default_factory=dict)  # further ones, for heads that name them

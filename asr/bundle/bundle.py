@@ -20,7 +20,7 @@ from asr.bundle.lm import is_language_model
 from asr.bundle.tensors import fill, load_tensors, save_tensors
 from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
 from asr.errors import BundleError
-from asr.features.frontend import Frontend
+from asr.features import Frontend, build_frontend
 from asr.models.asr_model import AsrModel, build_model
 from asr.system.runtime import derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer
@@ -66,7 +66,7 @@ class Bundle:
             name: load_tokenizer(_tokenizer_folder(folder, name), config)
             for name, config in spec.tokenizer_configs.items()
         }
-        bundle = cls.build(spec, Frontend(spec.frontend), tokenizers)
+        bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
         bundle.load_weights(folder / WEIGHTS_FILE)
         bundle.frontend.to(device).eval()
         bundle.model.to(device).eval()

@@ -30,7 +30,7 @@ class Sound:
 
 def hear(bundle: Bundle, waveform: np.ndarray) -> Sound:
     """A waveform at the rate of a model's front-end."""
-    frame_seconds = bundle.model.subsampling_factor * bundle.frontend.frame_shift
+    frame_seconds = bundle.model.subsampling_factor * bundle.frontend.frame_seconds
     return Sound(waveform, bundle.frontend.sample_rate, frame_seconds)
 
 

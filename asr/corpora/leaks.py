@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asr.audio.io import audio_info
-from asr.corpora.doctor.audio import Recording, Sound, recordings
+from asr.corpora.doctor.audio import AudioFile, Measurement, audio_files
 from asr.corpora.doctor.pool import examine_all
 from asr.errors import AudioError
 from asr.text.near import NearTexts
@@ -39,7 +39,7 @@ class Leaks:
     normalizer: str
     threshold: float
     audio: Sequence[Shared] | None
-    unheard: Sequence[str]  # reasons why audio could not be compared
+    not_compared: Sequence[str]  # reasons why audio could not be compared
     speakers: Sequence[Shared]
     texts: Sequence[Shared]
     near_texts: Sequence[Shared]
@@ -65,7 +65,7 @@ class Leaks:
                 for name, shared in self.kinds.items()
             },
             "shared_speakers": sorted({one.what for one in self.speakers}),
-            "unheard": list(self.unheard),
+            "unheard": list(self.not_compared),
         }
 
     def table(self, num_examples: int) -> Table:
@@ -101,18 +101,18 @@ def find_leaks(
 
     Audio is shared if stretches of one file overlap, or if the samples are equal, whatever file holds them; only
     stretches of equal rate and length, as files' headers tell, are decoded to be compared. A file that cannot be read
-    is told under `unheard`. Texts are shared if they are equal after normalisation, empty ones aside; near-duplicates,
-    found by `asr.text.near.NearTexts`, are those whose words are equal but for a share of 1 - `threshold`. TextError if
-    there is no such normaliser.
+    is listed under `not_compared`. Texts are shared if they are equal after normalisation, empty ones aside;
+    near-duplicates, found by `asr.text.near.NearTexts`, are those whose words are equal but for a share of
+    1 - `threshold`. TextError if there is no such normaliser.
     """
     texts, near_texts = _shared_texts(train, test, normalizer, threshold)
-    found, unheard = _shared_audio(train, test, workers, on_progress) if audio else (None, [])
+    found, unread = _shared_audio(train, test, workers, on_progress) if audio else (None, [])
     return Leaks(
         num_test=len(test),
         normalizer=normalizer,
         threshold=threshold,
         audio=found,
-        unheard=unheard,
+        not_compared=unread,
         speakers=list(_shared_speakers(train, test)),
         texts=texts,
         near_texts=near_texts,
@@ -163,18 +163,18 @@ def _shared_audio(
     rows = [*train, *test]
     overlapping = _overlaps(train, test)
     numbered = list(enumerate(rows))
-    sides = recordings(numbered[: len(train)]), recordings(numbered[len(train) :])
-    alike, unheard = _of_equal_length(*sides, set(overlapping))
+    sides = audio_files(numbered[: len(train)]), audio_files(numbered[len(train) :])
+    alike, unread = _of_equal_length(*sides, set(overlapping))
     digests: dict[int, bytes] = {}
-    num_heard, total = 0, sum(len(recording.stretches) for recording in alike)
+    num_measured, total = 0, sum(len(audio_file.stretches) for audio_file in alike)
     for results in examine_all(alike, workers):
-        num_heard += len(results)
-        on_progress(f"{num_heard} of {total} stretches of equal length")
-        for number, sound in results:
-            if isinstance(sound, Sound):
-                digests[number] = sound.digest
+        num_measured += len(results)
+        on_progress(f"{num_measured} of {total} stretches of equal length")
+        for number, measured in results:
+            if isinstance(measured, Measurement):
+                digests[number] = measured.digest
             else:
-                unheard.append(f"{rows[number].id}: {sound.reason}")
+                unread.append(f"{rows[number].id}: {measured.reason}")
     first: dict[bytes, int] = {}
     for number in sorted(digests):
         if number < len(train):
@@ -186,11 +186,11 @@ def _shared_audio(
             shared.append(Shared(row.id, rows[overlapping[number]].id, what=f"the same stretch of {row.audio}"))
         elif (origin := first.get(digests.get(number, b""))) is not None:
             shared.append(Shared(row.id, rows[origin].id, what=f"the same samples in {rows[origin].audio}"))
-    return shared, unheard
+    return shared, unread
 
 
 def _overlaps(train: Sequence[Utterance], test: Sequence[Utterance]) -> dict[int, int]:
-    """Test rows, by number, that overlap in time with a training row of the same file, whose number is told."""
+    """Test rows, by number, that overlap in time with a training row of the same file, whose number is given."""
     by_path: dict[Path, list[int]] = defaultdict(list)
     for number, row in enumerate(train):
         by_path[row.audio].append(number)
@@ -209,28 +209,30 @@ def _overlaps(train: Sequence[Utterance], test: Sequence[Utterance]) -> dict[int
 
 
 def _of_equal_length(
-    train: Sequence[Recording], test: Sequence[Recording], known: set[int]
-) -> tuple[list[Recording], list[str]]:
+    train: Sequence[AudioFile], test: Sequence[AudioFile], known: set[int]
+) -> tuple[list[AudioFile], list[str]]:
     """The stretches of either side that have a counterpart of the same rate and length; `known` ones need none."""
-    unheard: list[str] = []
-    sides = [[(one, _lengths(one, unheard)) for one in side] for side in (train, test)]
+    unread: list[str] = []
+    sides = [[(one, _lengths(one, unread)) for one in side] for side in (train, test)]
     keys = [{key for _, lengths in side for row, key in lengths.items() if row not in known} for side in sides]
     common = keys[0] & keys[1]
     alike = []
-    for recording, lengths in (*sides[0], *sides[1]):
-        stretches = tuple(one for one in recording.stretches if lengths.get(one.row) in common and one.row not in known)
+    for audio_file, lengths in (*sides[0], *sides[1]):
+        stretches = tuple(
+            one for one in audio_file.stretches if lengths.get(one.row) in common and one.row not in known
+        )
         if stretches:
-            alike.append(Recording(recording.path, stretches))
-    return alike, unheard
+            alike.append(AudioFile(audio_file.path, stretches))
+    return alike, unread
 
 
-def _lengths(recording: Recording, unheard: list[str]) -> dict[int, tuple[int, float]]:
+def _lengths(audio_file: AudioFile, unread: list[str]) -> dict[int, tuple[int, float]]:
     """Rate and number of samples of each stretch by its row, by the header; those without samples are left out."""
     try:
-        info = audio_info(recording.path)
+        info = audio_info(audio_file.path)
     except AudioError as error:
-        unheard.append(str(error))
+        unread.append(str(error))
         return {}
-    bounds = {stretch.row: stretch.bounds(info.sample_rate) for stretch in recording.stretches}
+    bounds = {stretch.row: stretch.bounds(info.sample_rate) for stretch in audio_file.stretches}
     lengths = {row: min(end, info.num_samples) - begin for row, (begin, end) in bounds.items()}
     return {row: (info.sample_rate, length) for row, length in lengths.items() if length > 0}

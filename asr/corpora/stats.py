@@ -122,7 +122,7 @@ def measure(
     """Measure a corpus of at least one utterance; words and characters are those of normalised texts.
 
     `known` is the corpus whose words count as known. With `headers`, the header of each audio file is read; one that
-    cannot be is told under `unreadable`. TextError if there is no such normaliser.
+    cannot be is listed under `unreadable`. TextError if there is no such normaliser.
     """
     texts = [normalize(row.text, normalizer) for row in utterances]
     words = Counter(word for text in texts for word in text.split())

@@ -89,7 +89,7 @@ def _durations(stats: CorpusStats) -> Table:
 
 
 def _speakers(stats: CorpusStats) -> Table:
-    """The speakers with most speech; no rows where nobody is named."""
+    """The speakers with most speech; no rows where no speaker is named."""
     table = _table("speaker", "minutes", "%")
     for name, seconds in list(stats.speaker_seconds.items())[:NUM_SPEAKERS]:
         share = seconds / stats.seconds.sum() if stats.seconds.sum() else 0.0

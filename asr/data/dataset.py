@@ -14,7 +14,7 @@ from asr.audio.augment import WaveformAugment
 from asr.data.shards.reading import load_waveform
 from asr.data.splice import Splicer
 from asr.errors import AudioError
-from asr.features.frontend import Frontend
+from asr.features import Frontend
 from asr.features.spec_augment import SpecAugment
 from asr.lengths import pad_stack
 from asr.system.runtime import derive_rng

@@ -108,7 +108,7 @@ def _clear_worker_errors() -> Iterator[None]:
 
 @contextmanager
 def _ended_at_exit() -> Iterator[None]:
-    """Processes started inside are killed when this one ends: they hold nothing, and do not listen to SIGTERM."""
+    """Processes started inside are killed when this one ends: they hold nothing, and ignore SIGTERM."""
     before = multiprocessing.active_children()
     yield
     started = [process for process in multiprocessing.active_children() if process not in before]

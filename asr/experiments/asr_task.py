@@ -41,7 +41,7 @@ class AsrTask:
         self._dev = prepared.dev_loader
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
         self._searcher = build_search(config.search, self.model)
-        self._frame_shift = self.bundle.frontend.frame_shift
+        self._frame_seconds = self.bundle.frontend.frame_seconds
 
     @property
     def waited_seconds(self) -> float:
@@ -70,7 +70,7 @@ class AsrTask:
 
     def amount(self, batch: Batch) -> float:
         """Seconds of audio in a batch, of one view of each utterance."""
-        return float(batch.readable_lens[0].sum()) * self._frame_shift / batch.num_views
+        return float(batch.readable_lens[0].sum()) * self._frame_seconds / batch.num_views
 
     def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         """Parts of so many utterances each, with all views of them, view after view."""

@@ -101,9 +101,9 @@ def kinds(bundle: Bundle, rows: Sequence[Utterance], durations: NDArray[np.float
     encode, normalizer = bundle.tokenizer.encode, bundle.experiment.normalize
     some = rows[:: -(-len(rows) // MAX_TEXTS)]
     tokens_per_second = max(len(encode(normalize(row.text, normalizer))) / row.duration for row in some)
-    frame_shift = bundle.frontend.frame_shift
+    frame_seconds = bundle.frontend.frame_seconds
     return [
-        Kind(seconds, max(1, round(seconds / frame_shift)), math.ceil(seconds * tokens_per_second))
+        Kind(seconds, max(1, round(seconds / frame_seconds)), math.ceil(seconds * tokens_per_second))
         for seconds in sorted({float(durations.min()), float(np.median(durations)), float(durations.max())})
     ]
 

@@ -52,7 +52,7 @@ def _token_seconds(bundle: Bundle, batch: Batch) -> list[np.ndarray | None]:
         encoded = bundle.model.encode(batch.features, batch.feature_lens)
         log_probs = bundle.model.ctc_log_probs(encoded)
         spans, scores = forced_align(log_probs, encoded.lens, batch.tokens, batch.token_lens)
-    seconds = spans.numpy() * (bundle.model.subsampling_factor * bundle.frontend.frame_shift)
+    seconds = spans.numpy() * (bundle.model.subsampling_factor * bundle.frontend.frame_seconds)
     return [seconds[row, : batch.token_lens[row]] if scores[row].isfinite() else None for row in range(len(batch.ids))]
 
 

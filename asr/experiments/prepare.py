@@ -29,7 +29,7 @@ from asr.experiments.init_from import InitReport, init_from
 from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.rows import read_training_rows
 from asr.experiments.survey import survey
-from asr.features.frontend import Frontend
+from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
 from asr.system.runtime import derive_rng
 from asr.text.normalize import normalize
@@ -223,11 +223,11 @@ def _batch_seconds(spec: ModelSpec) -> float:
 
 def _fit_frontend(config: Experiment, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:
     """A front-end with CMVN statistics from at most MAX_STATISTICS_UTTERANCES rows, drawn by the seed."""
-    frontend = Frontend(config.frontend)
+    frontend = build_frontend(config.frontend)
     if not frontend.needs_statistics:
         return frontend
     dataset = SpeechDataset(rows, frontend, tokenizer, config.normalize, seed=config.seed)
-    frontend.fit_cmvn(dataset.raw_features(int(index)) for index in _statistics_rows(config, rows))
+    frontend.fit(dataset.raw_features(int(index)) for index in _statistics_rows(config, rows))
     return frontend
 
 

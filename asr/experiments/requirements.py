@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable
@@ -17,9 +18,8 @@ from asr.corpora.doctor.rows import Requirements
 from asr.data.manifest import read_lines
 from asr.data.shards.index import is_shard_index
 from asr.experiments.rows import read_training_rows
-from asr.features.frontend import Frontend
-from asr.models.asr_model import ctc_of
-from asr.nn.subsampling import Subsampling
+from asr.features import build_frontend
+from asr.models.encoders import Encoder
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
 from asr.types import Utterance
@@ -31,13 +31,13 @@ class _EncoderFrames:
     A corpus has far fewer lengths than rows, so each is computed once.
     """
 
-    def __init__(self, subsampling: Subsampling) -> None:
-        self._subsampling = subsampling
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = copy.deepcopy(encoder).to("meta")  # its weights would be copied to every process
         self._known: dict[int, int] = {}
 
     def __call__(self, feature_frames: int) -> int:
         if feature_frames not in self._known:
-            self._known[feature_frames] = int(self._subsampling.output_lens(torch.tensor([feature_frames])))
+            self._known[feature_frames] = int(self._encoder.output_lens(torch.tensor([feature_frames])))
         return self._known[feature_frames]
 
 
@@ -47,7 +47,7 @@ def requirements(config: Experiment, bundle: Bundle) -> Requirements:
     needs = ModelNeeds(
         tokenizer=bundle.tokenizer,
         frontend=bundle.frontend,
-        output_len=_EncoderFrames(bundle.model.encoder.subsampling) if ctc_of(bundle.model.heads) is not None else None,
+        output_len=_EncoderFrames(bundle.model.encoder) if ctc_of(bundle.model.heads) is not None else None,
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
@@ -76,7 +76,7 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
     experiment = load_experiment(config)
     texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
     tokenizers = {name: train_tokenizer(tokenizer, texts) for name, tokenizer in experiment.tokenizer_configs.items()}
-    bundle = Bundle.build(experiment, Frontend(experiment.frontend), tokenizers, seed=experiment.seed)
+    bundle = Bundle.build(experiment, build_frontend(experiment.frontend), tokenizers, seed=experiment.seed)
     return requirements(experiment, bundle)
 
 

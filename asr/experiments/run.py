@@ -180,7 +180,7 @@ def _audio_seconds_per_second(prepared: Prepared) -> float:
             output = batch_loss(model, batch, config.loss)
         output.total.backward()
         seconds = time.perf_counter() - begin
-    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_shift / batch.num_views / seconds
+    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_seconds / batch.num_views / seconds
 
 
 def average(

@@ -1,176 +1,142 @@
-"""What every kind of speech features shares: Kaldi's framing, and the registry of the kinds.
+"""What every front-end offers: the one way from a waveform to the features that a model sees.
 
-Shapes: B batch, N samples, T feature frames, W samples of a window, K frequency bins of a spectrum, F features.
-The definitions are Kaldi's (feature-window.cc), computed for a whole batch at once; there is no dither, so the
-same audio gives the same features, and digital silence gives the logarithm of the smallest float32 step.
+Shapes: B batch, N samples, T feature frames, F features.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal, Self
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
+from asr.errors import AudioError, ConfigError
+from asr.lengths import padding_mask
 from asr.registry import NamedConfig, Registry
 
-WindowType = Literal["povey", "hanning", "hamming", "blackman", "sine", "rectangular"]
-LOG_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's floor of energies before the logarithm
-CHUNK_FRAMES = 256  # as many frames at once for each core stay in its cache: twice as fast as all at once
-FULL_SCALE = 32768.0  # Kaldi counts in 16-bit steps
 
-
-class FeatureConfig(NamedConfig):
-    """How a waveform is cut into frames and its spectrum into mel bands; the names and defaults are Kaldi's."""
+class BaseFrontendConfig(NamedConfig):
+    """What every front-end's configuration holds."""
 
     sample_rate: int = Field(default=16000, ge=1000)  # Hz
-    num_mel_bins: int = Field(default=23, ge=3)
-    frame_length_ms: float = Field(default=25.0, gt=0)
-    frame_shift_ms: float = Field(default=10.0, gt=0)
-    low_freq: float = Field(default=20.0, ge=0)  # Hz
-    high_freq: float = 0.0  # Hz; 0 or less: so far below half the sample rate
-    preemphasis: float = Field(default=0.97, ge=0, le=1)
-    window_type: WindowType = "povey"
-    remove_dc_offset: bool = True
-    snip_edges: bool = True  # only windows that fit; False: one frame a shift, edges reflected
-    use_energy: bool = False  # the frame's log energy, as an extra feature 0 (fbank) or in place of C0 (mfcc)
-    raw_energy: bool = True  # that energy before pre-emphasis and window, or after
-    energy_floor: float = Field(default=0.0, ge=0)  # of that energy, in squared 16-bit steps; 0: none
-
-    @property
-    def frame_length(self) -> int:
-        """Samples of one window."""
-        return int(self.sample_rate * self.frame_length_ms * 0.001)
-
-    @property
-    def frame_shift(self) -> int:
-        """Samples from one frame to the next."""
-        return int(self.sample_rate * self.frame_shift_ms * 0.001)
-
-    @property
-    def fft_size(self) -> int:
-        """The window, padded to a power of two."""
-        return 1 << (self.frame_length - 1).bit_length()
-
-    @property
-    def top_freq(self) -> float:
-        """Upper edge of the highest mel band, Hz."""
-        return self.high_freq if self.high_freq > 0 else self.sample_rate / 2 + self.high_freq
-
-    @model_validator(mode="after")
-    def _check_bands(self) -> Self:
-        if self.frame_length < 2 or self.frame_shift < 1:
-            raise ValueError("frame_length_ms needs at least two samples, frame_shift_ms at least one")
-        if not self.low_freq < self.top_freq <= self.sample_rate / 2:
-            bands = f"mel bands from {self.low_freq:g} to {self.top_freq:g} Hz"
-            raise ValueError(f"{bands} do not lie between 0 and half the sample rate of {self.sample_rate} Hz")
-        return self
 
 
-class FeatureExtractor(nn.Module):
-    """Waveforms -> features; a kind of features is a subclass that says what becomes of a windowed spectrum."""
+class FrontendStream(ABC):
+    """The features of one recording whose samples arrive piece by piece; memory does not grow with its length.
 
-    window: Tensor
+    All pieces' features one after the other are those of `Frontend.forward` over the whole, wherever it was cut: within
+    1e-9 in float64 and 1e-5 in float32, of the largest feature where that is above 1.
+    """
 
-    def __init__(self, config: FeatureConfig, num_features: int) -> None:
+    @abstractmethod
+    def push(self, samples: np.ndarray | Tensor) -> Tensor:
+        """Take the next samples (n,) in [-1, 1], n >= 0; return the features (t, F), t >= 0, that they complete.
+
+        Raises AudioError for more than one dimension.
+        """
+
+    @abstractmethod
+    def finish(self) -> Tensor:
+        """Features (t, F) that had to wait for the end; nothing may be pushed afterwards."""
+
+
+class Frontend(nn.Module, ABC):
+    """Waveforms -> normalised features. Statistics are buffers, so they are saved with the model.
+
+    A kind is one file: a config class, and a class with `frame_seconds`, `output_lens` and `compute`; `normalize`,
+    `fit` and `stream` where it has them.
+    """
+
+    config: BaseFrontendConfig
+    _like: Tensor
+
+    def __init__(self, config: BaseFrontendConfig, num_features: int) -> None:
         super().__init__()
         self.config = config
         self.num_features = num_features
-        self.register_buffer("window", _window(config.window_type, config.frame_length), persistent=False)
+        self.register_buffer("_like", torch.zeros(()), persistent=False)  # knows dtype and device
 
+    @property
+    def sample_rate(self) -> int:
+        """Hz; no other is accepted."""
+        return self.config.sample_rate
+
+    @property
+    @abstractmethod
+    def frame_seconds(self) -> float:
+        """Seconds from one feature frame to the next."""
+
+    @property
+    def window_seconds(self) -> float | None:
+        """Seconds of audio that one call takes at most, as Whisper's 30; None for any length."""
+        return None
+
+    @property
+    def streams(self) -> bool:
+        """Whether `stream` gives features before the end of the audio."""
+        return False
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether `fit` has to be called, or statistics loaded, before the features are of use."""
+        return False
+
+    @abstractmethod
     def output_lens(self, num_samples: Tensor) -> Tensor:
-        """Frames made of so many samples; 0 for less than one window (of half a shift where edges are reflected)."""
-        if self.config.snip_edges:
-            frames = 1 + (num_samples - self.config.frame_length).div(self.config.frame_shift, rounding_mode="floor")
-            return frames.clamp(min=0)
-        return (num_samples + self.config.frame_shift // 2) // self.config.frame_shift
+        """Frames made of so many samples, int64 of the same shape; 0 for audio too short for one."""
 
-    def forward(self, waveforms: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Waveforms (B, N) in [-1, 1] and lens (B,) -> features (B, T, F) and lens (B,), T from N.
+    @abstractmethod
+    def compute(self, waveforms: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
+        """Features before normalisation (B, T, F) and their lens (B,), T from N; without autocast.
 
-        What stands beyond a length does not matter, and what comes out beyond a length means nothing.
+        What stands beyond a length must not matter; what comes out beyond a length may be anything.
         """
-        frames_BTW = self._frames(waveforms * FULL_SCALE, lens)
-        num_rows, num_frames = frames_BTW.shape[:2]
-        if not num_rows * num_frames:
-            return waveforms.new_zeros(num_rows, num_frames, self.num_features), self.output_lens(lens)
-        cached = CHUNK_FRAMES * torch.get_num_threads()
-        at_once = max(1, cached // num_rows) if waveforms.device.type == "cpu" else num_frames
-        features = torch.cat([self._features(chunk) for chunk in frames_BTW.split(at_once, dim=1)], dim=1)
-        return features, self.output_lens(lens)
 
-    def from_spectrum(self, power_BTK: Tensor, log_energy_BT: Tensor | None) -> Tensor:
-        """Features (B, T, F) of power spectra; the log energy is given where the config asks for it."""
-        raise NotImplementedError
+    def normalize(self, features: Tensor, lens: Tensor) -> Tensor:
+        """Normalise features (B, T, F) of lens (B,); what comes out beyond a length may be anything."""
+        return features
 
-    def _frames(self, waveforms: Tensor, lens: Tensor) -> Tensor:
-        """(B, T, W), a view of the waveforms, or of the waveforms with reflected edges."""
-        length, shift = self.config.frame_length, self.config.frame_shift
-        num_frames = int(self.output_lens(torch.tensor(waveforms.shape[1])))
-        if not num_frames:
-            return waveforms.new_zeros(len(waveforms), 0, length)
-        if not self.config.snip_edges:
-            first = shift // 2 - length // 2  # the frame's middle is the shift's middle
-            position = torch.arange(first, first + (num_frames - 1) * shift + length, device=waveforms.device)
-            period = 2 * lens.clamp(min=1)[:, None]  # there and back: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ...
-            position = position.remainder(period)
-            waveforms = waveforms.gather(1, torch.minimum(position, period - 1 - position))
-        return waveforms.unfold(1, length, shift)
+    def forward(self, waveforms: Tensor, lens: Tensor, *, normalize: bool = True) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, N) in [-1, 1] and lens (B,) -> features (B, T, F), 0 beyond their lens, and lens (B,)."""
+        with torch.autocast(waveforms.device.type, enabled=False):  # a logarithm in bfloat16 would lose the speech
+            features, feature_lens = self.compute(waveforms, lens)
+            if normalize:
+                features = self.normalize(features, feature_lens)
+        return features.masked_fill(padding_mask(feature_lens, features.shape[1])[..., None], 0.0), feature_lens
 
-    def _features(self, frames: Tensor) -> Tensor:
-        if self.config.remove_dc_offset:
-            frames = frames - frames.mean(dim=-1, keepdim=True)
-        windowed = frames * self.window
-        windowed[..., 1:].addcmul_(frames[..., :-1], self.window[1:], value=-self.config.preemphasis)
-        windowed[..., 0] *= 1 - self.config.preemphasis
-        log_energy = None
-        if self.config.use_energy:
-            energy = (frames if self.config.raw_energy else windowed).square().sum(dim=-1)
-            log_energy = energy.clamp(min=max(LOG_FLOOR, self.config.energy_floor)).log()
-        # a float32 transform rounds loud bins by more than quiet ones hold: 0.04 off in the log, 0.006 in float64
-        spectrum = torch.fft.rfft(windowed.double(), n=self.config.fft_size)
-        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-        return self.from_spectrum(power.to(windowed.dtype), log_energy)
+    def extract(self, waveform: np.ndarray | Tensor, sample_rate: int, *, normalize: bool = True) -> Tensor:
+        """Features (T, F) of one waveform (num_samples,).
 
+        Raises AudioError for another sample rate than the front-end's, and for more than one dimension.
+        """
+        if sample_rate != self.sample_rate:
+            raise AudioError(
+                f"audio of {sample_rate} Hz given, but the features need {self.sample_rate} Hz; resample it"
+            )
+        row = self.as_samples(waveform)[None]
+        features, _ = self.forward(row, torch.tensor([row.shape[1]], device=row.device), normalize=normalize)
+        return features[0]
 
-FEATURES: Registry[type[Any]] = Registry("kind of features")
+    def fit(self, features: Iterable[Tensor]) -> None:
+        """Take statistics from a corpus' features (T, F), extracted with `normalize=False`."""
+        raise NotImplementedError(f"front-end '{self.config.name}' has no statistics")
+
+    def stream(self) -> FrontendStream:
+        """Start the features of a recording that is still going on; ConfigError unless `streams`."""
+        raise ConfigError(
+            f"front-end '{self.config.name}' needs the whole utterance and cannot stream; "
+            "transcribe the recording when it is complete, or use another model"
+        )
+
+    def as_samples(self, waveform: np.ndarray | Tensor) -> Tensor:
+        """A waveform (num_samples,) as a tensor of this front-end's type and device; AudioError for other shapes."""
+        if waveform.ndim != 1:
+            raise AudioError(f"a waveform of shape {tuple(waveform.shape)} given; one channel (num_samples,) is needed")
+        return torch.as_tensor(waveform, dtype=self._like.dtype, device=self._like.device)
 
 
-def mel_filterbank(config: FeatureConfig) -> Tensor:
-    """Triangular mel bands (K, num_mel_bins) over the K = fft_size / 2 + 1 bins of a spectrum.
-
-    A band so narrow that no bin falls into it stays empty: its feature is the floor, always.
-    """
-    bin_mel = _mel(torch.arange(config.fft_size // 2 + 1, dtype=torch.float64) * config.sample_rate / config.fft_size)
-    low, high = _mel(torch.tensor([config.low_freq, config.top_freq], dtype=torch.float64)).tolist()
-    edges = torch.linspace(low, high, config.num_mel_bins + 2, dtype=torch.float64)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (bin_mel[:, None] - left) / (centre - left)
-    falling = (right - bin_mel[:, None]) / (right - centre)
-    bands = torch.minimum(rising, falling).clamp(min=0)
-    bands[-1] = 0  # Kaldi leaves out the bin at half the sample rate
-    return bands.float()
-
-
-def _mel(frequency: Tensor) -> Tensor:
-    return 1127.0 * (1.0 + frequency / 700.0).log()
-
-
-def _window(kind: WindowType, length: int) -> Tensor:
-    turn = 2 * math.pi * torch.arange(length, dtype=torch.float64) / (length - 1)
-    match kind:
-        case "povey":
-            window = (0.5 - 0.5 * turn.cos()) ** 0.85
-        case "hanning":
-            window = 0.5 - 0.5 * turn.cos()
-        case "hamming":
-            window = 0.54 - 0.46 * turn.cos()
-        case "blackman":
-            window = 0.42 - 0.5 * turn.cos() + 0.08 * (2 * turn).cos()
-        case "sine":
-            window = (0.5 * turn).sin()
-        case "rectangular":
-            window = torch.ones_like(turn)
-    return window.float()
+FRONTENDS: Registry[type[Any]] = Registry("front-end")

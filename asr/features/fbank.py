@@ -8,10 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from asr.features.base import FEATURES, LOG_FLOOR, FeatureConfig, FeatureExtractor, mel_filterbank
+from asr.features.base import FRONTENDS
+from asr.features.kaldi import LOG_FLOOR, KaldiConfig, KaldiFrontend, mel_filterbank
 
 
-class FbankConfig(FeatureConfig):
+class FbankConfig(KaldiConfig):
     """80 bands, the field's habit, where Kaldi's default is 23."""
 
     name: Literal["fbank"] = "fbank"
@@ -19,8 +20,8 @@ class FbankConfig(FeatureConfig):
     use_power: bool = True  # the power spectrum; False: the magnitude
 
 
-@FEATURES.register(FbankConfig)
-class Fbank(FeatureExtractor):
+@FRONTENDS.register(FbankConfig)
+class Fbank(KaldiFrontend):
     """(B, N) -> (B, T, num_mel_bins), with the log energy before them if asked for."""
 
     config: FbankConfig

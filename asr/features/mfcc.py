@@ -9,10 +9,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from asr.features.base import FEATURES, LOG_FLOOR, FeatureConfig, FeatureExtractor, mel_filterbank
+from asr.features.base import FRONTENDS
+from asr.features.kaldi import LOG_FLOOR, KaldiConfig, KaldiFrontend, mel_filterbank
 
 
-class MfccConfig(FeatureConfig):
+class MfccConfig(KaldiConfig):
     """Kaldi's defaults: 13 coefficients of 23 bands, the first replaced by the log energy."""
 
     name: Literal["mfcc"] = "mfcc"
@@ -27,8 +28,8 @@ class MfccConfig(FeatureConfig):
         return self
 
 
-@FEATURES.register(MfccConfig)
-class Mfcc(FeatureExtractor):
+@FRONTENDS.register(MfccConfig)
+class Mfcc(KaldiFrontend):
     """(B, N) -> (B, T, num_ceps)."""
 
     config: MfccConfig

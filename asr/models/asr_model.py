@@ -57,7 +57,7 @@ class AsrModel(nn.Module):
         """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any."""
         collected: list[Tensor] = []
 
-        def tap(index: int, frames: Tensor, *_: object) -> Tensor:
+        def tap(index: int, frames: Tensor) -> Tensor:
             for id, layer in self.intermediate.items():
                 frames = layer(index, frames, collected, self.heads[id])
             return frames

@@ -48,9 +48,11 @@ def calibrate(confidences: Sequence[float], right: Sequence[bool], num_bins: int
     The expected calibration error is the distance between mean confidence and accuracy of a bin, averaged over the
     words (Guo et al. 2017, "On calibration of modern neural networks", section 2).
     """
-    sure, hits = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    places = np.minimum((sure * num_bins).astype(np.int64), num_bins - 1)
-    counts, sums, right_sums = (np.bincount(places, weights, num_bins) for weights in (np.ones_like(sure), sure, hits))
+    given, hits = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    places = np.minimum((given * num_bins).astype(np.int64), num_bins - 1)
+    counts, sums, right_sums = (
+        np.bincount(places, weights, num_bins) for weights in (np.ones_like(given), given, hits)
+    )
     bins = tuple(
         Bin(
             low=place / num_bins,
@@ -61,7 +63,7 @@ def calibrate(confidences: Sequence[float], right: Sequence[bool], num_bins: int
         )
         for place in range(num_bins)
     )
-    return Calibration(bins, float(np.abs(sums - right_sums).sum() / len(sure)) if len(sure) else None)
+    return Calibration(bins, float(np.abs(sums - right_sums).sum() / len(given)) if len(given) else None)
 
 
 def draw_reliability(calibration: Calibration, picture: Path) -> bool:

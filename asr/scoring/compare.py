@@ -28,11 +28,11 @@ class Comparison:
         """One plain sentence. B counts as better, or worse, where both tests say so with p below 0.05."""
         if self.bootstrap is None:
             return "Nothing can be said about A and B: there are no reference words."
-        is_sure = [self.bootstrap.p_value < LEVEL, self.mapsswe.p_value < LEVEL]
+        is_significant = [self.bootstrap.p_value < LEVEL, self.mapsswe.p_value < LEVEL]
         gain = self.bootstrap.difference
-        if all(is_sure) and gain:
+        if all(is_significant) and gain:
             claim = f"B is {'better' if gain > 0 else 'worse'} than A"
-        elif any(is_sure) and gain:
+        elif any(is_significant) and gain:
             claim = f"It is not sure that B is {'better' if gain > 0 else 'worse'} than A: the tests disagree"
         else:
             claim = "B is neither better nor worse than A as far as these utterances can tell"

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from asr.scoring.alignment import HIT, LEFT_OUT, AlignedPair, ErrorCounts
+from asr.scoring.breakdown import FrequentErrors, Group
 from asr.scoring.compare import Comparison
 from asr.scoring.results import Results
-from asr.scoring.tables import FrequentErrors, Group
 from asr.scoring.wer import Score
 from asr.system.runtime import atomic_path
 from asr.text.normalize import CER_NORMALIZER

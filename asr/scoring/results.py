@@ -10,10 +10,10 @@ from typing import Any
 
 from asr.errors import ScoringError
 from asr.registry import did_you_mean
+from asr.scoring.breakdown import FrequentErrors, Group, by_length, by_speaker, by_utterance, frequent_errors
 from asr.scoring.compare import Comparison, compare
 from asr.scoring.pairing import pair_texts, with_speakers
 from asr.scoring.rules import Rules
-from asr.scoring.tables import FrequentErrors, Group, by_length, by_speaker, by_utterance, frequent_errors
 from asr.scoring.texts import TextFile
 from asr.scoring.wer import Score, score_pairs
 from asr.system.runtime import write_text_atomic

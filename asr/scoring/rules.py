@@ -57,8 +57,9 @@ class Rules:
             networks = Network.of_words(source.split()), Network.of_words(target.split())
         else:
             networks = self._read(reference), self._read(hypothesis)
-        said, heard, operations = self._align(*networks)
-        return " ".join(said), " ".join(heard), operations
+        *sides, operations = self._align(*networks)
+        source, target = map(" ".join, sides)
+        return source, target, operations
 
     def to_json(self) -> dict[str, Any]:
         """The keys of a score that tell how it came about."""
@@ -91,10 +92,10 @@ class Rules:
     def _align(self, reference: Network, hypothesis: Network) -> tuple[list[str], list[str], str]:
         if self.merge_compounds:
             hypothesis = read_compounds(reference, hypothesis)
-        said, heard = reference.words, hypothesis.words
-        if said is None or heard is None:
+        source, target = reference.words, hypothesis.words
+        if source is None or target is None:
             return align_networks(reference, hypothesis, COSTS[self.align])
-        return said, heard, ALIGNERS[self.align](said, heard)
+        return source, target, ALIGNERS[self.align](source, target)
 
 
 def read_hesitations(words: str, normalizer: str = "none") -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""How sure an error rate is: bootstrap over utterances (Bisani & Ney 2004, doi:10.1109/ICASSP.2004.1326009)."""
+"""Intervals of error rates: bootstrap over utterances (Bisani & Ney 2004, doi:10.1109/ICASSP.2004.1326009)."""
 
 from __future__ import annotations
 

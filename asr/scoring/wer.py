@@ -8,7 +8,7 @@
 A rate is (substitutions + deletions + insertions) / reference length; characters include the spaces between words, save
 beside Chinese and Japanese ones (`asr.text.normalize.spell`). Without a single reference word a rate has no meaning: it
 is None then. An empty reference counts as an utterance, which is right if the hypothesis is empty, too, and the words
-of its hypothesis are insertions. `asr.scoring.tables` groups utterances by speaker and length and lists the most
+of its hypothesis are insertions. `asr.scoring.breakdown` groups utterances by speaker and length and lists the most
 frequent errors, `asr.scoring.compare` compares two systems, `asr.scoring.report` shows all of it to people.
 """
 
@@ -63,7 +63,7 @@ class Score:
                 continue
             if LEFT_OUT in operations:
                 columns = align(reference.split(), hypothesis.split(), operations)
-                reference = " ".join(said for said, _, kind in columns if said is not None and kind != LEFT_OUT)
+                reference = " ".join(word for word, _, kind in columns if word is not None and kind != LEFT_OUT)
             counts += count_operations(levenshtein(spell(reference), spell(hypothesis)))
         return counts + ErrorCounts(hits=correct)
 
@@ -213,11 +213,6 @@ def _score(batches: Iterable[_Batch], speakers: list[str | None], rules: Rules) 
         missing += batch.hypotheses.count(None)
     rows = np.concatenate(counts)
     return Score(tuple(ids), references, hypotheses, operations, rows, tuple(speakers), missing, rules)
-
-
-def count_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
-    """Counts of one pair: lists of words, or strings for characters. Nothing is normalised."""
-    return count_operations(levenshtein(reference, hypothesis))
 
 
 def align_words(reference: str, hypothesis: str) -> list[AlignedPair]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,14 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from asr.models.encoders import ENCODERS, BaseEncoderConfig, Encoder, EncoderConfig
-from asr.models.heads.ctc import CtcHead, CtcHeadConfig, IntermediateCtc, IntermediateCtcConfig
+from asr.models.encoders import ENCODERS, Encoder, EncoderConfig
+from asr.registry import NamedConfig
 from asr.types import EncoderOutput
-from tests.tiny_models import vocabulary_of
 
 NUM_FEATURES = 9
-VOCAB_SIZE = 9
 
 
-def variant(name: str, **changes: object) -> BaseEncoderConfig:
+def variant(name: str, **changes: object) -> NamedConfig:
     """A registered encoder's tiny config with some values changed, validated again."""
     return TypeAdapter(EncoderConfig).validate_python(ENCODERS.config(name).tiny().model_dump() | changes)
 
@@ -40,7 +37,7 @@ CONFIGS = {name: variant(name) for name in ENCODERS.names()} | {
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def build(config: BaseEncoderConfig) -> Encoder:
+def build(config: NamedConfig) -> Encoder:
     torch.manual_seed(3)
     return ENCODERS.part(config.name)(config, NUM_FEATURES).double().eval()
 
@@ -51,36 +48,46 @@ def noisy_batch() -> tuple[Tensor, Tensor]:
     return torch.randn(5, 61, NUM_FEATURES, dtype=torch.float64) * 3, torch.tensor([61, 40, 23, 1, 0])
 
 
-def intermediate_ctc(encoder: Encoder) -> partial[Tensor]:
-    config = IntermediateCtcConfig(layers=(1,), self_conditioning=True)
-    vocabulary = vocabulary_of(VOCAB_SIZE)
-    head = CtcHead(CtcHeadConfig(), encoder.output_dim, vocabulary).double()
-    return partial(IntermediateCtc(config, encoder.output_dim, vocabulary).double(), head=head)
-
-
 def assert_same_row(batched: EncoderOutput, row: int, alone: EncoderOutput, other_row: int = 0) -> None:
     length = int(batched.lens[row])
     assert alone.lens[other_row] == length
-    for ours, theirs in zip((batched.frames, *batched.intermediate), (alone.frames, *alone.intermediate), strict=True):
-        torch.testing.assert_close(ours[row, :length], theirs[other_row, :length], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(batched.frames[row, :length], alone.frames[other_row, :length], rtol=1e-9, atol=1e-9)
 
 
 @each_config
 @torch.no_grad()
-def test_an_utterance_encodes_the_same_alone_and_among_noise(config: BaseEncoderConfig) -> None:
+def test_an_utterance_encodes_the_same_alone_and_among_noise(config: NamedConfig) -> None:
     encoder = build(config)
-    intermediate = intermediate_ctc(encoder)
     features, lens = noisy_batch()
-    batched = encoder(features, lens, intermediate)
-    assert len(batched.intermediate) == 1
+    batched = encoder(features, lens)
     for row, length in enumerate(lens):
-        alone = encoder(features[row : row + 1, :length], lens[row : row + 1], intermediate)
+        alone = encoder(features[row : row + 1, :length], lens[row : row + 1])
         assert_same_row(batched, row, alone)
 
 
 @each_config
 @torch.no_grad()
-def test_the_order_of_a_batch_does_not_matter(config: BaseEncoderConfig) -> None:
+def test_a_tap_sees_the_frames_after_each_layer_and_what_it_returns_goes_on(config: NamedConfig) -> None:
+    encoder = build(config)
+    features, lens = noisy_batch()
+    untapped = encoder(features, lens)
+    seen: list[Tensor] = []
+
+    def watch(index: int, frames: Tensor) -> Tensor:
+        assert index == len(seen) + 1
+        assert frames.shape[:2] == untapped.frames.shape[:2]
+        seen.append(frames)
+        return frames
+
+    assert torch.equal(encoder(features, lens, watch).frames, untapped.frames)
+    assert len(seen) == encoder.num_layers
+    changed = encoder(features, lens, lambda index, frames: frames.flip(-1) if index == 1 else frames)
+    assert (changed.frames - untapped.frames)[0].abs().max() > 1e-3
+
+
+@each_config
+@torch.no_grad()
+def test_the_order_of_a_batch_does_not_matter(config: NamedConfig) -> None:
     encoder = build(config)
     features, lens = noisy_batch()
     order = torch.tensor([2, 4, 0, 3, 1])
@@ -91,7 +98,7 @@ def test_the_order_of_a_batch_does_not_matter(config: BaseEncoderConfig) -> None
 
 @each_config
 @torch.no_grad()
-def test_output_lens_tells_the_frames_of_every_length(config: BaseEncoderConfig) -> None:
+def test_output_lens_tells_the_frames_of_every_length(config: NamedConfig) -> None:
     encoder = build(config)
     assert encoder.output_lens(torch.tensor([0, 1])).tolist() == [0, 1]
     for length in range(1, 201):
@@ -103,7 +110,7 @@ def test_output_lens_tells_the_frames_of_every_length(config: BaseEncoderConfig)
 
 
 @each_config
-def test_gradients_reach_every_parameter_and_stay_finite(config: BaseEncoderConfig) -> None:
+def test_gradients_reach_every_parameter_and_stay_finite(config: NamedConfig) -> None:
     encoder = build(config)
     features, lens = noisy_batch()
     encoded = encoder(features, lens)
@@ -121,7 +128,7 @@ def test_gradients_reach_every_parameter_and_stay_finite(config: BaseEncoderConf
 
 
 @each_config
-def test_padding_gets_no_gradient(config: BaseEncoderConfig) -> None:
+def test_padding_gets_no_gradient(config: NamedConfig) -> None:
     encoder = build(config)
     features, lens = noisy_batch()
     encoded = encoder(features.requires_grad_(), lens)
@@ -133,7 +140,7 @@ def test_padding_gets_no_gradient(config: BaseEncoderConfig) -> None:
 
 @each_config
 @torch.no_grad()
-def test_saved_weights_give_the_same_frames(config: BaseEncoderConfig, tmp_path: Path) -> None:
+def test_saved_weights_give_the_same_frames(config: NamedConfig, tmp_path: Path) -> None:
     encoder = build(config)
     save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
     torch.manual_seed(99)
@@ -143,12 +150,12 @@ def test_saved_weights_give_the_same_frames(config: BaseEncoderConfig, tmp_path:
 
 
 @each_config
-def test_a_config_survives_json(config: BaseEncoderConfig) -> None:
+def test_a_config_survives_json(config: NamedConfig) -> None:
     assert TypeAdapter(EncoderConfig).validate_json(config.model_dump_json()) == config
 
 
 @each_config
-def test_bfloat16_autocast_trains_without_infinities(config: BaseEncoderConfig) -> None:
+def test_bfloat16_autocast_trains_without_infinities(config: NamedConfig) -> None:
     encoder = build(config).float().train()
     features, lens = noisy_batch()
     with torch.autocast("cpu", torch.bfloat16):
@@ -160,7 +167,7 @@ def test_bfloat16_autocast_trains_without_infinities(config: BaseEncoderConfig) 
 
 @each_config
 @torch.no_grad()
-def test_bfloat16_weights_encode(config: BaseEncoderConfig) -> None:
+def test_bfloat16_weights_encode(config: NamedConfig) -> None:
     encoder = build(config).bfloat16()
     features, lens = noisy_batch()
     assert encoder(features.bfloat16(), lens).frames.isfinite().all()

@@ -64,7 +64,7 @@ def test_each_kind_is_found_and_nothing_else(found: Leaks) -> None:
 
 
 def test_audio_that_cannot_be_compared_is_told(found: Leaks) -> None:
-    (reason,) = found.unheard
+    (reason,) = found.not_compared
     assert "notes.wav: cannot be read as audio" in reason
 
 

@@ -10,8 +10,8 @@ import pytest
 from asr.audio.augment import AugmentConfig, WaveformAugment
 from asr.audio.io import write_wav
 from asr.data.dataset import SpeechDataset
+from asr.features import Frontend, build_frontend
 from asr.features.fbank import FbankConfig
-from asr.features.frontend import Frontend, FrontendConfig
 from asr.features.spec_augment import SpecAugment, SpecAugmentConfig
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.text.tokenizer.char import CharConfig
@@ -35,8 +35,8 @@ def make_utterance(folder: Path, id: str, duration: float, text: str) -> Utteran
 
 @pytest.fixture(scope="session")
 def frontend() -> Frontend:
-    config = FbankConfig(sample_rate=SAMPLE_RATE, num_mel_bins=8)
-    return Frontend(FrontendConfig(features=config, cmvn="utterance"))
+    config = FbankConfig(sample_rate=SAMPLE_RATE, num_mel_bins=8, cmvn="utterance")
+    return build_frontend(config)
 
 
 @pytest.fixture(scope="session")

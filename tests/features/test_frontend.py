@@ -1,96 +1,126 @@
-"""The front-end: waveform to normalised features."""
+"""Front-ends by name: configurations of today and of earlier versions, a kind in one file."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Literal
+
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from asr.errors import AudioError
-from asr.features.base import FEATURES
+from asr.config import parse_config
+from asr.errors import ConfigError
+from asr.features import FrontendConfig, build_frontend, upgrade_frontend
+from asr.features.base import BaseFrontendConfig, Frontend
 from asr.features.fbank import FbankConfig
-from asr.features.frontend import Frontend, FrontendConfig
 from asr.features.mfcc import MfccConfig
-from asr.lengths import pad_stack
 
-CONFIGS = [
-    FrontendConfig(features=FEATURES.config(name)(), cmvn=cmvn)
-    for name in FEATURES.names()
-    for cmvn in ("global", "utterance", "none")
-]
+PARSER: TypeAdapter[BaseFrontendConfig] = TypeAdapter(FrontendConfig)
+DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
 
 
-def waveforms(*lengths: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return [0.1 * torch.randn(length, generator=generator) for length in lengths]
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"name": "fbank", "num_mel_bins": 40, "cmvn": "utterance"}, FbankConfig(num_mel_bins=40, cmvn="utterance")),
+        ({"name": "mfcc", "num_ceps": 20}, MfccConfig(num_ceps=20)),
+        ({"features": {"name": "mfcc", "num_ceps": 20}, "cmvn": "none"}, MfccConfig(num_ceps=20, cmvn="none")),
+        ({"features": {"name": "fbank", "sample_rate": 8000}}, FbankConfig(sample_rate=8000)),
+        ({"features": {"name": "mfcc"}, "num_ceps": 5}, MfccConfig(num_ceps=5)),
+        ({"cmvn": "utterance"}, FbankConfig(cmvn="utterance")),
+        ({}, FbankConfig()),
+    ],
+    ids=str,
+)
+def test_configurations_of_today_and_of_version_0_1_are_read(data, expected):
+    before = repr(data)
+    assert PARSER.validate_python(data) == expected
+    assert upgrade_frontend(upgrade_frontend(data)) == upgrade_frontend(data)
+    assert repr(data) == before
 
 
-def fitted(config: FrontendConfig) -> Frontend:
-    frontend = Frontend(config)
-    if frontend.needs_statistics:
-        rate = frontend.sample_rate
-        frontend.fit_cmvn(frontend.extract(w, rate, normalize=False) for w in waveforms(16000, 30000))
-    return frontend
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ({"name": "plp"}, "unknown frontend name 'plp'; known: fbank, mfcc"),
+        ({"name": "fbnk"}, "unknown frontend name 'fbnk'; did you mean 'fbank'?"),
+        ({"features": {"name": "plp"}}, "unknown frontend name 'plp'"),
+        ({"features": 3}, "unknown key 'frontend.features'"),
+        ({"name": "fbank", "num_mels_bins": 40}, "unknown key 'frontend.num_mels_bins'; did you mean 'num_mel_bins'?"),
+        ({"name": "fbank", "num_ceps": 40}, "unknown key 'frontend.num_ceps'"),
+        ({"name": "fbank", "cmvn": "globl"}, "frontend.cmvn: input should be 'global', 'utterance' or 'none'"),
+        ("fbank", "frontend: "),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_named_with_its_key(data, complaint):
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"data": DATA, "frontend": data}, source="x.yaml")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_features_alone_equal_features_in_a_batch_and_padding_is_0(config):
-    frontend = fitted(config).double()
-    rows = [waveform.double() for waveform in waveforms(16000, 300, 5000, 401)]
-    padded, lens = pad_stack(rows, value=0.7)
-    features, feature_lens = frontend(padded, lens)
-    assert feature_lens.tolist() == frontend.output_lens(lens).tolist() == [98, 0, 29, 1]
-    for row, length, waveform in zip(features, feature_lens, rows, strict=True):
-        expected = frontend.extract(waveform, 16000)
-        assert expected.shape == (length, frontend.num_features)
-        torch.testing.assert_close(row[:length], expected, rtol=1e-9, atol=1e-9)
-        assert not row[length:].any()
+def test_rate_shift_and_size_come_from_the_config():
+    frontend = build_frontend(FbankConfig(sample_rate=8000, num_mel_bins=40, frame_shift_ms=12.5))
+    assert (frontend.sample_rate, frontend.num_features, frontend.frame_seconds) == (8000, 40, 0.0125)
+    assert frontend.window_seconds is None
+    assert build_frontend(MfccConfig(num_ceps=20)).num_features == 20
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
-def test_statistics_are_saved_with_the_module(config):
-    frontend = fitted(config)
-    copy = Frontend(FrontendConfig.model_validate(config.model_dump()))
-    copy.load_state_dict(frontend.state_dict())
-    assert set(frontend.state_dict()) == ({"cmvn.mean", "cmvn.inv_std"} if config.cmvn == "global" else set())
-    waveform = waveforms(8000)[0]
-    assert torch.equal(copy.extract(waveform, 16000), frontend.extract(waveform.numpy(), 16000))
+@pytest.mark.parametrize(
+    ("cmvn", "streams", "saved"),
+    [("global", True, {"cmvn.mean", "cmvn.inv_std"}), ("none", True, set()), ("utterance", False, set())],
+)
+def test_normalisation_decides_what_is_saved_and_whether_it_streams(cmvn, streams, saved):
+    frontend = build_frontend(FbankConfig(cmvn=cmvn))
+    assert frontend.streams is streams
+    assert set(frontend.state_dict()) == saved
 
 
 def test_fitted_features_have_mean_0_and_deviation_1_over_the_corpus():
-    frontend = fitted(FrontendConfig())
-    frames = torch.cat([frontend.extract(waveform, 16000) for waveform in waveforms(16000, 30000)])
+    generator = torch.Generator().manual_seed(0)
+    rows = [0.1 * torch.randn(length, generator=generator) for length in (16000, 30000)]
+    frontend = build_frontend(FbankConfig())
+    frontend.fit(frontend.extract(row, 16000, normalize=False) for row in rows)
+    frames = torch.cat([frontend.extract(row, 16000) for row in rows])
     torch.testing.assert_close(frames.mean(dim=0), torch.zeros(80), rtol=0, atol=1e-4)
     torch.testing.assert_close(frames.std(dim=0, correction=0), torch.ones(80), rtol=1e-4, atol=0)
 
 
-def test_another_sample_rate_is_refused():
-    with pytest.raises(AudioError, match="audio of 8000 Hz given, but the features need 16000 Hz"):
-        Frontend(FrontendConfig()).extract(np.zeros(8000, dtype=np.float32), 8000)
+class SamplesConfig(BaseFrontendConfig):
+    """A front-end that hands samples on, as raw-waveform models need them."""
+
+    name: Literal["samples"] = "samples"
 
 
-def test_several_channels_are_refused():
-    with pytest.raises(AudioError, match=r"shape \(2, 8000\)"):
-        Frontend(FrontendConfig()).extract(np.zeros((2, 8000), dtype=np.float32), 16000)
+class Samples(Frontend):
+    """(B, N) -> (B, N, 1)."""
+
+    def __init__(self, config: SamplesConfig) -> None:
+        super().__init__(config, num_features=1)
+
+    @property
+    def frame_seconds(self) -> float:
+        return 1 / self.sample_rate
+
+    def output_lens(self, num_samples: Tensor) -> Tensor:
+        return num_samples
+
+    def compute(self, waveforms: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
+        return waveforms[..., None], lens
 
 
-def test_rate_shift_and_size_come_from_the_config():
-    frontend = Frontend(FrontendConfig(features=FbankConfig(sample_rate=8000, num_mel_bins=40, frame_shift_ms=12.5)))
-    assert (frontend.sample_rate, frontend.num_features, frontend.frame_shift) == (8000, 40, 0.0125)
-    assert Frontend(FrontendConfig(features=MfccConfig(num_ceps=20))).num_features == 20
+def test_a_kind_needs_a_config_and_three_methods():
+    frontend = Samples(SamplesConfig())
+    features, lens = frontend(torch.ones(2, 5), torch.tensor([5, 3]))
+    assert features[..., 0].tolist() == [[1.0] * 5, [1.0, 1.0, 1.0, 0.0, 0.0]]
+    assert lens.tolist() == [5, 3]
+    assert not frontend.streams
+    with pytest.raises(ConfigError, match="front-end 'samples' needs the whole utterance"):
+        frontend.stream()
 
 
-def test_features_are_picked_by_name_and_unknown_ones_refused():
-    assert FrontendConfig.model_validate({"features": {"name": "mfcc"}}).features == MfccConfig()
+def test_an_unknown_kind_is_refused():
     with pytest.raises(ValidationError):
-        FrontendConfig.model_validate({"features": {"name": "plp"}})
-
-
-def test_autocast_does_not_touch_the_features():
-    frontend = fitted(FrontendConfig())
-    waveform = waveforms(16000)[0]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = frontend.extract(waveform, 16000)
-    assert torch.equal(inside, frontend.extract(waveform, 16000))
+        PARSER.validate_python({"name": "samples"})

@@ -12,7 +12,7 @@ from asr.config import Experiment, load_experiment, load_lm_experiment
 from asr.data.sentences import SentenceBatch
 from asr.decoding.base import build_search
 from asr.experiments.loss import batch_loss
-from asr.features.frontend import Frontend
+from asr.features import build_frontend
 from asr.lm.neural import build_language_model
 from asr.losses.label_smoothing import label_smoothing_loss
 from asr.models.asr_model import AsrModel, build_model
@@ -36,7 +36,7 @@ def test_there_are_configurations_for_every_recipe() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(RECIPES)))
 def test_a_configuration_makes_one_step(path: Path) -> None:
     config = load_experiment(path)
-    num_features = Frontend(config.frontend).num_features
+    num_features = build_frontend(config.frontend).num_features
     with torch.device("meta"):  # all of it, without the time it takes to fill
         assert sum(weight.numel() for weight in build(config, num_features).parameters()) > 1e5
     model = build(shallow(config), num_features)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.errors import ScoringError, TextError
-from asr.scoring.alignment import AlignedPair, ErrorCounts
-from asr.scoring.wer import align_words, count_errors, score, word_hits
+from asr.scoring.alignment import AlignedPair, ErrorCounts, count_operations, levenshtein
+from asr.scoring.wer import align_words, score, word_hits
 
 words = st.lists(st.sampled_from(["a", "b", "c", "ab", "ba", "한국", "é", "x'y"]), max_size=10)
 texts = words.map(" ".join)
@@ -90,7 +90,7 @@ def test_an_alignment_keeps_both_texts_and_explains_the_counts(reference, hypoth
     deletions = sum(pair.hypothesis is None for pair in alignment)
     insertions = sum(pair.reference is None for pair in alignment)
     counts = ErrorCounts(hits, len(alignment) - hits - deletions - insertions, deletions, insertions)
-    assert counts == count_errors(reference.split(), hypothesis.split())
+    assert counts == count_operations(levenshtein(reference.split(), hypothesis.split()))
 
 
 def test_rates_are_null_without_reference_words_and_insertions_still_count():

@@ -47,11 +47,12 @@ class Bench:
 
 
 def _ours(samples: np.ndarray) -> Extract:
-    from asr.features.frontend import Frontend, FrontendConfig
+    from asr.features import build_frontend
+    from asr.features.fbank import FbankConfig
     from asr.system.libraries import settle_libraries
 
     settle_libraries()
-    frontend = Frontend(FrontendConfig(cmvn="none"))
+    frontend = build_frontend(FbankConfig(cmvn="none"))
     return lambda: frontend.extract(samples, SAMPLE_RATE)
 
 

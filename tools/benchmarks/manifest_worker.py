@@ -73,7 +73,7 @@ class Rank:
         from asr.config import DataConfig, Experiment
         from asr.experiments.requirements import requirements, requirements_key
         from asr.experiments.survey import survey
-        from asr.features.frontend import Frontend
+        from asr.features import build_frontend
         from asr.text.tokenizer import train_tokenizer
         from asr.text.tokenizer.unigram import UnigramConfig
 
@@ -82,7 +82,7 @@ class Rank:
             data=DataConfig(train="", dev=""), normalize="basic", tokenizer=UnigramConfig(vocab_size=500)
         )
         tokenizer = train_tokenizer(config.tokenizer, (row.text for row in rows[:20_000]))
-        bundle = Bundle.build(config, Frontend(config.frontend), tokenizer)
+        bundle = Bundle.build(config, build_frontend(config.frontend), tokenizer)
         needs, key = requirements(config, bundle), requirements_key(config, bundle)
         first, second, helpers = Stopwatch(), Stopwatch(), helpers_seconds()
         with first.running():

@@ -46,10 +46,10 @@ def leaks(
         workers=num_workers,
         on_progress=display.update,
     )
-    for reason in found.unheard[:5]:
+    for reason in found.not_compared[:5]:
         display.say(f"warning: not compared: {reason}")
-    if len(found.unheard) > 5:
-        display.say(f"warning: {len(found.unheard) - 5} more were not compared")
+    if len(found.not_compared) > 5:
+        display.say(f"warning: {len(found.not_compared) - 5} more were not compared")
     display.say(f"{found.num_test} test utterances compared, processes: {num_workers}")
     print_tables(found.table(examples))
     if json_file is not None:

@@ -39,7 +39,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Recording:
+class AudioFile:
     """A file to decode, and the stretches of it that are asked about."""
 
     path: Path
@@ -52,8 +52,8 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Sound:
-    """What one stretch sounds like; channels are averaged, as in training."""
+class Measurement:
+    """What was measured of one stretch; channels are averaged, as in training."""
 
     sample_rate: int  # Hz, of the file
     num_channels: int
@@ -72,20 +72,20 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Fault:
+class AudioFault:
     """Why a stretch could not be measured."""
 
     code: str
     reason: str
 
 
-def recordings(rows: Iterable[tuple[int, Utterance]]) -> list[Recording]:
+def audio_files(rows: Iterable[tuple[int, Utterance]]) -> list[AudioFile]:
     """Each audio file of numbered rows once. A row that starts at 0 and shares its file with no other is all of it."""
     by_path: dict[Path, list[tuple[int, Utterance]]] = defaultdict(list)
     for number, row in rows:
         by_path[row.audio].append((number, row))
     return [
-        Recording(
+        AudioFile(
             path,
             tuple(
                 Stretch(number, row.start, row.duration, whole=len(those) == 1 and row.start == 0)
@@ -96,47 +96,49 @@ def recordings(rows: Iterable[tuple[int, Utterance]]) -> list[Recording]:
     ]
 
 
-def examine(recording: Recording) -> list[tuple[int, Sound | Fault]]:
-    """Every stretch by its row. Never raises: a fault of the file is that of each stretch not yet heard to its end."""
+def examine(audio_file: AudioFile) -> list[tuple[int, Measurement | AudioFault]]:
+    """Every stretch by its row. Never raises: a fault of the file is that of each stretch not read to its end."""
     meters: list[_Meter] = []
     try:
-        if not recording.path.exists():
-            return [(one.row, Fault("missing", f"{recording.path} does not exist")) for one in recording.stretches]
-        info = audio_info(recording.path)
-        meters = [_Meter(stretch, info.sample_rate) for stretch in recording.stretches]
-        fault, num_samples = _listen(recording.path, info.sample_rate, meters)
+        if not audio_file.path.exists():
+            return [
+                (one.row, AudioFault("missing", f"{audio_file.path} does not exist")) for one in audio_file.stretches
+            ]
+        info = audio_info(audio_file.path)
+        meters = [_Meter(stretch, info.sample_rate) for stretch in audio_file.stretches]
+        fault, num_samples = _measure(audio_file.path, info.sample_rate, meters)
         num_samples = num_samples or info.num_samples
     except Exception as error:  # whatever a decoder stumbles over, the other files still have to be checked
-        fault = _fault(recording.path, error)
-        return [(stretch.row, fault) for stretch in recording.stretches]
+        fault = _audio_fault(audio_file.path, error)
+        return [(stretch.row, fault) for stretch in audio_file.stretches]
     seconds = num_samples / info.sample_rate
     return [
-        (meter.stretch.row, fault if fault and not meter.done else meter.sound(info.num_channels, seconds))
+        (meter.stretch.row, fault if fault and not meter.done else meter.measurement(info.num_channels, seconds))
         for meter in meters
     ]
 
 
-def _listen(path: Path, sample_rate: int, meters: Sequence[_Meter]) -> tuple[Fault | None, int | None]:
-    """Show each meter its samples. The fault that ended the reading, and the length if the end was reached."""
+def _measure(path: Path, sample_rate: int, meters: Sequence[_Meter]) -> tuple[AudioFault | None, int | None]:
+    """Give each meter its samples. The fault that ended the reading, and the length if the end was reached."""
     end = max(meter.end for meter in meters)
     position = 0
     try:
         for block in read_blocks(path, sample_rate, BLOCK):
             for meter in meters:
                 last = min(meter.end, position + len(block))
-                meter.hear(block[max(0, meter.begin - position) : max(0, int(last) - position)])
+                meter.add(block[max(0, meter.begin - position) : max(0, int(last) - position)])
             position += len(block)
             for meter in meters:
                 meter.done = position >= meter.end
             if position >= end:
                 return None, None
     except AudioError as error:
-        return _fault(path, error), None
+        return _audio_fault(path, error), None
     return None, position
 
 
 class _Meter:
-    """Measures one stretch of a file whose blocks it is shown in order."""
+    """Measures one stretch of a file whose blocks it is given in order."""
 
     def __init__(self, stretch: Stretch, sample_rate: int) -> None:
         self.stretch = stretch
@@ -149,7 +151,7 @@ class _Meter:
         self._power: list[np.ndarray] = []
         self._hash = hashlib.blake2b(str(sample_rate).encode(), digest_size=16)
 
-    def hear(self, samples: np.ndarray) -> None:
+    def add(self, samples: np.ndarray) -> None:
         """Take in the next samples (N,) of the stretch; none is fine."""
         if not len(samples):
             return
@@ -171,11 +173,11 @@ class _Meter:
         runs = int(np.count_nonzero(middles[1:] & ~middles[:-1])) + int(middles[:1].sum())
         self._flat += int(np.count_nonzero(middles)) + 2 * runs
 
-    def sound(self, num_channels: int, file_seconds: float) -> Sound:
-        """The result, once everything was heard."""
+    def measurement(self, num_channels: int, file_seconds: float) -> Measurement:
+        """The result, once all samples were added."""
         power = np.concatenate(self._power) if self._power else np.zeros(1)
         level = 10 * np.log10(np.maximum(power, FLOOR))
-        return Sound(
+        return Measurement(
             sample_rate=self.sample_rate,
             num_channels=num_channels,
             num_samples=self._num_samples,
@@ -188,10 +190,10 @@ class _Meter:
         )
 
 
-def _fault(path: Path, error: Exception) -> Fault:
+def _audio_fault(path: Path, error: Exception) -> AudioFault:
     reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
     if not isinstance(error, AudioError):
-        return Fault("unreadable", " ".join(f"cannot be decoded ({reason})".split()))
+        return AudioFault("unreadable", " ".join(f"cannot be decoded ({reason})".split()))
     if isinstance(error, NonFiniteAudioError):
-        return Fault("not_finite", reason)
-    return Fault("truncated" if isinstance(error, TruncatedAudioError) else "unreadable", reason)
+        return AudioFault("not_finite", reason)
+    return AudioFault("truncated" if isinstance(error, TruncatedAudioError) else "unreadable", reason)

@@ -1,4 +1,4 @@
-"""The examination of a manifest: its lines, one pass over the audio, the texts, then each row beside the others."""
+"""The examination of a manifest: its lines, one pass over the audio, the texts, then rows compared with each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asr.corpora.doctor.audio import Fault, Sound, recordings
+from asr.corpora.doctor.audio import AudioFault, Measurement, audio_files
 from asr.corpora.doctor.codes import Finding
 from asr.corpora.doctor.corpus import (
     common_scripts,
@@ -28,7 +28,7 @@ from asr.text.normalize import normalize
 from asr.types import Utterance
 
 QUIET = -60.0  # dB of full scale; no frame of 20 ms above it is silence
-STEADY = 6.0  # dB; sound that never rises further above its quiet moments is noise, speech rises by 10 to 60
+STEADY = 6.0  # dB; audio that never rises further above its quiet moments is noise, speech rises by 10 to 60
 STEADY_SECONDS = 0.5  # shorter audio may be one vowel
 CLIPPED = 0.0005  # share of samples in flat tops; none in four corpora of clean speech
 CLIPPED_SAMPLES = 10  # a short file of few levels has a flat top or two
@@ -41,14 +41,14 @@ class _Row:
 
     line: int
     utterance: Utterance
-    sound: Sound | Fault
+    measured: Measurement | AudioFault
 
     @property
     def seconds(self) -> float:
-        """What can be heard: as long as the manifest says, unless the audio ends before; if nothing can, as it says."""
-        if isinstance(self.sound, Fault) or not self.sound.num_samples:
+        """Length of the audio: as the manifest says, unless the file ends before; as it says if nothing can be read."""
+        if isinstance(self.measured, AudioFault) or not self.measured.num_samples:
             return self.utterance.duration
-        return min(self.utterance.duration, self.sound.seconds)
+        return min(self.utterance.duration, self.measured.seconds)
 
 
 def check(
@@ -61,9 +61,9 @@ def check(
 ) -> CheckReport:
     """Examine every row of a manifest and every sample it names; each audio file is decoded once.
 
-    `on_progress` is told how many rows of how many were heard. The result does not depend on `workers`, the number of
-    processes. Nothing stops it but a manifest that cannot be read or is empty (ManifestError) and a normaliser that
-    does not exist (TextError).
+    `on_progress` gets the number of rows examined and of all rows. The result does not depend on `workers`, the
+    number of processes. Nothing stops it but a manifest that cannot be read or is empty (ManifestError) and a
+    normaliser that does not exist (TextError).
     """
     settings, requirements = settings or CheckSettings(), requirements or Requirements()
     lines = list(read_lines(manifest))
@@ -73,21 +73,21 @@ def check(
     normalize("", requirements.normalizer)  # rather now than after hours of audio
     findings = list(_line_findings(lines))
     utterances = [(line.number, line.utterance) for line in lines if line.utterance and _writable(line.utterance)]
-    sounds: dict[int, Sound | Fault] = {}
-    for results in examine_all(recordings(utterances), workers):
-        sounds.update(results)
-        on_progress(len(sounds), len(utterances))
-    rows = [_Row(number, utterance, sounds[number]) for number, utterance in utterances]
+    measurements: dict[int, Measurement | AudioFault] = {}
+    for results in examine_all(audio_files(utterances), workers):
+        measurements.update(results)
+        on_progress(len(measurements), len(utterances))
+    rows = [_Row(number, utterance, measurements[number]) for number, utterance in utterances]
     for row in rows:
         findings += _findings(row, _audio_faults(row, settings))
         findings += _findings(row, requirements.faults(row.utterance.text, row.seconds))
     severity = settings.judgement.severity
     lost = {finding.line for finding in findings if severity(finding.code) == "reject"}
-    sound_rows = [row for row in rows if row.line not in lost]
-    settings = _expectations(sound_rows, settings)
-    for row in sound_rows:
+    usable_rows = [row for row in rows if row.line not in lost]
+    settings = _expectations(usable_rows, settings)
+    for row in usable_rows:
         findings += _findings(row, _format_faults(row, settings))
-    findings += _corpus_findings(sound_rows, requirements.normalizer)
+    findings += _corpus_findings(usable_rows, requirements.normalizer)
     report = CheckReport.collect(manifest, lines, findings, requirements, settings)
     return replace(report, workers=workers, seconds=time.monotonic() - began)
 
@@ -121,46 +121,46 @@ def _findings(row: _Row, faults: Iterator[tuple[str, str]]) -> Iterator[Finding]
 
 def _audio_faults(row: _Row, settings: CheckSettings) -> Iterator[tuple[str, str]]:
     """Everything wrong with a row's samples, format aside."""
-    sound, utterance = row.sound, row.utterance
-    if isinstance(sound, Fault):
-        yield sound.code, sound.reason
+    measured, utterance = row.measured, row.utterance
+    if isinstance(measured, AudioFault):
+        yield measured.code, measured.reason
         return
-    if not sound.num_samples:
-        yield "start_beyond_end", f"starts at {utterance.start:.2f} s, the audio has {sound.file_seconds:.2f} s"
+    if not measured.num_samples:
+        yield "start_beyond_end", f"starts at {utterance.start:.2f} s, the audio has {measured.file_seconds:.2f} s"
         return
-    if abs(sound.seconds - utterance.duration) > settings.tolerance:
-        there = f"{sound.seconds:.2f} s" if utterance.start == 0 else f"{sound.seconds:.2f} s from there on"
+    if abs(measured.seconds - utterance.duration) > settings.tolerance:
+        there = f"{measured.seconds:.2f} s" if utterance.start == 0 else f"{measured.seconds:.2f} s from there on"
         yield "duration_mismatch", f"{utterance.duration:.2f} s in the manifest, the audio has {there}"
-    if sound.peak == 0:
-        yield "all_zero", f"all {sound.num_samples} samples are 0"
-    elif sound.loudest < QUIET:
-        yield "silent", f"nothing is louder than {sound.loudest:.0f} dB of full scale"
-    elif sound.seconds >= STEADY_SECONDS and sound.rise < STEADY:
-        yield "silent", f"steady noise, nothing rises more than {sound.rise:.1f} dB above it"
-    if sound.peak >= FLAT_LEVEL and sound.clipped * sound.num_samples > max(
-        CLIPPED_SAMPLES, CLIPPED * sound.num_samples
+    if measured.peak == 0:
+        yield "all_zero", f"all {measured.num_samples} samples are 0"
+    elif measured.loudest < QUIET:
+        yield "silent", f"nothing is louder than {measured.loudest:.0f} dB of full scale"
+    elif measured.seconds >= STEADY_SECONDS and measured.rise < STEADY:
+        yield "silent", f"steady noise, nothing rises more than {measured.rise:.1f} dB above it"
+    if measured.peak >= FLAT_LEVEL and measured.clipped * measured.num_samples > max(
+        CLIPPED_SAMPLES, CLIPPED * measured.num_samples
     ):
-        yield "clipped", f"{100 * sound.clipped:.2f} % of the samples are cut off at the peaks"
+        yield "clipped", f"{100 * measured.clipped:.2f} % of the samples are cut off at the peaks"
 
 
 def _expectations(rows: Sequence[_Row], settings: CheckSettings) -> CheckSettings:
     """The settings, with what was left open taken from the corpus."""
-    sounds = [row.sound for row in rows if isinstance(row.sound, Sound)]
+    measurements = [row.measured for row in rows if isinstance(row.measured, Measurement)]
     return replace(
         settings,
-        sample_rate=settings.sample_rate or most_common(sound.sample_rate for sound in sounds),
-        num_channels=settings.num_channels or most_common(sound.num_channels for sound in sounds),
+        sample_rate=settings.sample_rate or most_common(measured.sample_rate for measured in measurements),
+        num_channels=settings.num_channels or most_common(measured.num_channels for measured in measurements),
         scripts=settings.scripts or common_scripts(row.utterance.text for row in rows),
     )
 
 
 def _format_faults(row: _Row, settings: CheckSettings) -> Iterator[tuple[str, str]]:
     """How a row differs from what is expected of all."""
-    if isinstance(row.sound, Sound):
-        if row.sound.sample_rate != settings.sample_rate:
-            yield "sample_rate", f"{row.sound.sample_rate} Hz, {settings.sample_rate} Hz are expected"
-        if row.sound.num_channels != settings.num_channels:
-            yield "channels", f"{row.sound.num_channels} channels, expected: {settings.num_channels}"
+    if isinstance(row.measured, Measurement):
+        if row.measured.sample_rate != settings.sample_rate:
+            yield "sample_rate", f"{row.measured.sample_rate} Hz, {settings.sample_rate} Hz are expected"
+        if row.measured.num_channels != settings.num_channels:
+            yield "channels", f"{row.measured.num_channels} channels, expected: {settings.num_channels}"
     if strange := scripts_of(row.utterance.text) - settings.scripts:
         letters = dict.fromkeys(letter for letter in row.utterance.text if scripts_of(letter) & strange)
         yield "script", f"{', '.join(sorted(strange))}: {' '.join(list(letters)[:10])}"
@@ -168,9 +168,9 @@ def _format_faults(row: _Row, settings: CheckSettings) -> Iterator[tuple[str, st
 
 def _corpus_findings(rows: Sequence[_Row], normalizer: str) -> Iterator[Finding]:
     """Duplicates, which are those after the first, and rows far from the corpus's rate of speech."""
-    heard = [row for row in rows if isinstance(row.sound, Sound)]
-    for position, origin in repeats(row.sound.digest for row in heard if isinstance(row.sound, Sound)):
-        yield _duplicate(heard[position], heard[origin], "duplicate_audio", "samples")
+    readable = [(row, row.measured.digest) for row in rows if isinstance(row.measured, Measurement)]
+    for position, origin in repeats(digest for _, digest in readable):
+        yield _duplicate(readable[position][0], readable[origin][0], "duplicate_audio", "samples")
     texts = [normalize(row.utterance.text, normalizer) for row in rows]
     spoken = [(row, text) for row, text in zip(rows, texts, strict=True) if text]
     for position, origin in repeats(text for _, text in spoken):

@@ -7,7 +7,7 @@ from typing import Literal
 
 Severity = Literal["reject", "warn"]
 
-# In the order in which faults are told: a row's reason is its first one.
+# In the order in which faults are reported: a row's reason is its first one.
 REJECTED = {
     "bad_row": "the line is no manifest row: not JSON, an unknown key, a wrong type",
     "duplicate_id": "an earlier row has the same id",

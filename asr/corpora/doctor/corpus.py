@@ -1,4 +1,4 @@
-"""What is unusual about a row can only be told beside the others: rates, scripts, duplicates, speed of speech."""
+"""What is unusual about a row in comparison with the others: rates, scripts, duplicates, speed of speech."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from asr.features.frontend import Frontend
+from asr.features import Frontend
 from asr.lengths import ctc_min_frames
 from asr.text.tokenizer import Tokenizer
 

@@ -1,4 +1,4 @@
-"""Examines many recordings in parallel; neither a damaged file nor a decoder that crashes on one stops it."""
+"""Examines many audio files in parallel; neither a damaged file nor a decoder that crashes on one stops it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from asr.corpora.doctor.audio import Fault, Recording, Sound, examine
+from asr.corpora.doctor.audio import AudioFault, AudioFile, Measurement, examine
 from asr.system.processes import process_pool
 
-Result = tuple[int, Sound | Fault]
+Result = tuple[int, Measurement | AudioFault]
 
 CHUNK_SECONDS = 120.0  # of audio handed to a process at once, so that hours of short files are not hours of messages
 CHUNK_FILES = 32
 QUEUED = 3  # chunks per process: one in work, the next ones waiting
 
 
-def examine_all(recordings: Sequence[Recording], workers: int = 1) -> Iterator[list[Result]]:
-    """The results of `examine` for all recordings, some at a time and in any order.
+def examine_all(audio_files: Sequence[AudioFile], workers: int = 1) -> Iterator[list[Result]]:
+    """The results of `examine` for all audio files, some at a time and in any order.
 
     With one worker the work is done in this process; a decoder that crashes then takes it along. With more, each is a
     process of its own, and rows of a file whose decoding ends a process get the fault `unreadable`.
     """
-    if workers == 1 or len(recordings) <= 1:
-        for recording in recordings:
-            yield examine(recording)
+    if workers == 1 or len(audio_files) <= 1:
+        for audio_file in audio_files:
+            yield examine(audio_file)
         return
-    waiting = deque(_chunks(recordings))
-    running: dict[Future[list[Result]], Sequence[Recording]] = {}
+    waiting = deque(_chunks(audio_files))
+    running: dict[Future[list[Result]], Sequence[AudioFile]] = {}
     while waiting:
         try:
             yield from _drain(waiting, running, min(workers, len(waiting)))
         except BrokenProcessPool:
-            suspects = [recording for chunk in running.values() for recording in chunk]
+            suspects = [audio_file for chunk in running.values() for audio_file in chunk]
             running.clear()
-            for recording in suspects:
-                yield _alone(recording)
+            for audio_file in suspects:
+                yield _alone(audio_file)
 
 
 def _drain(
-    waiting: deque[Sequence[Recording]], running: dict[Future[list[Result]], Sequence[Recording]], workers: int
+    waiting: deque[Sequence[AudioFile]], running: dict[Future[list[Result]], Sequence[AudioFile]], workers: int
 ) -> Iterator[list[Result]]:
     """Work through `waiting`; `running` tells what had been handed out if a process dies."""
     with process_pool(workers, _silence_decoders) as pool:
@@ -56,26 +56,26 @@ def _drain(
                 yield results
 
 
-def _alone(recording: Recording) -> list[Result]:
-    """One recording in a process of its own, which it may take down."""
+def _alone(audio_file: AudioFile) -> list[Result]:
+    """One audio_file in a process of its own, which it may take down."""
     with process_pool(1, _silence_decoders) as pool:
         try:
-            return pool.submit(_examine_chunk, [recording]).result()
+            return pool.submit(_examine_chunk, [audio_file]).result()
         except BrokenProcessPool:
-            fault = Fault("unreadable", "decoding it ended the process; convert it to wav or flac")
-            return [(stretch.row, fault) for stretch in recording.stretches]
+            fault = AudioFault("unreadable", "decoding it ended the process; convert it to wav or flac")
+            return [(stretch.row, fault) for stretch in audio_file.stretches]
 
 
-def _examine_chunk(recordings: Sequence[Recording]) -> list[Result]:
-    return [result for recording in recordings for result in examine(recording)]
+def _examine_chunk(audio_files: Sequence[AudioFile]) -> list[Result]:
+    return [result for audio_file in audio_files for result in examine(audio_file)]
 
 
-def _chunks(recordings: Iterable[Recording]) -> Iterator[Sequence[Recording]]:
-    chunk: list[Recording] = []
+def _chunks(audio_files: Iterable[AudioFile]) -> Iterator[Sequence[AudioFile]]:
+    chunk: list[AudioFile] = []
     seconds = 0.0
-    for recording in recordings:
-        chunk.append(recording)
-        seconds += recording.seconds
+    for audio_file in audio_files:
+        chunk.append(audio_file)
+        seconds += audio_file.seconds
         if seconds >= CHUNK_SECONDS or len(chunk) == CHUNK_FILES:
             yield chunk
             chunk, seconds = [], 0.0

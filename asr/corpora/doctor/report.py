@@ -45,9 +45,9 @@ class CheckReport:
         """Leave out what is ignored, and warnings about rows that are rejected anyway; sort by line and code."""
         order = {code: place for place, code in enumerate(CODES)}
         severity = settings.judgement.severity
-        told = [finding for finding in findings if severity(finding.code) is not None]
-        rejected = {finding.line for finding in told if severity(finding.code) == "reject"}
-        left = [one for one in told if one.line not in rejected or severity(one.code) == "reject"]
+        reported = [finding for finding in findings if severity(finding.code) is not None]
+        rejected = {finding.line for finding in reported if severity(finding.code) == "reject"}
+        left = [one for one in reported if one.line not in rejected or severity(one.code) == "reject"]
         left.sort(key=lambda finding: (finding.line, order[finding.code]))
         return cls(manifest, lines, left, requirements, settings)
 

@@ -13,7 +13,7 @@ from asr.registry import did_you_mean
 
 @dataclass(frozen=True)
 class Judgement:
-    """How severe each code is: as in `codes`, save those promoted to reject and those not to be told at all."""
+    """How severe each code is: as in `codes`, save those promoted to reject and those not to be reported."""
 
     promoted: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset()

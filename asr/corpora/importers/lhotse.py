@@ -151,7 +151,7 @@ def _are_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:
 
 
 def _check_channels(channel: object, recording: Mapping[str, Any]) -> None:
-    """One channel out of several cannot be told in a manifest."""
+    """One channel out of several cannot be expressed in a manifest."""
     present = recording["sources"][0].get("channels", [0])
     wanted = channel if isinstance(channel, list) else [channel]
     if not isinstance(present, list) or set(map(str, wanted)) != set(map(str, present)):

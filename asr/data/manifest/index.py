@@ -37,7 +37,7 @@ Check = Callable[[dict[str, Any]], None]  # raises ManifestError, without a plac
 
 @dataclass(frozen=True)
 class RowIndex:
-    """What can be told of N rows without reading them again: 16 bytes for each."""
+    """What is known of N rows without reading them again: 16 bytes for each."""
 
     offsets: NDArray[np.int64]  # (N,) byte of the files where each row's line begins
     durations: NDArray[np.float64]  # (N,) seconds

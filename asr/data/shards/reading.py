@@ -79,7 +79,7 @@ def _shards_of(utterances: Sequence[Utterance]) -> Sequence[Shard]:
 
 
 def fetch_in_background(shards: Sequence[Shard]) -> threading.Thread:
-    """Begin to fetch shards; whoever needs one before it is here waits for it, and meets the error if there is one."""
+    """Begin to fetch shards; a reader that needs one earlier waits for it, and raises the error if there is one."""
     thread = threading.Thread(target=_fetch_all, args=(shards,), daemon=True)
     thread.start()
     return thread

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder
-from asr.registry import import_siblings
+from asr.models.encoders.base import ENCODERS, Encoder
+from asr.registry import NamedConfig, import_siblings
 
 import_siblings(__name__, __path__)
 
 if TYPE_CHECKING:
-    EncoderConfig = BaseEncoderConfig
+    EncoderConfig = NamedConfig
 else:
     EncoderConfig = ENCODERS.config_union()
 

@@ -10,17 +10,16 @@ from torch import Tensor, nn
 
 from asr.lengths import padding_mask
 from asr.nn.attention import attention_mask
-from asr.nn.subsampling import Subsampling, SubsamplingConfig
+from asr.nn.subsampling import SubsamplingConfig
 from asr.registry import NamedConfig, Registry
 from asr.types import EncoderOutput
 
-Intermediate = Callable[[int, Tensor, list[Tensor]], Tensor]
-"""Called after each layer with its index from 1, the frames and the list that collects log-probabilities; returns the
-frames for the next layer."""
+Tap = Callable[[int, Tensor], Tensor]
+"""Called after each layer with its index from 1 and its frames (B, S, D); returns the frames for the next layer."""
 
 
 class BaseEncoderConfig(NamedConfig):
-    """What all encoders can be told."""
+    """The settings this toolkit's own encoders share; an encoder of another family may have none of them."""
 
     subsampling: SubsamplingConfig = SubsamplingConfig()
     dim: PositiveInt = 144
@@ -31,29 +30,27 @@ class BaseEncoderConfig(NamedConfig):
 class Encoder(nn.Module, ABC):
     """Features (B, T, F) -> frames (B, S, D), with the same frames for an utterance in whatever batch it comes.
 
-    Padding of features may hold anything.
+    Constructor: (config, num_features). Padding of features may hold anything.
     """
 
-    def __init__(self, config: BaseEncoderConfig, num_features: int) -> None:
-        super().__init__()
-        self.num_layers = config.num_layers
-        self.output_dim = config.dim
-        self.subsampling = Subsampling(config.subsampling, num_features, config.dim)
+    output_dim: int  # D
+    num_layers: int  # how often `tap` is called
 
     @property
+    @abstractmethod
     def subsampling_factor(self) -> int:
         """Feature frames for each encoder frame."""
-        return self.subsampling.factor
-
-    def output_lens(self, lens: Tensor) -> Tensor:
-        """Encoder frames made of `lens` feature frames; none of none."""
-        return self.subsampling.output_lens(lens)
 
     @abstractmethod
-    def forward(
-        self, features: Tensor, feature_lens: Tensor, intermediate: Intermediate | None = None
-    ) -> EncoderOutput:
-        """Encode a padded batch; a row of length 0 is legal and yields no valid frames."""
+    def output_lens(self, lens: Tensor) -> Tensor:
+        """Encoder frames made of `lens` feature frames; none of none."""
+
+    @abstractmethod
+    def forward(self, features: Tensor, lens: Tensor, tap: Tap | None = None) -> EncoderOutput:
+        """Encode a padded batch of `lens` (B,) feature frames; a row of length 0 is legal and yields no valid frames.
+
+        `tap` sees the frames after each layer, and what it returns goes on to the next (intermediate CTC).
+        """
 
 
 class FrameMasks:

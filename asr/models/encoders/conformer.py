@@ -8,12 +8,12 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, FrameMasks, Intermediate
+from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, FrameMasks, Tap
 from asr.nn.attention import PositionKind, build_attention, build_positions
 from asr.nn.convolution import ConvolutionModule
 from asr.nn.dropout import Dropout, StochasticDepth
 from asr.nn.feed_forward import FeedForward
-from asr.nn.subsampling import SubsamplingConfig
+from asr.nn.subsampling import Subsampling, SubsamplingConfig
 from asr.types import EncoderOutput
 
 
@@ -69,7 +69,10 @@ class Conformer(Encoder):
     """Convolutional subsampling, then Conformer layers."""
 
     def __init__(self, config: ConformerConfig, num_features: int) -> None:
-        super().__init__(config, num_features)
+        super().__init__()
+        self.num_layers = config.num_layers
+        self.output_dim = config.dim
+        self.subsampling = Subsampling(config.subsampling, num_features, config.dim)
         self.dropout = Dropout(config.dropout)
         self.positions = build_positions(config.positions, config.dim, config.num_heads)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
@@ -78,16 +81,20 @@ class Conformer(Encoder):
             for index in range(1, config.num_layers + 1)
         )
 
-    def forward(
-        self, features: Tensor, feature_lens: Tensor, intermediate: Intermediate | None = None
-    ) -> EncoderOutput:
-        frames, lens = self.subsampling(features, feature_lens)
+    @property
+    def subsampling_factor(self) -> int:
+        return self.subsampling.factor
+
+    def output_lens(self, lens: Tensor) -> Tensor:
+        return self.subsampling.output_lens(lens)
+
+    def forward(self, features: Tensor, lens: Tensor, tap: Tap | None = None) -> EncoderOutput:
+        frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)
         masks = FrameMasks(lens, frames.shape[1])
         table = self.positions(frames)
-        collected: list[Tensor] = []
         for index, (layer, layer_drop) in enumerate(zip(self.layers, self.layer_drop, strict=True), start=1):
             frames = layer_drop(frames, layer(frames, masks, table))
-            if intermediate is not None:
-                frames = intermediate(index, frames, collected)
-        return EncoderOutput(frames, lens, tuple(collected))
+            if tap is not None:
+                frames = tap(index, frames)
+        return EncoderOutput(frames, lens)

@@ -9,10 +9,10 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from asr.lengths import padding_mask
-from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, Intermediate
+from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, Tap
 from asr.nn.dropout import Dropout
 from asr.nn.recurrence import recur
-from asr.nn.subsampling import SubsamplingConfig
+from asr.nn.subsampling import Subsampling, SubsamplingConfig
 from asr.types import EncoderOutput
 
 CELLS: dict[str, type[nn.LSTM | nn.GRU | nn.RNN]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -77,7 +77,9 @@ class RnnEncoder(Encoder):
     """Convolutional subsampling, then recurrent layers."""
 
     def __init__(self, config: RnnConfig, num_features: int) -> None:
-        super().__init__(config, num_features)
+        super().__init__()
+        self.num_layers = config.num_layers
+        self.subsampling = Subsampling(config.subsampling, num_features, config.dim)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList()
         dim = config.dim
@@ -87,15 +89,19 @@ class RnnEncoder(Encoder):
             dim = layer.output_dim
         self.output_dim = dim
 
-    def forward(
-        self, features: Tensor, feature_lens: Tensor, intermediate: Intermediate | None = None
-    ) -> EncoderOutput:
-        frames, lens = self.subsampling(features, feature_lens)
+    @property
+    def subsampling_factor(self) -> int:
+        return self.subsampling.factor
+
+    def output_lens(self, lens: Tensor) -> Tensor:
+        return self.subsampling.output_lens(lens)
+
+    def forward(self, features: Tensor, lens: Tensor, tap: Tap | None = None) -> EncoderOutput:
+        frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)
         reversal = reversal_index(lens, frames.shape[1])
-        collected: list[Tensor] = []
         for index, layer in enumerate(self.layers, start=1):
             frames = layer(frames, reversal)
-            if intermediate is not None:
-                frames = intermediate(index, frames, collected)
-        return EncoderOutput(frames, lens, tuple(collected))
+            if tap is not None:
+                frames = tap(index, frames)
+        return EncoderOutput(frames, lens)

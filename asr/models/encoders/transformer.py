@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, FrameMasks, Intermediate
+from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, FrameMasks, Tap
 from asr.nn.attention import PositionKind, build_attention, build_positions
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
-from asr.nn.subsampling import SubsamplingConfig
+from asr.nn.subsampling import Subsampling, SubsamplingConfig
 from asr.types import EncoderOutput
 
 
@@ -55,22 +55,29 @@ class TransformerEncoder(Encoder):
     """Convolutional subsampling, Transformer layers and a final LayerNorm."""
 
     def __init__(self, config: TransformerConfig, num_features: int) -> None:
-        super().__init__(config, num_features)
+        super().__init__()
+        self.num_layers = config.num_layers
+        self.output_dim = config.dim
+        self.subsampling = Subsampling(config.subsampling, num_features, config.dim)
         self.dropout = Dropout(config.dropout)
         self.positions = build_positions(config.positions, config.dim, config.num_heads)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(
-        self, features: Tensor, feature_lens: Tensor, intermediate: Intermediate | None = None
-    ) -> EncoderOutput:
-        frames, lens = self.subsampling(features, feature_lens)
+    @property
+    def subsampling_factor(self) -> int:
+        return self.subsampling.factor
+
+    def output_lens(self, lens: Tensor) -> Tensor:
+        return self.subsampling.output_lens(lens)
+
+    def forward(self, features: Tensor, lens: Tensor, tap: Tap | None = None) -> EncoderOutput:
+        frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)
         masks = FrameMasks(lens, frames.shape[1])
         table = self.positions(frames)
-        collected: list[Tensor] = []
         for index, layer in enumerate(self.layers, start=1):
             frames = layer(frames, masks, table)
-            if intermediate is not None:
-                frames = intermediate(index, frames, collected)
-        return EncoderOutput(self.norm(frames), lens, tuple(collected))
+            if tap is not None:
+                frames = tap(index, frames)
+        return EncoderOutput(self.norm(frames), lens)

@@ -1,4 +1,4 @@
-"""What there is to hear and see of scored utterances: players, and spectrograms with the words below them."""
+"""Audio and pictures of scored utterances: players, and spectrograms with the words below them."""
 
 from __future__ import annotations
 
@@ -121,12 +121,12 @@ def marked_words(score: Score, row: int, words: Sequence[Word]) -> list[tuple[fl
     if [piece for piece, _ in pieces] == score.hypotheses[row].split():
         origin = iter([number for _, number in pieces])
         reached = words[0].start if words else 0.0
-        for said, _, operation in score.alignment(row):
+        for reference, _, operation in score.alignment(row):
             if operation == DELETION:
-                deleted.append((reached, reached, said or "", DELETION, None))
+                deleted.append((reached, reached, reference or "", DELETION, None))
             elif operation != LEFT_OUT:
                 number = next(origin)
                 reached = words[number].end
                 marks[number] = operation if marks.get(number, HIT) == HIT else marks[number]
-    heard = [(word.start, word.end, word.text, marks.get(n, ""), word.confidence) for n, word in enumerate(words)]
-    return [*heard, *deleted]
+    spoken = [(word.start, word.end, word.text, marks.get(n, ""), word.confidence) for n, word in enumerate(words)]
+    return [*spoken, *deleted]

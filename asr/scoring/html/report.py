@@ -1,4 +1,4 @@
-"""The score as one HTML file: tables, and all utterances to be searched, sorted, heard and seen.
+"""The score as one HTML file: tables, and all utterances to be searched, sorted, played and seen.
 
     write_html(results, Path("report.html"), title="test-other", facts={"Reference": "ref.tsv"})
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from asr import __version__
 from asr.scoring.html.media import Media, find_media, worst_utterances
-from asr.scoring.html.tables import summary
+from asr.scoring.html.summary import summary
 from asr.scoring.html.word_times import read_word_times
 from asr.scoring.results import Results
 from asr.scoring.texts import TextFile
@@ -52,7 +52,7 @@ def write_html(
 
     `utterances` of a manifest give audio to those of the score with the same id; ScoringError if none has. `worst`
     names the utterances that get a spectrogram, and audio in the page where browsers do not play the file, with the
-    words of their hypotheses and when, in seconds of the utterance, these were heard; they may be empty. `parts` are
+    words of their hypotheses and when, in seconds of the utterance, these were spoken; they may be empty. `parts` are
     scores of some of the utterances, by name, for the table.
     """
     score = results.score

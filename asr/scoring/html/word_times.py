@@ -1,4 +1,4 @@
-"""When the words of hypotheses were heard, from files that say so.
+"""Times of the words of hypotheses, from files that have them.
 
 `ctm` does by nature: "file channel start duration word [confidence]". A line of `jsonl` may have the words of its text
 in "words", or in the "words" of each of its "segments", as transcripts of this toolkit in JSON do: objects with

@@ -164,17 +164,17 @@ def _best(
 def _read(columns: Iterable[tuple[Arc | None, Arc | None]]) -> tuple[list[str], list[str], str]:
     source, target, operations = [], [], []
     for arc, other in columns:
-        said, heard = arc.word if arc else None, other.word if other else None
-        if said is not None:
-            source.append(said)
-        if heard is not None:
-            target.append(heard)
-        if said is None and heard is None:
+        word, other_word = arc.word if arc else None, other.word if other else None
+        if word is not None:
+            source.append(word)
+        if other_word is not None:
+            target.append(other_word)
+        if word is None and other_word is None:
             continue
-        if said is None:
+        if word is None:
             operations.append(INSERTION)
-        elif heard is None:
+        elif other_word is None:
             operations.append(LEFT_OUT if arc and arc.may_be_left_out else DELETION)
         else:
-            operations.append(HIT if said == heard else SUBSTITUTION)
+            operations.append(HIT if word == other_word else SUBSTITUTION)
     return source, target, "".join(operations)

@@ -96,7 +96,7 @@ class Aligner:
         self.device = device
         self._measure = confidence_measure(confidence)
         self._separator = bundle.tokenizer.separator
-        self._frame_seconds = bundle.model.subsampling_factor * bundle.frontend.frame_shift
+        self._frame_seconds = bundle.model.subsampling_factor * bundle.frontend.frame_seconds
 
     def align(self, audio: Path, lines: Sequence[ScriptLine]) -> Alignment:
         """Times of all words.

@@ -99,7 +99,7 @@ def _encode_span(
 ) -> np.ndarray:
     """Log-probabilities (S, V) of the frames that begin in a span, heard with its neighbours as context."""
     rate = bundle.frontend.sample_rate
-    frame_samples = round(bundle.model.subsampling_factor * bundle.frontend.frame_shift * rate)
+    frame_samples = round(bundle.model.subsampling_factor * bundle.frontend.frame_seconds * rate)
     context = round(CONTEXT_SECONDS * rate / frame_samples)
     begin, end = round(span.start * rate), round(span.end * rate)
     first, last = round(begin / frame_samples), round(end / frame_samples) if after else None

@@ -22,7 +22,7 @@ from asr.corpora.doctor.settings import CheckSettings, Judgement
 from asr.data.manifest import read_manifest
 from asr.data.manifest.rows import KEYS
 from asr.errors import ConfigError, ManifestError, TextError
-from asr.features.frontend import Frontend
+from asr.features import Frontend
 from asr.text.tokenizer import Tokenizer
 
 RATE = 8000  # Hz; the front-end's, too

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from asr.corpora.doctor import pool
-from asr.corpora.doctor.audio import Fault, Recording, Stretch, examine
+from asr.corpora.doctor.audio import AudioFault, AudioFile, Stretch, examine
 from asr.corpora.doctor.pool import examine_all
 
 
-def recordings(*names: str) -> list[Recording]:
-    return [Recording(Path(name), (Stretch(row, 0.0, 1.0),)) for row, name in enumerate(names)]
+def audio_files(*names: str) -> list[AudioFile]:
+    return [AudioFile(Path(name), (Stretch(row, 0.0, 1.0),)) for row, name in enumerate(names)]
 
 
 @pytest.fixture
@@ -26,17 +26,17 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("forked")
 def test_a_decoder_that_ends_its_process_loses_only_the_file_it_was_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fragile(recording: Recording) -> list[pool.Result]:
-        if recording.path.name == "deadly":
+    def fragile(audio_file: AudioFile) -> list[pool.Result]:
+        if audio_file.path.name == "deadly":
             os._exit(1)
-        return examine(recording)
+        return examine(audio_file)
 
     monkeypatch.setattr(pool, "examine", fragile)
     monkeypatch.setattr(pool, "CHUNK_FILES", 3)
     names = ["fine"] * 5 + ["deadly"] + ["fine"] * 8
-    results = dict(result for some in examine_all(recordings(*names), workers=2) for result in some)
+    results = dict(result for some in examine_all(audio_files(*names), workers=2) for result in some)
     faults = [results[row] for row in range(len(names))]
-    assert [fault.code for fault in faults if isinstance(fault, Fault)] == [
+    assert [fault.code for fault in faults if isinstance(fault, AudioFault)] == [
         "unreadable" if name == "deadly" else "missing" for name in names
     ]
 
@@ -44,7 +44,7 @@ def test_a_decoder_that_ends_its_process_loses_only_the_file_it_was_reading(monk
 @pytest.mark.usefixtures("forked")
 def test_leaving_early_leaves_no_process_behind() -> None:
     before = multiprocessing.active_children()
-    results = examine_all(recordings(*["fine"] * 500), workers=2)
+    results = examine_all(audio_files(*["fine"] * 500), workers=2)
     next(results)
     results.close()
     assert multiprocessing.active_children() == before
@@ -56,5 +56,5 @@ def test_an_exception_nobody_foresaw_is_a_fault_of_the_file(tmp_path, monkeypatc
 
     monkeypatch.setattr("asr.corpora.doctor.audio.audio_info", fail)
     (tmp_path / "a.wav").touch()
-    ((results),) = examine_all(recordings(str(tmp_path / "a.wav")))
-    assert results == [(0, Fault("unreadable", "cannot be decoded (a header asks for 1 EB)"))]
+    ((results),) = examine_all(audio_files(str(tmp_path / "a.wav")))
+    assert results == [(0, AudioFault("unreadable", "cannot be decoded (a header asks for 1 EB)"))]

@@ -20,11 +20,11 @@ function countErrors(operations) {
 }
 
 /** A word pair as the table of frequent errors names it: "S nine mine", "D the", "I a". */
-const errorName = (operation, said, heard) => [operation, said, heard].filter((part) => part !== null).join(" ");
+const errorName = (operation, reference, hypothesis) => [operation, reference, hypothesis].filter((part) => part !== null).join(" ");
 
 function hasError(row, name) {
   return data.systems.some((system) =>
-    columns(row, system).some(([operation, said, heard]) => errorName(operation, said, heard) === name),
+    columns(row, system).some(([operation, reference, hypothesis]) => errorName(operation, reference, hypothesis) === name),
   );
 }
 

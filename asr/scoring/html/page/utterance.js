@@ -25,12 +25,12 @@ function columns(row, system) {
   const operations = system.operations[row];
   if (!operations) return reference.map((word) => ["=", word, word]);
   const hypothesis = system.hypotheses[row] ? system.hypotheses[row].split(" ") : [];
-  let said = 0;
-  let heard = 0;
+  let referencePlace = 0;
+  let hypothesisPlace = 0;
   return [...operations].map((operation) => [
     operation,
-    operation === "I" ? null : reference[said++],
-    operation === "D" || operation === "o" ? null : hypothesis[heard++],
+    operation === "I" ? null : reference[referencePlace++],
+    operation === "D" || operation === "o" ? null : hypothesis[hypothesisPlace++],
   ]);
 }
 
@@ -74,17 +74,17 @@ function alignment(row, system) {
   labels.setAttribute("aria-hidden", "true");
   labels.dir = "ltr"; // kept out of what "auto" looks at
   made.append(labels);
-  for (const [operation, said, heard] of columns(row, system)) {
+  for (const [operation, word, other] of columns(row, system)) {
     const marked = operation in KINDS;
     const gone = operation === "o";
     const column = element(
       "span",
       marked ? `column ${operation}` : "column",
-      element("span", said === null ? "ref gap" : "ref", said === null ? "\u2013" : gone ? `(${said})` : said),
-      isRight ? null : element("span", heard === null ? "hyp gap" : "hyp", heard ?? (gone ? "" : "\u2013")),
+      element("span", word === null ? "ref gap" : "ref", word === null ? "\u2013" : gone ? `(${word})` : word),
+      isRight ? null : element("span", other === null ? "hyp gap" : "hyp", other ?? (gone ? "" : "\u2013")),
       isRight ? null : element("span", "mark", marked && !gone ? operation : ""),
     );
-    if (marked) column.title = `${KINDS[operation]}: ${said ?? "nothing"} \u2192 ${heard ?? "nothing"}`;
+    if (marked) column.title = `${KINDS[operation]}: ${word ?? "nothing"} \u2192 ${other ?? "nothing"}`;
     made.append(" ", column);
   }
   return made;
@@ -136,7 +136,7 @@ function playStretch(player, from, until) {
   }
 }
 
-/** A spectrogram with axes, the words below it where they are heard, and a line that moves while it plays. */
+/** A spectrogram with axes, the words below it where they are spoken, and a line that moves while it plays. */
 function spectrogram(picture, player) {
   const share = (seconds) => `${(100 * seconds) / picture.seconds}%`;
   const image = element("img");
@@ -151,10 +151,10 @@ function spectrogram(picture, player) {
     word.dir = "auto";
     word.style.left = share(start);
     if (operation !== "D") word.style.width = share(end - start);
-    const sure = confidence === null ? "" : `, confidence ${confidence.toFixed(2)}`;
+    const confidenceText = confidence === null ? "" : `, confidence ${confidence.toFixed(2)}`;
     const kind = operation in KINDS ? `, ${KINDS[operation]}` : "";
     word.title =
-      operation === "D" ? `${text}: deletion` : `${text}: ${start.toFixed(2)} to ${end.toFixed(2)} s${sure}${kind}`;
+      operation === "D" ? `${text}: deletion` : `${text}: ${start.toFixed(2)} to ${end.toFixed(2)} s${confidenceText}${kind}`;
     if (word.localName === "button") {
       word.type = "button";
       word.addEventListener("click", () => playStretch(player, start, end));

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from asr.scoring.alignment import HIT, ErrorCounts
+from asr.scoring.alignment import DELETION, HIT, ErrorCounts
 from asr.scoring.wer import Score, speaker_rows
 
 Item = TypeVar("Item", str, tuple[str, str])
@@ -102,7 +102,7 @@ def frequent_errors(score: Score, top: int) -> FrequentErrors:
                 insertions[hypothesis] += 1
             elif hypothesis is not None:
                 substitutions[reference, hypothesis] += 1
-            elif operation == "D":
+            elif operation == DELETION:
                 deletions[reference] += 1
     return FrequentErrors(_top(substitutions, top), _top(deletions, top), _top(insertions, top))
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from asr.scoring.alignment import ErrorCounts
+from asr.scoring.breakdown import UNKNOWN_SPEAKER, Group, by_length, by_speaker, frequent_errors
 from asr.scoring.results import Results
-from asr.scoring.tables import UNKNOWN_SPEAKER, Group, by_length, by_speaker, frequent_errors
 from asr.scoring.wer import Score
 
 TOP = 20  # errors of each kind
@@ -110,8 +110,12 @@ def _errors(score: Score) -> str:
     errors = frequent_errors(score, TOP)
     lists = {
         "Substitutions": [
-            (f"S {said} {heard}", f"<bdi>{escape(said)}</bdi> \u2192 <bdi>{escape(heard)}</bdi>", times)
-            for (said, heard), times in errors.substitutions
+            (
+                f"S {reference} {hypothesis}",
+                f"<bdi>{escape(reference)}</bdi> \u2192 <bdi>{escape(hypothesis)}</bdi>",
+                times,
+            )
+            for (reference, hypothesis), times in errors.substitutions
         ],
         "Deletions": [(f"D {word}", f"<bdi>{escape(word)}</bdi>", times) for word, times in errors.deletions],
         "Insertions": [(f"I {word}", f"<bdi>{escape(word)}</bdi>", times) for word, times in errors.insertions],

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from asr.errors import ScoringError
 from asr.scoring.alignment import ErrorCounts
+from asr.scoring.breakdown import Group, by_length, by_speaker, by_utterance, frequent_errors
 from asr.scoring.report import alignment_rows, alignment_text, print_results, write_alignments
 from asr.scoring.results import gather
 from asr.scoring.rules import Rules
-from asr.scoring.tables import Group, by_length, by_speaker, by_utterance, frequent_errors
 from asr.scoring.wer import Score, align_words, score
 
 REFERENCES = {"u1": "a b c", "u2": "", "u3": "a b c d e f g", "u4": "a b"}

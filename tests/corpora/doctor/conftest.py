@@ -1,0 +1,21 @@
+"""A front-end and a tokenizer for tests of the doctor."""
+
+from __future__ import annotations
+
+import pytest
+from asr.features.frontend import Frontend, FrontendConfig
+
+from asr.features.fbank import FbankConfig
+from asr.text.tokenizer import Tokenizer, train_tokenizer
+from asr.text.tokenizer.char import CharConfig
+
+
+@pytest.fixture(scope="session")
+def frontend() -> Frontend:
+    config = FbankConfig(sample_rate=8000, num_mel_bins=8)
+    return Frontend(FrontendConfig(features=config, cmvn="utterance"))
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(CharConfig(), ["word 0", "word 1", "word 2"])
