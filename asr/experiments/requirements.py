@@ -19,6 +19,7 @@ from asr.data.manifest import read_lines
 from asr.data.shards.index import is_shard_index
 from asr.experiments.rows import read_training_rows
 from asr.features import build_frontend
+from asr.models.asr_model import ctc_of
 from asr.models.encoders import Encoder
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
