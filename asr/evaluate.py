@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from asr.alignment.confidence import Measure, confidence_measure, text_confidence, word_confidences
+from asr.alignment.confidence import Measure, confidence_measure
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
-from asr.bundle.corpus import Decoded, decode_aligned
+from asr.bundle.corpus import encode_corpus
 from asr.bundle.decode import Decoding
+from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, search_encoded
 from asr.bundle.training_texts import TrainingTexts
-from asr.bundle.words import hear, timed_words
+from asr.bundle.words import PlacedWords
 from asr.data.manifest import read_manifest
-from asr.decoding.base import Searcher
 from asr.experiments.prepare import evaluation_loader
 from asr.scoring.calibration import Calibration, calibrate, draw_reliability
 from asr.scoring.html.media import worst_utterances
@@ -29,7 +29,9 @@ from asr.scoring.results import Results
 from asr.scoring.wer import Score, score, word_hits
 from asr.system.runtime import write_text_atomic
 from asr.text.normalize import normalize
-from asr.types import EncoderOutput, Hypothesis, Utterance, Word
+from asr.types import Batch, Hypothesis, Utterance, Word
+
+NO_WORDS = PlacedWords((), ())
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Evaluation:
     confidences: dict[str, float | None]  # by utterance id; None without words or without a CTC head
     calibration: Calibration | None  # of the words' confidences; None without a CTC head
     hotwords: HotwordEffect | None  # None without hotwords
-    worst: dict[str, tuple[Word, ...]]  # the worst utterances with the words heard, without a CTC head none of these
+    worst: dict[str, tuple[Word, ...]]  # the worst utterances with the recognised words, those only with a CTC head
     decoding: Decoding
     num_batches: int
     seconds: float  # loading, features, model and search
@@ -145,41 +147,34 @@ def evaluate(
     config = bundle.spec
     began = time.perf_counter()
     device = torch.device(device)
-    model = bundle.model.to(device)
-    audible = [utterance for utterance in utterances if _is_audible(bundle, utterance)]
-    loader = evaluation_loader(config, audible, bundle, num_workers=0, max_batch_seconds=max_batch_seconds)
-    lm = decoding.load_lm(bundle)
-    searcher = decoding.build(bundle, lm)
-    plain = _Beside(searcher, decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
-    heard = _Heard()
-    for decoded in decode_aligned(model, plain or searcher, loader.epoch(0), device, dtype):
-        heard.add(bundle, decoded, num_best, measure)
-        on_progress(len(heard.texts), len(audible))
-    texts, sure = heard.texts, heard.sure
+    bundle.model.to(device)
+    long_enough = [utterance for utterance in utterances if _makes_frames(bundle, utterance)]
+    loader = evaluation_loader(config, long_enough, bundle, num_workers=0, max_batch_seconds=max_batch_seconds)
+    results = _Results(bundle, num_best)
+    for ids, decoded in _decode(bundle, loader.epoch(0), decoding, measure, device, dtype, results.plain_texts):
+        for id, one in zip(ids, decoded, strict=True):
+            results.add(id, one)
+            on_progress(len(results.texts), len(long_enough))
+    texts, words = results.texts, results.words
     seconds = time.perf_counter() - began
-    effect = None
-    if plain is not None:
-        best = (bundle.tokenizer.decode(hypothesis.tokens) for hypothesis in plain.best)
-        effect = _hotword_effect(bundle, decoding, utterances, dict(zip(texts, best, strict=True)), texts)
     total = _score(utterances, texts, config.normalize)
     worst = set(worst_utterances(total, num_worst))
     return Evaluation(
         manifest=manifest,
         utterances=utterances,
         hypotheses={utterance.id: texts.get(utterance.id, "") for utterance in utterances},
-        n_best=heard.n_best,
+        n_best=results.n_best,
         score=total,
         strata=_strata(utterances, texts, config.normalize, training_texts),
         confidences={
-            utterance.id: text_confidence([value for _, value in sure.get(utterance.id, ())])
-            for utterance in utterances
+            utterance.id: words[utterance.id].confidence if utterance.id in words else None for utterance in utterances
         },
-        calibration=_calibration(utterances, sure, config.normalize) if model.ctc_head is not None else None,
-        hotwords=effect,
+        calibration=_calibration(utterances, words, config.normalize),
+        hotwords=_hotword_effect(bundle, decoding, utterances, results.plain_texts, texts)
+        if decoding.hotwords
+        else None,
         worst={
-            utterance.id: _word_times(
-                bundle, utterance, *heard.placed.get(utterance.id, ((), None)), sure.get(utterance.id, ())
-            )
+            utterance.id: _word_times(bundle, utterance, words.get(utterance.id))
             for utterance in utterances
             if utterance.id in worst
         },
@@ -190,35 +185,45 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Heard:
-    """What was heard, by utterance id."""
+class _Results:
+    """What was recognised, by utterance id."""
 
+    bundle: Bundle
+    num_best: int
     texts: dict[str, str] = field(default_factory=dict)
-    n_best: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # only where more than one is wanted
-    sure: dict[str, list[tuple[str, float]]] = field(default_factory=dict)  # words with confidences
-    placed: dict[str, tuple[tuple[int, ...], np.ndarray | None]] = field(default_factory=dict)  # tokens and frames
+    words: dict[str, PlacedWords] = field(default_factory=dict)
+    n_best: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # only where more than one is asked for
+    plain_texts: dict[str, str] = field(default_factory=dict)  # without hotwords, where there are any
 
-    def add(self, bundle: Bundle, decoded: Decoded, num_best: int, measure: Measure) -> None:
+    def add(self, id: str, decoded: Decoded) -> None:
         """Take one utterance more."""
-        best = decoded.n_best[0].tokens
-        self.texts[decoded.id] = bundle.tokenizer.decode(best)
-        if num_best > 1:
-            self.n_best[decoded.id] = [_scored_text(bundle, hypothesis) for hypothesis in decoded.n_best[:num_best]]
-        self.sure[decoded.id] = _sure_words(bundle, decoded, measure)
-        self.placed[decoded.id] = best, decoded.token_frames
+        self.texts[id] = decoded.text
+        self.words[id] = decoded.placed
+        if self.num_best > 1:
+            best = decoded.n_best[: self.num_best]
+            self.n_best[id] = [_scored_text(self.bundle, hypothesis) for hypothesis in best]
 
 
-class _Beside:
-    """A search, with another one over the same encoder output whose best hypotheses are kept, in order."""
-
-    def __init__(self, searcher: Searcher, other: Searcher) -> None:
-        self.searcher = searcher
-        self.other = other
-        self.best: list[Hypothesis] = []
-
-    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
-        self.best += [n_best[0] for n_best in self.other.search(encoded)]
-        return self.searcher.search(encoded)
+def _decode(
+    bundle: Bundle,
+    batches: Iterable[Batch],
+    decoding: Decoding,
+    measure: Measure,
+    device: torch.device,
+    dtype: torch.dtype,
+    plain_texts: dict[str, str],
+) -> Iterator[tuple[Sequence[str], list[Decoded]]]:
+    """Ids and results batch by batch, the encoder running once; with hotwords `plain_texts` gets texts without them."""
+    lm = decoding.load_lm(bundle)
+    options = DecodeOptions(decoding.build(bundle, lm), measure)
+    plain = DecodeOptions(decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
+    with closing(encode_corpus(bundle.model, batches, device, dtype)) as corpus:
+        for batch, encoded in corpus:
+            if plain is not None:
+                n_best = search_encoded(encoded, [plain] * len(batch.ids), dtype)
+                best = (bundle.tokenizer.decode(hypotheses[0].tokens) for hypotheses in n_best)
+                plain_texts.update(zip(batch.ids, best, strict=True))
+            yield batch.ids, decode_encoded(bundle, encoded, [options] * len(batch.ids), dtype)
 
 
 def _scored_text(bundle: Bundle, hypothesis: Hypothesis) -> dict[str, Any]:
@@ -256,16 +261,15 @@ def _hotword_effect(
 
     def found(texts: dict[str, str]) -> int:
         pairs = ((occurrences(row.text), occurrences(texts.get(row.id, ""))) for row in containing)
-        return sum(min(said, heard) for pair in pairs for said, heard in zip(*pair, strict=True))
+        return sum(min(spoken, written) for pair in pairs for spoken, written in zip(*pair, strict=True))
 
     total = sum(sum(occurrences(row.text)) for row in containing)
     return HotwordEffect(both(containing), both(others), (found(plain), found(boosted), total))
 
 
-def _is_audible(bundle: Bundle, utterance: Utterance) -> bool:
+def _makes_frames(bundle: Bundle, utterance: Utterance) -> bool:
     """Whether the encoder makes a frame of it."""
-    num_samples = torch.tensor([round(utterance.duration * bundle.frontend.sample_rate)])
-    return int(bundle.model.output_lens(bundle.frontend.output_lens(num_samples))) > 0
+    return bundle.encoder_frames(round(utterance.duration * bundle.frontend.sample_rate)) > 0
 
 
 def _score(utterances: Iterable[Utterance], texts: dict[str, str], normalizer: str) -> Score:
@@ -275,41 +279,32 @@ def _score(utterances: Iterable[Utterance], texts: dict[str, str], normalizer: s
     return score(references, {id: texts.get(id, "") for id in references}, normalize=normalizer, speakers=speakers)
 
 
-def _sure_words(bundle: Bundle, decoded: Decoded, measure: Measure) -> list[tuple[str, float]]:
-    """The words of the best hypothesis with their confidences; [] without a CTC head."""
-    if decoded.ctc_log_probs is None:
-        return []
-    tokens = decoded.n_best[0].tokens
-    words = bundle.tokenizer.words(tokens)
-    values = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, measure)
-    return [(word.text, value) for word, value in zip(words, values, strict=True)]
-
-
-def _word_times(
-    bundle: Bundle,
-    utterance: Utterance,
-    tokens: tuple[int, ...],
-    token_frames: np.ndarray | None,
-    sure: Sequence[tuple[str, float]],
-) -> tuple[Word, ...]:
-    """The words of tokens placed in frames (U, 2), in seconds of the utterance; () without frames."""
-    if token_frames is None:
+def _word_times(bundle: Bundle, utterance: Utterance, words: PlacedWords | None) -> tuple[Word, ...]:
+    """Words in seconds of the utterance; () where it is not known in which frames they are."""
+    if words is None or words.token_frames is None:
         return ()
     rate = bundle.frontend.sample_rate
-    sound = hear(bundle, load_audio(utterance.audio, rate, start=utterance.start, duration=utterance.duration))
-    confidences = [value for _, value in sure]
-    return timed_words(bundle.tokenizer.words(tokens), confidences, token_frames, sound, 0.0, sound.duration)
+    waveform = load_audio(utterance.audio, rate, start=utterance.start, duration=utterance.duration)
+    timed = words.timed(waveform, rate, bundle.frame_seconds)
+    duration = len(waveform) / rate
+    return tuple(replace(word, end=min(word.end, duration)) for word in timed)
 
 
-def _calibration(
-    utterances: Iterable[Utterance], sure: dict[str, list[tuple[str, float]]], normalizer: str
-) -> Calibration:
-    """Confidences of all hypothesis words against whether they are right; a normaliser may split or drop a word."""
+def _calibration(utterances: Iterable[Utterance], words: dict[str, PlacedWords], normalizer: str) -> Calibration | None:
+    """Confidences of all hypothesis words against whether they are right; a normaliser may split or drop a word.
+
+    None where the model gives no confidences.
+    """
+    if any(placed.confidences is None for placed in words.values()):
+        return None
     values: list[float] = []
     right: list[bool] = []
     for utterance in utterances:
+        placed = words.get(utterance.id, NO_WORDS)
         parts = [
-            (part, value) for word, value in sure.get(utterance.id, ()) for part in normalize(word, normalizer).split()
+            (part, value)
+            for word, value in zip(placed.words, placed.confidences or (), strict=True)
+            for part in normalize(word.text, normalizer).split()
         ]
         values += [value for _, value in parts]
         right += word_hits(normalize(utterance.text, normalizer), " ".join(part for part, _ in parts))

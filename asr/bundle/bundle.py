@@ -8,15 +8,17 @@ training_texts.bin   sorted 64-bit hashes of training texts and speakers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE, require_parts
 from asr.bundle.lm import is_language_model
+from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
 from asr.bundle.tensors import fill, load_tensors, save_tensors
 from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
 from asr.errors import BundleError
@@ -71,6 +73,21 @@ class Bundle:
         bundle.frontend.to(device).eval()
         bundle.model.to(device).eval()
         return bundle
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one encoder frame to the next."""
+        return self.model.subsampling_factor * self.frontend.frame_seconds
+
+    def encoder_frames(self, num_samples: int) -> int:
+        """Encoder frames made of so many samples at the front-end's rate; 0 for audio too short for the model."""
+        return int(self.model.output_lens(self.frontend.output_lens(torch.tensor([num_samples]))))
+
+    def decode(
+        self, waveforms: Sequence[np.ndarray], options: Sequence[DecodeOptions], dtype: torch.dtype = torch.float32
+    ) -> list[Decoded]:
+        """What waveforms (num_samples,) say, with words in seconds; see `asr.bundle.recognition.decode_waveforms`."""
+        return decode_waveforms(self, waveforms, options, dtype)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write config, tokenizers and weights; each file is replaced whole or not at all.

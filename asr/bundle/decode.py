@@ -59,7 +59,7 @@ class Decoding:
         hotwords = normalized_hotwords(self.hotwords, bundle.spec.normalize, bundle.tokenizer)
         fusion = Fusion(
             lm=lm if self.lm_mode == "fusion" else None,
-            hotwords=HotwordScorer(hotwords, bundle.tokenizer.vocabulary) if hotwords else None,
+            hotwords=HotwordScorer(hotwords, bundle.tokenizer) if hotwords else None,
         )
         searcher = build_search(self.search, bundle.model, fusion)
         if lm is None or self.lm_mode == "fusion":

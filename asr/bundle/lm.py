@@ -41,7 +41,7 @@ class LmBundle:
     def build(cls, config: LmExperiment, tokenizer: Tokenizer) -> LmBundle:
         """A bundle with fresh weights, drawn from the configured seed."""
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        return cls(config, tokenizer, build_language_model(config.language_model, tokenizer.vocab_size))
+        return cls(config, tokenizer, build_language_model(config.language_model, tokenizer.vocabulary))
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> LmBundle:
@@ -54,7 +54,7 @@ class LmBundle:
         if config.text is None:
             raise BundleError(f"{folder / CONFIG_FILE}: text is missing; copy the whole folder again")
         tokenizer = load_tokenizer(folder, config.text.tokenizer)
-        model = build_language_model(config.language_model, tokenizer.vocab_size)
+        model = build_language_model(config.language_model, tokenizer.vocabulary)
         fill(model.state_dict(), load_tensors(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
         return cls(config, tokenizer, model.to(device).eval())
 
@@ -80,7 +80,7 @@ def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenSc
         return NeuralLmScorer(bundle.model)
     if not path.exists():
         raise BundleError(f"{path}: no such language model; `asr lm train` makes one")
-    return ngram_scorer(read_arpa(path), tokenizer.vocabulary, unk_score)
+    return ngram_scorer(read_arpa(path), tokenizer, unk_score)
 
 
 def _require_same_tokens(path: Path, bundle: LmBundle, tokenizer: Tokenizer) -> None:

@@ -1,61 +1,89 @@
-"""Words with times and confidence, from tokens whose frames are known."""
+"""Words with times and confidence: the one way from tokens whose encoder frames are known to seconds."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
+from asr.alignment.confidence import Measure, text_confidence, word_confidences
 from asr.alignment.timing import loudness, word_times
-from asr.bundle.bundle import Bundle
-from asr.text.tokenizer import WordSpan
+from asr.bundle.loops import looped_words
+from asr.text.tokenizer import Tokenizer, WordSpan
 from asr.types import Word
+
+LOOP_CONFIDENCE = 0.1  # a word below it that only repeats others has nothing in the audio for it
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A stretch of a recording as a model hears it."""
+class PlacedWords:
+    """The words of a token sequence (U,) and where they are in an utterance.
 
-    waveform: np.ndarray  # (num_samples,) at the model's rate
-    sample_rate: int
-    frame_seconds: float  # of an encoder frame
+    Where no head can align, there are neither confidences nor frames. Where one can, but the tokens do not fit into
+    the utterance, confidences are 0 and there are no frames.
+    """
+
+    words: tuple[WordSpan, ...]
+    confidences: tuple[float, ...] | None = None  # 0..1
+    token_frames: np.ndarray | None = None  # (U, 2): first encoder frame of each token, and the one after its last
 
     @property
-    def duration(self) -> float:
-        """Seconds."""
-        return len(self.waveform) / self.sample_rate
+    def text(self) -> str:
+        """The words joined by single spaces."""
+        return " ".join(word.text for word in self.words)
+
+    @property
+    def confidence(self) -> float | None:
+        """That of the text; None without words or confidences."""
+        return text_confidence(self.confidences or ())
+
+    def without_loops(self) -> PlacedWords:
+        """Less the words of loops in which the audio gives no confidence."""
+        looped = looped_words([word.text for word in self.words])
+        if self.confidences is not None:
+            looped = {place for place in looped if self.confidences[place] < LOOP_CONFIDENCE}
+        kept = [place for place in range(len(self.words)) if place not in looped]
+        confidences = None if self.confidences is None else tuple(self.confidences[place] for place in kept)
+        return replace(self, words=tuple(self.words[place] for place in kept), confidences=confidences)
+
+    def timed(self, waveform: np.ndarray, sample_rate: int, frame_seconds: float) -> tuple[Word, ...]:
+        """The words in seconds of the utterance, whose samples (N,) tell where speech ends and pauses begin.
+
+        Words that do not fit into the utterance share its time by their numbers of tokens. Without confidences there
+        are no words. `frame_seconds` is the time of an encoder frame.
+        """
+        if self.confidences is None or not self.words:
+            return ()
+        duration = len(waveform) / sample_rate
+        if self.token_frames is not None:
+            seconds = (self.token_frames * frame_seconds).tolist()
+            spikes = [(seconds[word.start][0], seconds[word.stop - 1][1]) for word in self.words]
+            times = word_times(spikes, loudness(waveform, sample_rate), duration)
+        else:
+            tokens = np.cumsum([0, *(word.stop - word.start for word in self.words)])
+            times = list(itertools.pairwise((tokens * (duration / tokens[-1])).tolist()))
+        return tuple(
+            Word(first, last, word.text, confidence)
+            for word, (first, last), confidence in zip(self.words, times, self.confidences, strict=True)
+        )
 
 
-def hear(bundle: Bundle, waveform: np.ndarray) -> Sound:
-    """A waveform at the rate of a model's front-end."""
-    frame_seconds = bundle.model.subsampling_factor * bundle.frontend.frame_seconds
-    return Sound(waveform, bundle.frontend.sample_rate, frame_seconds)
-
-
-def timed_words(
-    words: Sequence[WordSpan],
-    confidences: Sequence[float],
+def place_words(
+    tokenizer: Tokenizer,
+    tokens: Sequence[int],
     token_frames: np.ndarray | None,
-    sound: Sound,
-    start: float,
-    end: float,
-) -> tuple[Word, ...]:
-    """The words of a text whose tokens stand in frames (U, 2) of a sound that is `start` to `end` seconds of the file.
+    log_probs: Tensor | None,
+    measure: Measure,
+) -> PlacedWords:
+    """The words of tokens (U,) that stand in frames (U, 2) of log-probabilities (S, V), None where no head can align.
 
-    Where the text does not fit the sound (no frames), its words share the time by their numbers of tokens.
+    Without frames the tokens do not fit into the utterance.
     """
-    if not words:
-        return ()
-    if token_frames is not None:
-        seconds = (token_frames * sound.frame_seconds).tolist()
-        spikes = [(seconds[word.start][0], seconds[word.stop - 1][1]) for word in words]
-        times = word_times(spikes, loudness(sound.waveform, sound.sample_rate), sound.duration)
-    else:
-        tokens = np.cumsum([0, *(word.stop - word.start for word in words)])
-        times = list(itertools.pairwise((tokens * (sound.duration / tokens[-1])).tolist()))
-    return tuple(
-        Word(start + first, min(start + last, end), word.text, confidence)
-        for word, (first, last), confidence in zip(words, times, confidences, strict=True)
-    )
+    words = tokenizer.words(tokens)
+    if log_probs is None:
+        return PlacedWords(tuple(words))
+    confidences = word_confidences(words, log_probs, tokens, token_frames, measure)
+    return PlacedWords(tuple(words), tuple(confidences), token_frames)

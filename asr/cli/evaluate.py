@@ -21,6 +21,9 @@ from asr.cli.options import (
     search_request,
     use_threads,
 )
+from asr.cli.outputs import check_outputs
+
+FILES = ("hypotheses.jsonl", "wer.json", "reliability.png", "report.html")
 
 
 def evaluate(
@@ -55,6 +58,8 @@ def evaluate(
     from asr.system.display import Display
     from asr.system.runtime import resolve_device, resolve_dtype
 
+    folder = out or experiment / "results" / manifest.stem
+    check_outputs((folder / name for name in FILES), (manifest, lm, hotwords), experiment)
     use_threads(threads)
     display = Display()
     bundle = Bundle.load(experiment)
@@ -71,7 +76,6 @@ def evaluate(
         num_worst=worst,
         on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
     )
-    folder = out or experiment / "results" / manifest.stem
     for problem in result.save(folder, experiment):
         display.say(f"{folder / 'report.html'}: {problem}")
     if out is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ from asr.cli.options import (
     subtitle_rules,
     use_threads,
 )
+from asr.cli.outputs import MODEL_FILES
 
 Sources = Annotated[
     list[str],
@@ -93,6 +95,7 @@ def transcribe(
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
     wanted = Wanted(names, rules, str(model), output_dir, overwrite, parse_channel_option(channel), verbose)
+    wanted = replace(wanted, also_read=(lm, hotwords, *(model / name for name in MODEL_FILES)))
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)
     load = partial(

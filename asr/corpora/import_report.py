@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asr.corpora.importers import Imported
+from asr.corpora.importers.base import first_json_row
 from asr.data.manifest import write_manifest
 from asr.errors import ManifestError
 from asr.system.runtime import write_text_atomic
@@ -14,12 +15,23 @@ from asr.system.runtime import write_text_atomic
 NUM_SHOWN = 10
 
 
+def rejected_rows_of(manifest: Path) -> Path:
+    """Where the rows go that were left out of a manifest."""
+    return manifest.with_suffix(".rejected.jsonl")
+
+
+def is_imported(path: Path) -> bool:
+    """Whether a file is what an import writes: a manifest, or its rejected rows."""
+    keys = first_json_row(path).keys()
+    return {"id", "audio"} <= keys or keys == {"id", "where", "reason"}
+
+
 def save(manifest: Path, imported: Imported, say: Callable[[str], None]) -> int:
     """Write a manifest, and `<name>.rejected.jsonl` beside it if rows were left out, whose number is returned.
 
     ManifestError if no row is left.
     """
-    rejected = manifest.with_suffix(".rejected.jsonl")
+    rejected = rejected_rows_of(manifest)
     rejected.unlink(missing_ok=True)
     if imported.faults:
         rows = [{"id": fault.id, "where": fault.where, "reason": fault.reason} for fault in imported.faults]

@@ -20,12 +20,12 @@ from torch import Tensor
 from asr.errors import ConfigError
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer
-from asr.text.tokenizer.base import SPACE, split_words
-from asr.text.vocabulary import EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
+from asr.text.tokenizer.base import SPACE, Spelling, split_words
 
 DEFAULT_BOOST = 4.0  # a text with the hotword counts as exp(4), some 55, times as likely
 MAX_TABLE = 30_000_000  # entries of the automaton's tables: states times tokens
 OTHER = 0  # a letter that no hotword has
+UNKNOWN = "\ufffd"  # what the unknown token writes
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def normalized_hotwords(hotwords: Iterable[Hotword], normalizer: str, tokenizer:
     unique: dict[str, Hotword] = {}
     for hotword in hotwords:
         text = normalize(hotword.text, normalizer)
-        if not text or UNK in tokenizer.encode(text):
+        if not text or not tokenizer.can_write(text):
             unknown = " ".join(tokenizer.unknown_characters(text)) or text
             raise ConfigError(
                 f"hotword '{hotword.text}': the model cannot write '{unknown}'; its tokens.txt shows what it can "
@@ -89,20 +89,21 @@ def normalized_hotwords(hotwords: Iterable[Hotword], normalizer: str, tokenizer:
 class HotwordScorer:
     """A `TokenScorer` that boosts hotwords; the state is a node of the automaton for each row."""
 
-    def __init__(self, hotwords: Sequence[Hotword], vocabulary: Vocabulary) -> None:
+    def __init__(self, hotwords: Sequence[Hotword], tokenizer: Spelling) -> None:
         """ConfigError if there are too many hotwords for tables of states by tokens."""
-        automaton = _Automaton(hotwords)
-        if automaton.num_nodes * len(vocabulary) > MAX_TABLE:
+        automaton = _Automaton(hotwords, tokenizer)
+        num_tokens = tokenizer.vocab_size
+        if automaton.num_nodes * num_tokens > MAX_TABLE:
             raise ConfigError(
-                f"{len(hotwords)} hotwords need {automaton.num_nodes} states for {len(vocabulary)} tokens each; "
-                f"leave some out, at most {MAX_TABLE // len(vocabulary)} letters are possible"
+                f"{len(hotwords)} hotwords need {automaton.num_nodes} states for {num_tokens} tokens each; "
+                f"leave some out, at most {MAX_TABLE // num_tokens} letters are possible"
             )
         self.start = automaton.boundary
-        self.next, self.scores = automaton.tables(vocabulary)
+        self.next, self.scores = automaton.tables()
         self._next, self._scores = torch.from_numpy(self.next), torch.from_numpy(self.scores)
 
     def init_state(self, num_rows: int, device: torch.device) -> Tensor:
-        """The state before SOS: at the beginning of a word."""
+        """The state before the start: at the beginning of a word."""
         self._next, self._scores = self._next.to(device), self._scores.to(device)
         return torch.full((num_rows,), self.start, dtype=torch.int64, device=device)
 
@@ -125,10 +126,15 @@ class HotwordScorer:
 
 
 class _Automaton:
-    """Letters in, earnings out. A phrase is spelled with a boundary before, between and after its words."""
+    """Letters in, earnings out. A phrase is spelled with a boundary before, between and after its words.
 
-    def __init__(self, hotwords: Sequence[Hotword]) -> None:
-        spellings = [SPACE + SPACE.join(hotword.text.split()) + SPACE for hotword in hotwords]
+    A script without spaces has no boundaries: there a phrase counts wherever it stands.
+    """
+
+    def __init__(self, hotwords: Sequence[Hotword], tokenizer: Spelling) -> None:
+        self._tokenizer = tokenizer
+        self._space = "" if tokenizer.word_boundary == "none" else SPACE
+        spellings = [self._spell(hotword) for hotword in hotwords]
         letters = sorted(set(SPACE).union(*spellings))
         self.letter_ids = {letter: number for number, letter in enumerate(letters, start=1)}
         self.num_nodes = 1
@@ -140,11 +146,16 @@ class _Automaton:
             for depth, letter in enumerate(spelling, start=1):
                 node = self._child(node, letter, potential, rewards)
                 if depth < len(spelling):  # what is yet to come earns in proportion; the boundary before it is free
-                    potential[node] = max(potential[node], hotword.boost * (depth - 1) / (len(spelling) - 1))
+                    free = len(self._space)
+                    potential[node] = max(potential[node], hotword.boost * (depth - free) / (len(spelling) - free))
             rewards[node] += hotword.boost
         self.boundary = self._children[0].get(self.letter_ids[SPACE], 0)
         self.potential = np.array(potential)
         self.goto, self.rewards = self._complete(np.array(rewards))
+
+    def _spell(self, hotword: Hotword) -> str:
+        words = map(self._tokenizer.spell, hotword.text.split())
+        return self._space + self._space.join(words) + self._space
 
     def _child(self, node: int, letter: str, potential: list[float], rewards: list[float]) -> int:
         label = self.letter_ids[letter]
@@ -176,14 +187,19 @@ class _Automaton:
             goto[node] = inherited
         return goto, rewards
 
-    def tables(self, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
-        """Next nodes (S, V) int64 and scores (S, V) float64 of every token; the end of the sentence is the EOS column.
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Next nodes (S, V) int64 and scores (S, V) float64 of every token; the column `end` is a sentence's end.
 
-        SOS leads nowhere: a text starts at a boundary as it is.
+        The start leads nowhere: a text starts at a boundary as it is.
         """
-        spellings = [vocabulary.piece(token) for token in range(len(vocabulary))]
-        spellings[: len(SPECIAL_PIECES)] = [""] * len(SPECIAL_PIECES)
-        spellings[UNK], spellings[EOS] = "\ufffd", SPACE
+        tokenizer, vocabulary = self._tokenizer, self._tokenizer.vocabulary
+        spellings = [
+            (self._space if tokenizer.starts_word(token) else "") + tokenizer.letters(token)
+            for token in range(len(vocabulary))
+        ]
+        spellings[vocabulary.end] = self._space
+        if vocabulary.unk is not None:
+            spellings[vocabulary.unk] = UNKNOWN
         nodes = np.repeat(np.arange(self.num_nodes)[:, None], len(vocabulary), axis=1)
         scores = np.zeros(nodes.shape)
         is_boundary = np.array(self._is_boundary)
@@ -195,6 +211,6 @@ class _Automaton:
             scores += np.where(moves, self.rewards[after], 0.0)
             nodes = np.where(moves, after, nodes)
         scores += self.potential[nodes] - self.potential[:, None]
-        scores[:, EOS] -= self.potential[nodes[:, EOS]]  # nothing is yet to come
-        nodes[:, SOS] = np.arange(self.num_nodes)
+        scores[:, vocabulary.end] -= self.potential[nodes[:, vocabulary.end]]  # nothing is yet to come
+        nodes[:, vocabulary.start] = np.arange(self.num_nodes)
         return nodes, scores

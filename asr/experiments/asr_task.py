@@ -44,6 +44,11 @@ class AsrTask:
         self._frame_seconds = self.bundle.frontend.frame_seconds
 
     @property
+    def loss_parts(self) -> Sequence[str]:
+        """The losses of all heads, by head id."""
+        return self.model.loss_names(self._config.loss)
+
+    @property
     def waited_seconds(self) -> float:
         """How long the trainer has waited for batches since the epoch began."""
         return self._train.waited_seconds

@@ -34,6 +34,7 @@ from asr.text.vocabulary import UNK
 from asr.training.checkpoint import Progress
 from asr.training.compile import compile_layers
 from asr.training.distributed import World
+from asr.training.trainer import Trainer
 
 
 def train_lm(
@@ -45,6 +46,7 @@ def train_lm(
     device: str = "auto",
     threads: int | None = None,
     tensorboard: bool = False,
+    on_step: Callable[[Trainer[Any]], None] = lambda _trainer: None,
 ) -> Progress:
     """Train the language model of a YAML file into the folder `out`.
 
@@ -52,7 +54,7 @@ def train_lm(
     `asr.experiments.run.train`; resuming needs the acoustic model no more.
     """
     words = ["asr", "lm", "train", "--neural", str(config_file), *(f"--set={override}" for override in overrides)]
-    launch = Launch(words, out, resume, device, threads, tensorboard)
+    launch = Launch(words, out, resume, device, threads, tensorboard, on_step=on_step)
     with launch.joined() as world:
         return train_lm_experiment(load_lm_experiment(config_file, overrides), launch, world)
 
@@ -79,7 +81,9 @@ def train_lm_experiment(
         if bundle.config.training.compile:
             batch = next(iter(task.batches(0, 0)))
             compile_layers(task.model, lambda: task.loss(batch).total, bundle.config.training.dtype, display.say)
-        progress = build_trainer(task, bundle.config, checkpoints, display, world).run(replay_halved)
+        progress = build_trainer(task, bundle.config, checkpoints, display, world, on_step=launch.on_step).run(
+            replay_halved
+        )
         if world.is_main:
             write_lm_card(launch.out)
     display.say(f"done in {clock(progress.seconds)}: language model in {launch.out}")

@@ -32,6 +32,7 @@ class LmTask:
     metric = PERPLEXITY
     unit = TOKENS
     item = "token"
+    loss_parts: Sequence[str] = ()
     waited_seconds = 0.0  # the sentences are in memory
 
     def __init__(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from asr.alignment.forced import forced_align
+from asr.alignment.forced import align_texts
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
 from asr.errors import ConfigError
@@ -51,9 +51,9 @@ def _token_seconds(bundle: Bundle, batch: Batch) -> list[np.ndarray | None]:
     with torch.inference_mode():
         encoded = bundle.model.encode(batch.features, batch.feature_lens)
         log_probs = bundle.model.ctc_log_probs(encoded)
-        spans, scores = forced_align(log_probs, encoded.lens, batch.tokens, batch.token_lens)
-    seconds = spans.numpy() * (bundle.model.subsampling_factor * bundle.frontend.frame_seconds)
-    return [seconds[row, : batch.token_lens[row]] if scores[row].isfinite() else None for row in range(len(batch.ids))]
+        texts = [row[:length].tolist() for row, length in zip(batch.tokens, batch.token_lens, strict=True)]
+        frames = align_texts(log_probs, encoded.lens, texts, bundle.tokenizer.vocabulary)
+    return [spans * bundle.frame_seconds if spans is not None else None for spans in frames]
 
 
 def _pieces(bundle: Bundle, utterance: Utterance, token_seconds: np.ndarray, pause_db: float) -> Iterator[Utterance]:

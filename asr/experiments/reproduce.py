@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from asr.system.environment import changed, environment
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import World
 from asr.training.metrics import LOG_FILE, is_finished
+from asr.training.trainer import Trainer
 
 
 def reproduce(
@@ -32,6 +34,7 @@ def reproduce(
     device: str = "auto",
     threads: int | None = None,
     tensorboard: bool = False,
+    on_step: Callable[[Trainer[Any]], None] = lambda _trainer: None,
 ) -> bool:
     """Train again what the folder `experiment` holds, into `out`; whether the weights are the same to the last bit.
 
@@ -51,6 +54,7 @@ def reproduce(
         device=origin.environment.get("device", "auto") if device == "auto" else device,
         threads=origin.environment.get("threads") if threads is None else threads,
         tensorboard=tensorboard,
+        on_step=on_step,
     )
     with launch.joined() as world:
         display = world.display()

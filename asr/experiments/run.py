@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from asr.system.runtime import write_text_atomic
 from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.compile import compile_layers
 from asr.training.distributed import World
+from asr.training.trainer import Trainer
 
 
 def train(
@@ -54,6 +55,7 @@ def train(
     threads: int | None = None,
     tensorboard: bool = False,
     profile: bool = False,
+    on_step: Callable[[Trainer[Any]], None] = lambda _trainer: None,
 ) -> Progress:
     """Train the experiment of a YAML file into the model folder `out`.
 
@@ -63,10 +65,11 @@ def train(
 
     A process that `torchrun` started is one rank of several that train together, and all must call this alike; `out`
     and the data are on a disk that all of them see. Rank 0 makes the folder, the others read what they need from it.
-    With `profile` it also records a few of its steps, see `asr.experiments.profile`.
+    With `profile` it also records a few of its steps, see `asr.experiments.profile`. `on_step` is called on every rank
+    after each optimiser step, before the checkpoint that may follow it; what it raises ends the run.
     """
     words = ["asr", "train", str(config_file), *(f"--set={override}" for override in overrides)]
-    launch = Launch(words, out, resume, device, threads, tensorboard, profile)
+    launch = Launch(words, out, resume, device, threads, tensorboard, profile, on_step)
     with launch.joined() as world:
         return train_experiment(load_experiment(config_file, overrides), launch, world)
 
@@ -93,7 +96,9 @@ def train_experiment(
             compile_layers(task.model, trial.odd_loss, settled.training.dtype, display.say)
         folder = checkpoints.folder / "profile" if launch.profile and world.is_main else None
         with profiled(task, folder, settled.training.accumulation, display.say) as watched:
-            progress = build_trainer(watched, settled, checkpoints, display, world, prepared.frozen).run(replay_halved)
+            progress = build_trainer(
+                watched, settled, checkpoints, display, world, prepared.frozen, launch.on_step
+            ).run(replay_halved)
         if world.is_main:
             write_card(launch.out)
     display.say(f"done in {clock(progress.seconds)}: model in {launch.out}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -43,6 +43,7 @@ class Launch:
     threads: int | None = None
     tensorboard: bool = False
     profile: bool = False  # of no influence on what is learnt
+    on_step: Callable[[Trainer[Any]], None] = lambda _trainer: None  # called as by the trainer
 
     @property
     def command(self) -> str:
@@ -168,6 +169,7 @@ def build_trainer(
     display: Display,
     world: World = ALONE,
     frozen: FrozenParts | None = None,
+    on_step: Callable[[Trainer[Any]], None] = lambda _trainer: None,
 ) -> Trainer[AnyBatch]:
     """The trainer of a task, with the optimiser and the schedule of its configuration."""
     total_steps = steps_per_epoch(task.num_batches(0), config) * config.training.epochs
@@ -181,6 +183,7 @@ def build_trainer(
         display=display,
         world=world,
         frozen=frozen,
+        on_step=on_step,
     )
 
 

@@ -12,16 +12,18 @@ class TokenScorer(Protocol):
     """Scores every possible next token of N rows at once; the tokens are those of the acoustic model.
 
     The sum of the scores of a sentence's tokens and of its end is the scorer's opinion of the sentence: natural
-    logarithms, at least float32, finite for every token but BLANK and SOS, whose columns mean nothing. The EOS column
-    is the score of ending here. A row's answer does not depend on the other rows. States are never changed in place.
+    logarithms, at least float32, finite for every token that may stand in a text. What is fed first is
+    `Vocabulary.start`. The column `Vocabulary.end` is the score of ending here; the columns of
+    `Vocabulary.never_predicted` mean nothing. A row's answer does not depend on the other rows. States are never
+    changed in place.
     """
 
     def init_state(self, num_rows: int, device: torch.device) -> Any:
-        """The state before SOS of so many rows."""
+        """The state before the start of so many rows."""
         ...
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Feed each row's last token (N,), SOS first; scores (N, V) of the next one, and the state after."""
+        """Feed each row's last token (N,), `start` first; scores (N, V) of the next one, and the state after."""
         ...
 
     def reorder(self, state: Any, index: Tensor) -> Any:
@@ -29,7 +31,7 @@ class TokenScorer(Protocol):
         ...
 
     def concat(self, first: Any, second: Any) -> Any:
-        """The rows of two states, which may have heard different numbers of tokens, in one."""
+        """The rows of two states, which may have been fed different numbers of tokens, in one."""
         ...
 
 

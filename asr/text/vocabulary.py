@@ -45,6 +45,28 @@ class Vocabulary:
         return len(self.pieces)
 
     @property
+    def start(self) -> int:
+        """The id that whatever scores texts token by token is fed first: `sos`; `eos` or blank where there is none.
+
+        TextError for a vocabulary with none of these.
+        """
+        return self._first_of(self.sos, self.eos, self.blank)
+
+    @property
+    def end(self) -> int:
+        """The id whose score is that of ending here: `eos`; blank, which is never part of a text, where there is none.
+
+        TextError for a vocabulary with neither.
+        """
+        return self._first_of(self.eos, self.blank)
+
+    @property
+    def never_predicted(self) -> tuple[int, ...]:
+        """The ids that do not occur in a text or at its end: blank and `sos`, unless they stand for the end, too."""
+        roles = {role for role in (self.blank, self.sos) if role is not None}
+        return tuple(sorted(roles - {self.end}))
+
+    @property
     def roles(self) -> frozenset[int]:
         """The ids of blank, unk, sos and eos, as far as there are such."""
         return frozenset(role for role in (self.blank, self.unk, self.sos, self.eos) if role is not None)
@@ -57,10 +79,11 @@ class Vocabulary:
         """The id of a piece; that of `unk` if there is no such piece, which may be None."""
         return self._ids.get(piece, self.unk)
 
-    @cached_property
-    def characters(self) -> frozenset[str]:
-        """Every character that occurs in a piece that writes text."""
-        return frozenset("".join(piece for token, piece in enumerate(self.pieces) if token not in self.control))
+    def _first_of(self, *roles: int | None) -> int:
+        for role in roles:
+            if role is not None:
+                return role
+        raise TextError("a vocabulary without blank and end of sentence cannot be searched")
 
     @cached_property
     def _ids(self) -> dict[str, int]:

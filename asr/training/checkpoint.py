@@ -45,6 +45,7 @@ class Progress:
     skipped_in_a_row: int = 0
     validations: list[dict[str, float]] = field(default_factory=list)  # {"epoch", metric} in time order
     epoch_loss: float = 0.0  # sum over the current epoch
+    epoch_parts: dict[str, float] = field(default_factory=dict)  # the same of each part of the loss
     epoch_count: int = 0  # utterances or tokens it is a sum of
     amount: float = 0.0  # trained on so far, in the task's unit
     seconds: float = 0.0  # spent so far, validation included

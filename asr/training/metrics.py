@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def is_finished(log: Path) -> bool:
 
 
 def draw_curves(log: Path, picture: Path, metric: Metric, item: str) -> bool:
-    """Draw loss per `item`, dev metric and learning rate over epochs; False where matplotlib is not installed."""
+    """Draw the panels of `curves` side by side; False where matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -104,15 +105,38 @@ def draw_curves(log: Path, picture: Path, metric: Metric, item: str) -> bool:
     epochs = [record for record in read_log(log) if record["kind"] == "epoch"]
     if not epochs:
         return True
+    panels = curves(epochs, metric, item)
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
-    columns = (("loss", f"training loss per {item}"), (metric.key, f"dev {metric.name}"), ("lr", "learning rate"))
-    for axes, (key, title) in zip(figure.subplots(1, len(columns)), columns, strict=True):
-        points = [(record["epoch"], record[key]) for record in epochs if record.get(key) is not None]
-        axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "")
+    for axes, (title, lines) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "", label=label)
+        if len(lines) > 1:
+            axes.legend()
         axes.set(title=title, xlabel="epoch")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     with atomic_path(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
     return True
+
+
+Points = list[tuple[int, float]]  # epoch and value
+
+
+def curves(epochs: Sequence[Mapping[str, Any]], metric: Metric, item: str) -> dict[str, dict[str, Points]]:
+    """Title -> label -> points of what a run's epochs have on record: loss and its parts, dev metric, learning rate."""
+    heads = dict.fromkeys(name for record in epochs for name in record.get("losses", {}))
+    parts = {name: [(record["epoch"], record.get("losses", {}).get(name)) for record in epochs] for name in heads}
+    panels = {
+        f"training loss per {item}": {"total": [(record["epoch"], record["loss"]) for record in epochs]}
+        | (parts if len(parts) > 1 else {}),
+        f"dev {metric.name}{metric.unit and f' ({metric.unit.strip()})'}": {
+            metric.name: [(row["epoch"], metric.scale * row[metric.key]) for row in epochs if metric.key in row]
+        },
+        "learning rate": {"lr": [(record["epoch"], record["lr"]) for record in epochs]},
+    }
+    return {
+        title: {label: [point for point in points if point[1] is not None] for label, points in lines.items()}
+        for title, lines in panels.items()
+    }

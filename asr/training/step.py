@@ -27,7 +27,9 @@ from asr.training.task import AnyBatch, NamedRows, Task
 class OwnShare:
     """What this rank has of a step."""
 
-    sums: Tensor  # (3,) float64: loss, parts whose loss is not finite or that did not fit, batches cut into parts
+    # (3 + number of `Task.loss_parts`,) float64: the loss, pieces whose loss is not finite or that did not fit, batches
+    # cut into pieces, then each part of the loss
+    sums: Tensor
     parts: dict[int, Parts]  # of batches that did not fit into memory, by their number
     ids: list[tuple[str, ...]] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)  # (B,) for each of `ids`
@@ -53,7 +55,7 @@ class StepOutcome:
     is_skipped: Tensor  # () float32, 1 where the weights were left alone
 
     def numbers(self) -> Tensor:
-        """(5,) float64, the same on all ranks: the three sums, the norm, and 1 if the step was skipped."""
+        """Float64, the same on all ranks: the sums of `OwnShare`, the norm, and 1 if the step was skipped."""
         return torch.cat([self.own.sums, torch.stack([self.norm.double(), self.is_skipped.double()])])
 
 
@@ -109,7 +111,8 @@ class Stepper(Generic[AnyBatch]):
         parts = {entry["batch"]: Parts.from_json(entry) for entry in self._replay if entry["step"] == step}
         while True:
             self.optimizer.zero_grad(set_to_none=True)
-            own = OwnShare(torch.zeros(3, dtype=torch.float64, device=self.device), parts)
+            num_sums = 3 + len(self.task.loss_parts)
+            own = OwnShare(torch.zeros(num_sums, dtype=torch.float64, device=self.device), parts)
             too_large = self._accumulate(own, step, batches, count)
             if too_large is None:
                 own.sums[2] = len(parts)
@@ -147,6 +150,8 @@ class Stepper(Generic[AnyBatch]):
         total = output.total.detach()
         own.sums[0] += total
         own.sums[1] += ~torch.isfinite(total)
+        for place, name in enumerate(self.task.loss_parts, 3):
+            own.sums[place] += output.parts[name]
         own.ids.append(batch.ids)
         own.losses.append(output.per_utterance)
 

@@ -48,6 +48,10 @@ class Task(Protocol[AnyBatch]):
     item: str  # of `count`: "utterance"
 
     @property
+    def loss_parts(self) -> Sequence[str]:
+        """What a loss consists of, the keys of `LossOutput.parts` in the log's order; the same on all ranks."""
+
+    @property
     def model(self) -> nn.Module:
         """The network to train, on its device."""
 

@@ -65,6 +65,7 @@ class EventFile:
 
 def _scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Tags and values; lists, the ids of a skipped step for one, have no place in a curve."""
-    for key, value in record.items():
+    parts = {f"losses/{name}": value for name, value in record.get("losses", {}).items()}
+    for key, value in {**record, **parts}.items():
         if key not in NOT_SCALARS and isinstance(value, int | float):
             yield f"{record['kind']}/{key}", float(value)

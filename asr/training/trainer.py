@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,7 +22,7 @@ import torch
 from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
-from asr.errors import TrainingError
+from asr.errors import StoppedError, TrainingError
 from asr.optim.averaging import Ema
 from asr.optim.schedule import Schedule
 from asr.system.display import Display, clock
@@ -46,7 +46,7 @@ from asr.training.task import AnyBatch, Task
 MAX_NAMED = 20  # unreadable utterances to warn about; the log names all
 
 
-class InterruptedRunError(TrainingError):
+class InterruptedRunError(StoppedError):
     """The user or the cluster asked the run to stop; it saved its state first."""
 
 
@@ -63,6 +63,8 @@ class Trainer(Generic[AnyBatch]):
     display: Display
     world: World = ALONE
     frozen: FrozenParts | None = None
+    # called on every rank after each optimiser step, before the checkpoint that may follow it
+    on_step: Callable[[Trainer[AnyBatch]], None] = lambda _trainer: None
 
     def __post_init__(self) -> None:
         self.model = self.task.model
@@ -73,7 +75,7 @@ class Trainer(Generic[AnyBatch]):
         self.log: TrainLog | None = None  # rank 0 alone has one
         self._named: set[str] = set()  # unreadable utterances that were warned about
         self._unsettled: list[StepOutcome] = []  # steps of which the host does not know yet what came of them
-        self._last_step: dict[str, float | None] = {}  # what the log says of the last step settled
+        self._last_step: dict[str, Any] = {}  # what the log says of the last step settled
         self._epoch_seconds = 0.0  # spent in the steps of this epoch since the process began
         self._rate_key = f"{self.task.unit.key}_per_second"  # in train.jsonl
 
@@ -118,6 +120,7 @@ class Trainer(Generic[AnyBatch]):
                 self._note_unreadable(share)
             self._step(share, count, amount)
             self._show_step()
+            self.on_step(self)
             if progress.step % self.config.checkpoint_every == 0:
                 self._save()
         self._epoch_seconds = time.monotonic() - began
@@ -176,7 +179,8 @@ class Trainer(Generic[AnyBatch]):
         if not outcomes:
             return
         numbers = torch.stack([outcome.numbers() for outcome in outcomes]).tolist()
-        for outcome, (loss, _, num_cut, norm, is_skipped) in zip(outcomes, numbers, strict=True):
+        for outcome, (loss, _, num_cut, *sums, norm, is_skipped) in zip(outcomes, numbers, strict=True):
+            parts = dict(zip(self.task.loss_parts, sums, strict=True))
             if num_cut:
                 self._note_cut(outcome)
             if is_skipped:
@@ -185,7 +189,13 @@ class Trainer(Generic[AnyBatch]):
                 self.progress.skipped_in_a_row = 0
                 self.progress.epoch_loss += loss
                 self.progress.epoch_count += outcome.count
-            self._last_step = {"loss": _finite(loss / outcome.count), "grad_norm": _finite(norm)}
+                for name, part in parts.items():
+                    self.progress.epoch_parts[name] = self.progress.epoch_parts.get(name, 0.0) + part
+            self._last_step = {
+                "loss": _finite(loss / outcome.count),
+                **_each({name: _finite(part / outcome.count) for name, part in parts.items()}),
+                "grad_norm": _finite(norm),
+            }
 
     def _note_skipped(self, outcome: StepOutcome) -> None:
         """Name the utterances whose loss or gradient is not finite."""
@@ -245,14 +255,15 @@ class Trainer(Generic[AnyBatch]):
         waited, spent = self.world.add(self.task.waited_seconds, self._epoch_seconds)
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
-            "loss": progress.epoch_loss / max(1, progress.epoch_count), "skipped": progress.skipped,
-            "unreadable": progress.unreadable, "waited_share": waited / spent,
+            "loss": progress.epoch_loss / max(1, progress.epoch_count),
+            **_each({name: part / max(1, progress.epoch_count) for name, part in progress.epoch_parts.items()}),
+            "skipped": progress.skipped, "unreadable": progress.unreadable, "waited_share": waited / spent,
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
             record |= self._validate()
         if self.config.compile:
             record["compilations"] = num_compilations()
-        progress.epoch_loss, progress.epoch_count = 0.0, 0
+        progress.epoch_loss, progress.epoch_parts, progress.epoch_count = 0.0, {}, 0
         progress.seconds = time.monotonic() - self.started
         record |= {"seconds": progress.seconds, self._rate_key: progress.amount / progress.seconds}
         self._write(record)
@@ -361,6 +372,11 @@ class Trainer(Generic[AnyBatch]):
             f"{score}  lr {record['lr']:.1e}  {record[self._rate_key]:.0f} {self.task.unit.symbol}/s  "
             f"waited {100 * record['waited_share']:.1f} % for data  ETA {clock(remaining)}"
         )
+
+
+def _each(parts: dict[str, float | None]) -> dict[str, dict[str, float | None]]:
+    """The parts of the loss as they are logged: under one key, which a task whose loss has none goes without."""
+    return {"losses": parts} if parts else {}
 
 
 def _finite(value: float) -> float | None:

@@ -6,32 +6,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from asr.alignment.confidence import confidence_measure, text_confidence, word_confidences
+from asr.alignment.confidence import confidence_measure
 from asr.audio.io import read_blocks
 from asr.audio.resample import resample
 from asr.bundle.bundle import Bundle
-from asr.bundle.corpus import Decoded, decode_aligned
 from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
-from asr.bundle.words import hear, timed_words
+from asr.bundle.recognition import Decoded, DecodeOptions
 from asr.errors import AudioError
-from asr.lengths import pad_stack
 from asr.system.runtime import resolve_device, resolve_dtype
-from asr.transcribe.loops import looped_words
 from asr.transcribe.pipeline import Ended, Heard, Pipeline, Track
 from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig, Segmenter, Span
-from asr.types import Batch, Segment, Transcript
+from asr.types import Segment, Transcript
 
 BLOCK_SECONDS = 10.0  # read at once
-LOOP_CONFIDENCE = 0.1  # a word below it that only repeats others has nothing in the audio for it
-SHAPE_SECONDS = 0.64  # batches are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
 class Recognizer:
@@ -61,8 +56,8 @@ class Recognizer:
         self.max_batch_seconds = max_batch_seconds
         self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
         self.min_confidence = min_confidence
-        self._measure = confidence_measure(confidence)
-        self._searcher = decoding.build(bundle, decoding.load_lm(bundle))
+        searcher = decoding.build(bundle, decoding.load_lm(bundle))
+        self._options = DecodeOptions(searcher, confidence_measure(confidence), drop_loops=True)
 
     @classmethod
     def load(
@@ -130,46 +125,23 @@ class Recognizer:
 
     def recognize(self, spans: Sequence[Span]) -> list[Segment | None]:
         """Segments of spans, in one batch; None where nothing was said."""
-        audible = [place for place, span in enumerate(spans) if self._num_encoder_frames(span) > 0]
-        segments: list[Segment | None] = [None] * len(spans)
-        if audible:
-            batch = self._batch([spans[place] for place in audible])
-            results = decode_aligned(self.bundle.model, self._searcher, [batch], self.device, self.dtype)
-            for place, decoded in zip(audible, results, strict=True):
-                segments[place] = self._segment(spans[place], decoded)
-        return segments
-
-    def _num_encoder_frames(self, span: Span) -> int:
-        feature_lens = self.bundle.frontend.output_lens(torch.tensor([len(span.waveform)]))
-        return int(self.bundle.model.output_lens(feature_lens))
-
-    @torch.inference_mode()
-    def _batch(self, spans: Sequence[Span]) -> Batch:
-        waveforms, lens = pad_stack([torch.from_numpy(span.waveform) for span in spans])
-        step = round(SHAPE_SECONDS * self.bundle.frontend.sample_rate)
-        waveforms = F.pad(waveforms, (0, -waveforms.shape[1] % step))
-        features, feature_lens = self.bundle.frontend(waveforms.to(self.device), lens.to(self.device))
-        tokens = torch.zeros(len(spans), 0, dtype=torch.int64)
-        return Batch(tuple(map(str, range(len(spans)))), features, feature_lens, tokens, torch.zeros_like(lens))
+        waveforms = [span.waveform for span in spans]
+        decoded = self.bundle.decode(waveforms, [self._options] * len(spans), self.dtype)
+        return [self._segment(span, one) for span, one in zip(spans, decoded, strict=True)]
 
     def _segment(self, span: Span, decoded: Decoded) -> Segment | None:
-        tokens = decoded.n_best[0].tokens
-        words = self.bundle.tokenizer.words(tokens)
-        sure = [0.0] * len(words)
-        if decoded.ctc_log_probs is not None:
-            sure = word_confidences(words, decoded.ctc_log_probs, tokens, decoded.token_frames, self._measure)
-        looped = {place for place in looped_words([word.text for word in words]) if sure[place] < LOOP_CONFIDENCE}
-        heard = [place for place in range(len(words)) if place not in looped]
-        words, sure = [words[place] for place in heard], [sure[place] for place in heard]
-        text = " ".join(word.text for word in words)
-        if decoded.ctc_log_probs is None:
+        """What was said in a span, in seconds of the recording; None for nothing and for noise."""
+        if decoded.placed.confidences is None:
             first, last = (sample / span.sample_rate for sample in span.speech)
-            return Segment(first, last, text) if text else None
-        confidence = text_confidence(sure)
+            return Segment(first, last, decoded.text) if decoded.text else None
+        confidence = decoded.placed.confidence
         if confidence is None or confidence < self.min_confidence:
             return None
-        timed = timed_words(words, sure, decoded.token_frames, hear(self.bundle, span.waveform), span.start, span.end)
-        return Segment(timed[0].start, timed[-1].end, text, timed, confidence)
+        words = tuple(
+            replace(word, start=span.start + word.start, end=min(span.start + word.end, span.end))
+            for word in decoded.words
+        )
+        return Segment(words[0].start, words[-1].end, decoded.text, words, confidence)
 
 
 def _blocks(waveform: np.ndarray, sample_rate: int) -> Iterator[np.ndarray]:

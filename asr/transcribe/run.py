@@ -11,6 +11,7 @@ from asr.audio.channels import SPLIT, Channels
 from asr.audio.raw import RawFormat
 from asr.errors import AudioError
 from asr.system.display import Display
+from asr.system.outputs import check_outputs
 from asr.system.processes import num_cores
 from asr.system.runtime import peak_memory_mb, write_text_atomic
 from asr.transcribe.files import Done, Failed, transcribe_files
@@ -36,6 +37,7 @@ class Wanted:
     overwrite: bool = False  # what exists
     channel: Channels = None
     verbose: bool = False  # segments are shown as they come
+    also_read: Sequence[Path | str | None] = ()  # besides the sources: nothing is written over these
     labelled: bool = False  # on standard output, a text stands behind the name of its recording
 
 
@@ -58,11 +60,14 @@ def transcribe_sources(
 ) -> bool:
     """Transcribe what a user named; False if something could not be, which is told at the end.
 
-    Raises OutputClashError, before any work, where two recordings would become the same file.
+    Raises OutputClashError, before any work, where two recordings would become the same file, and what
+    `asr.system.outputs.check_outputs` raises.
     """
     with standard_input(sources) as stdin:
         recordings, problems = find_all(sources, raw=raw, stdin=stdin)
         planned = plan_outputs(recordings, wanted.formats, wanted.folder)
+        read = (*wanted.also_read, *sources, *(recording.audio for recording in recordings))
+        check_outputs((path for job in planned for path in job.outputs.values()), read)
         jobs = [job for job in planned if wanted.overwrite or not job.is_done]
         if num_done := len(planned) - len(jobs):
             display.say(f"{num_done} of {len(planned)} files are done already; --overwrite does them again")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asr.bundle.corpus import decode_aligned, decode_corpus
-from asr.decoding.attention_greedy import AttentionGreedyConfig
+from asr.bundle.corpus import decode_corpus
 from asr.decoding.base import build_search
 from asr.decoding.ctc_greedy import CtcGreedyConfig
 from asr.models.asr_model import AsrModel
@@ -71,27 +70,3 @@ def test_encoder_and_search_run_under_autocast_where_another_dtype_is_asked_for(
     full = [n_best for _, n_best in decode_corpus(model, searcher, make_batches(), CPU)]
     assert half == expected
     assert half != full
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_best_hypotheses_are_placed_in_the_audio(model: AsrModel, training: bool) -> None:
-    searcher = build_search(CtcGreedyConfig(), model)
-    model.train(training)
-    found = list(decode_aligned(model, searcher, make_batches(), CPU))
-    assert all(module.training == training for module in model.modules())
-    assert [(one.id, one.n_best) for one in found] == list(decode_corpus(model, searcher, make_batches(), CPU))
-    for one in found:
-        assert one.ctc_log_probs is not None
-        assert one.token_frames is not None
-        assert one.ctc_log_probs.shape == (10, 10)
-        path = one.ctc_log_probs.argmax(-1)  # the greedy path is the best path of its own text
-        for token, (first, last) in zip(one.n_best[0].tokens, one.token_frames, strict=True):
-            assert (path[first:last] == token).all()
-
-
-def test_without_a_ctc_head_nothing_is_placed() -> None:
-    torch.manual_seed(0)
-    model = tiny_model("lstm", num_features=8, vocab_size=10)
-    found = list(decode_aligned(model, build_search(AttentionGreedyConfig(), model), make_batches(), CPU))
-    assert [one.id for one in found] == ["c", "a", "b"]
-    assert all(one.ctc_log_probs is None and one.token_frames is None for one in found)

@@ -15,9 +15,12 @@ from torch import Tensor
 from asr.lengths import padding_mask
 from asr.lm.neural import LANGUAGE_MODELS, LanguageModelConfig, NeuralLm, NeuralLmConfig, build_language_model
 from asr.lm.neural.scorer import NeuralLmScorer
-from asr.text.vocabulary import BLANK, EOS, SOS, UNK
+from asr.text.vocabulary import Vocabulary
+from tests.foreign_vocabularies import FOREIGN, ours
 
-VOCAB_SIZE = 11
+VOCABULARY = ours("ABCDEFG").vocabulary
+VOCAB_SIZE = len(VOCABULARY)
+SOS, EOS = VOCABULARY.start, VOCABULARY.end
 CPU = torch.device("cpu")
 
 CONFIGS = {
@@ -28,9 +31,9 @@ CONFIGS = {
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def build(config: NeuralLmConfig) -> NeuralLm[Any]:
+def build(config: NeuralLmConfig, vocabulary: Vocabulary = VOCABULARY) -> NeuralLm[Any]:
     torch.manual_seed(3)
-    return build_language_model(config, VOCAB_SIZE).double().eval()
+    return build_language_model(config, vocabulary).double().eval()
 
 
 def noisy_batch() -> tuple[Tensor, Tensor]:
@@ -42,7 +45,7 @@ def noisy_batch() -> tuple[Tensor, Tensor]:
 
 
 def feed(scorer: NeuralLmScorer, sentence: list[int]) -> tuple[Tensor | None, Any]:
-    """What the scorer says after a sentence that it hears alone, and its state then."""
+    """What the scorer says after a sentence that it is fed alone, and its state then."""
     log_probs, state = None, scorer.init_state(1, CPU)
     for token in sentence:
         log_probs, state = scorer.step(torch.tensor([token]), state)
@@ -101,7 +104,7 @@ def test_reordered_rows_go_on_as_themselves(config: NeuralLmConfig) -> None:
 
 @each_config
 @torch.no_grad()
-def test_rows_that_heard_different_numbers_of_tokens_go_on_together_as_alone(config: NeuralLmConfig) -> None:
+def test_rows_that_were_fed_different_numbers_of_tokens_go_on_together_as_alone(config: NeuralLmConfig) -> None:
     scorer = NeuralLmScorer(build(config))
     sentences = [[SOS, 5, 6, 7, 8], [SOS], [SOS, 9], [SOS, 4, 4, 10], [SOS, 6, 5, 4, 9, 8, 7]]
     joined = scorer.init_state(0, CPU)
@@ -131,12 +134,18 @@ def test_no_rows_at_all_are_allowed(config: NeuralLmConfig) -> None:
 
 
 @each_config
+@pytest.mark.parametrize("name", ["ours", *FOREIGN])
 @torch.no_grad()
-def test_log_probs_sum_to_one_without_blank_and_sos(config: NeuralLmConfig) -> None:
-    log_probs = build(config)(*noisy_batch())
-    assert_close(log_probs.logsumexp(-1), torch.zeros(4, 7, dtype=torch.float64))
-    assert (log_probs[..., [BLANK, SOS]] == -math.inf).all()
-    assert log_probs[..., [UNK, EOS]].isfinite().all()
+def test_log_probs_of_what_a_text_or_its_end_may_be_sum_to_one(name: str, config: NeuralLmConfig) -> None:
+    vocabulary = VOCABULARY if name == "ours" else FOREIGN[name]().vocabulary
+    scorer = NeuralLmScorer(build(config, vocabulary))
+    log_probs, state = scorer.step(torch.full((2,), vocabulary.start), scorer.init_state(2, CPU))
+    log_probs, _ = scorer.step(torch.tensor([4, 5]), state)
+    assert_close(log_probs.logsumexp(-1), torch.zeros(2, dtype=torch.float64))
+    never = list(vocabulary.never_predicted)
+    assert (log_probs[:, never] == -math.inf).all()
+    assert int(log_probs.isfinite().sum()) == 2 * (len(vocabulary) - len(never))
+    assert log_probs[:, vocabulary.end].isfinite().all()
 
 
 @each_config
@@ -157,7 +166,7 @@ def test_saved_weights_give_the_same_scores(config: NeuralLmConfig, tmp_path: Pa
     model = build(config)
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     torch.manual_seed(99)
-    other = build_language_model(config, VOCAB_SIZE).double().eval()
+    other = build_language_model(config, VOCABULARY).double().eval()
     other.load_state_dict(load_file(tmp_path / "model.safetensors"))
     assert torch.equal(model(*noisy_batch()), other(*noisy_batch()))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from asr.errors import BundleError, TextError
 from asr.text.tokenizer import TOKENIZERS, Tokenizer, load_tokenizer, train_tokenizer
 from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
+from tests.foreign_vocabularies import FOREIGN
 
 TEXTS = ["ONE TWO THREE", "TWO  ONE\tO'CLOCK", "", "RUBOUT P I T T S", "FIFTY FIVE ÜBER", "日本 語"]
 TEXTS += ["FIFTEEN TWENTY", "TWENTY FIFTEEN", "SIXTEEN SEVENTEEN", "SIXTY SEVENTY", "THIRTY THIRTEEN", "RUBBER THREES"]
@@ -146,3 +147,59 @@ def test_no_text_to_train_on_is_a_text_error(name):
 def test_a_very_long_text_is_not_left_out_of_training(name):
     tokenizer = train_tokenizer(TOKENIZERS.config(name).tiny(), [*TEXTS, "ONE TWO " * 5000 + "Q"])
     assert tokenizer.unknown_characters("Q") == ()
+
+
+# --- the same promises with the numbers and marks of other families ---
+
+each_family = pytest.mark.parametrize("name", FOREIGN)
+
+
+def words_of(name: str) -> list[str]:
+    return list("\u65e5\u672c\u8a9e") if name == "characters" else ["THE", "HEAT", "HAT", "A", "T", "THESIS"]
+
+
+@each_family
+@given(data=st.data())
+def test_a_text_comes_back_from_the_pieces_of_any_family_word_by_word(name, data):
+    tokenizer = FOREIGN[name]()
+    words = data.draw(st.lists(st.sampled_from(words_of(name)), max_size=6))
+    tokens = tokenizer.encode(" ".join(words))
+    assert not tokenizer.vocabulary.control & set(tokens)
+    assert [word.text for word in tokenizer.words(tokens)] == words
+    assert tokenizer.decode(tokens) == ("" if name == "characters" else " ").join(words)
+    for word in tokenizer.words(tokens):
+        assert tokenizer.decode(tokens[word.start : word.stop]) == word.text
+        assert tokenizer.letters(tokens[word.start])
+        assert tokenizer.letters(tokens[word.stop - 1])
+    assert tokenizer.can_write(" ".join(words))
+
+
+@each_family
+@given(data=st.data())
+def test_control_ids_of_any_family_write_nothing_and_end_no_word(name, data):
+    tokenizer = FOREIGN[name]()
+    tokens = tokenizer.encode(" ".join(words_of(name)))
+    position = data.draw(st.integers(0, len(tokens)))
+    control = data.draw(st.sampled_from(sorted(tokenizer.vocabulary.control)))
+    assert not tokenizer.starts_word(control)
+    assert tokenizer.decode([*tokens[:position], control, *tokens[position:]]) == tokenizer.decode(tokens)
+
+
+@each_family
+def test_the_number_of_words_a_text_starts_is_that_of_its_words(name):
+    tokenizer = FOREIGN[name]()
+    tokens = tokenizer.encode(" ".join(words_of(name)))
+    begun = sum(map(tokenizer.starts_word, tokens))
+    assert begun + (tokenizer.word_boundary == "separator") == len(words_of(name))
+
+
+@each_family
+def test_what_any_family_cannot_write_is_named(name):
+    tokenizer = FOREIGN[name]()
+    word = words_of(name)[0]
+    assert tokenizer.unknown_characters(f"{word} {word}") == ()
+    if name == "whisper":  # bytes write everything
+        assert tokenizer.decode(tokenizer.encode("\u0141\u00f3d\u017a \u65e5")) == "\u0141\u00f3d\u017a \u65e5"
+        return
+    assert tokenizer.unknown_characters(f"{word}\u0141\u0141 {word}?") == ("\u0141", "?")
+    assert not tokenizer.can_write(f"{word}\u0141")

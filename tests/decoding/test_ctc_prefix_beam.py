@@ -18,11 +18,13 @@ from asr.lm.ngram.counts import IdCorpus
 from asr.lm.ngram.kneser_ney import estimate
 from asr.lm.ngram.model import NgramModel
 from asr.text.tokenizer.base import SPACE
-from asr.text.vocabulary import BLANK, SOS, SPECIAL_PIECES, Vocabulary
+from asr.text.vocabulary import BLANK, SOS, SPECIAL_PIECES
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import ctc_text_scores, random_log_probs
+from tests.foreign_vocabularies import ours
 
-VOCABULARY = Vocabulary((*SPECIAL_PIECES, SPACE, "a", "b", SPACE + "a", "ab"))
+TOKENIZER = ours((SPACE, "a", "b", SPACE + "a", "ab"))
+VOCABULARY = TOKENIZER.vocabulary
 KERNELS = ["compiled", "tensor"]
 
 
@@ -62,7 +64,7 @@ def test_without_limits_every_text_gets_its_exact_probability(kernel: str, seed:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_hotwords_and_length_bonus_change_the_exact_scores_by_what_the_text_earns(kernel: str) -> None:
     log_probs = random_log_probs(1, 5, 9, seed=4)
-    fusion = Fusion(hotwords=HotwordScorer([Hotword("ab", 3.0)], VOCABULARY))
+    fusion = Fusion(hotwords=HotwordScorer([Hotword("ab", 3.0)], TOKENIZER))
     (n_best,) = search(log_probs, [5], fusion, kernel=kernel, length_bonus=0.7, **UNLIMITED)
     expected = ctc_text_scores(log_probs[0])
     assert len(n_best) == min(len(expected), 2000)
@@ -79,7 +81,7 @@ def test_hotwords_and_length_bonus_change_the_exact_scores_by_what_the_text_earn
 @pytest.mark.parametrize("seed", range(4))
 def test_both_kernels_give_the_same_n_best_lists(limits: dict[str, object], seed: int) -> None:
     log_probs = random_log_probs(3, 30, 9, seed=seed, sharpness=3.0)
-    fusion = Fusion(hotwords=HotwordScorer([Hotword("ab", 3.0), Hotword("a b", 1.0)], VOCABULARY))
+    fusion = Fusion(hotwords=HotwordScorer([Hotword("ab", 3.0), Hotword("a b", 1.0)], TOKENIZER))
     answers = [search(log_probs, [30, 17, 0], fusion, kernel=kernel, length_bonus=0.3, **limits) for kernel in KERNELS]
     for compiled, tensor in zip(*answers, strict=True):
         assert [hypothesis.tokens for hypothesis in compiled] == [hypothesis.tokens for hypothesis in tensor]
@@ -104,8 +106,8 @@ TOKEN_LM = random_lm([SPACE, "a", "b", SPACE + "a", "ab"], seed=2)
 @pytest.mark.parametrize("seed", range(3))
 def test_both_kernels_agree_with_a_language_model(limits: dict[str, object], model: NgramModel, seed: int) -> None:
     log_probs = random_log_probs(2, 25, 9, seed=seed, sharpness=3.0)
-    hotwords = HotwordScorer([Hotword("ab", 3.0)], VOCABULARY)
-    fusion = Fusion(ngram_scorer(model, VOCABULARY, unk_score=-2.0), hotwords)
+    hotwords = HotwordScorer([Hotword("ab", 3.0)], TOKENIZER)
+    fusion = Fusion(ngram_scorer(model, TOKENIZER, unk_score=-2.0), hotwords)
     settings = {"length_bonus": 0.3, "lm_weight": 0.8, **limits}
     compiled, tensor = (search(log_probs, [25, 13], fusion, kernel=kernel, **settings) for kernel in KERNELS)
     for one, other in zip(compiled, tensor, strict=True):
@@ -117,7 +119,7 @@ def test_both_kernels_agree_with_a_language_model(limits: dict[str, object], mod
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_lm_part_is_the_weighted_score_of_the_words_and_the_sentence_end(kernel: str) -> None:
     log_probs = random_log_probs(1, 5, 9, seed=8)
-    fusion = Fusion(ngram_scorer(WORD_LM, VOCABULARY, unk_score=-2.0))
+    fusion = Fusion(ngram_scorer(WORD_LM, TOKENIZER, unk_score=-2.0))
     (n_best,) = search(log_probs, [5], fusion, kernel=kernel, lm_weight=0.5, **UNLIMITED)
     for hypothesis in n_best[:300]:
         pieces = ("?" if token < len(SPECIAL_PIECES) else VOCABULARY.piece(token) for token in hypothesis.tokens)
@@ -163,7 +165,7 @@ def test_a_scorer_may_put_anything_where_columns_mean_nothing() -> None:
     log_probs = random_log_probs(1, 12, 9, seed=3)
     words = [Hotword("ab", 3.0)]
     answers = [
-        search(log_probs, [12], Fusion(hotwords=scorer(words, VOCABULARY)), kernel="tensor")
+        search(log_probs, [12], Fusion(hotwords=scorer(words, TOKENIZER)), kernel="tensor")
         for scorer in (HotwordScorer, Careless)
     ]
     assert answers[0] == answers[1]

@@ -20,18 +20,19 @@ from asr.decoding.hotwords import (
 from asr.errors import ConfigError
 from asr.text.tokenizer import TOKENIZERS, train_tokenizer
 from asr.text.tokenizer.base import SPACE
-from asr.text.vocabulary import EOS, SOS, SPECIAL_PIECES, Vocabulary
+from tests.foreign_vocabularies import FOREIGN, Pieces, ours
 
-CHARACTERS = Vocabulary((*SPECIAL_PIECES, SPACE, "a", "b", "c"))
-SUBWORDS = Vocabulary((*SPECIAL_PIECES, SPACE, "a", "b", "c", SPACE + "a", SPACE + "ab", "bc", SPACE + "c"))
+CHARACTERS = ours((SPACE, "a", "b", "c"))
+SUBWORDS = ours((SPACE, "a", "b", "c", SPACE + "a", SPACE + "ab", "bc", SPACE + "c"))
 PHRASES = [Hotword("ab", 2.0), Hotword("ab c", 3.0), Hotword("b", 0.5), Hotword("cab", 1.0), Hotword("c ab", 7.0)]
 
 
-def earned(scorer: HotwordScorer, tokens: list[int]) -> float:
+def earned(hotwords: list[Hotword], tokenizer: Pieces, tokens: list[int]) -> float:
     """The scores of the tokens and of the end, added up as a search would."""
+    scorer = HotwordScorer(hotwords, tokenizer)
     state = scorer.init_state(1, torch.device("cpu"))
-    total, last = 0.0, SOS
-    for token in [*tokens, EOS]:
+    total, last = 0.0, tokenizer.vocabulary.start
+    for token in [*tokens, tokenizer.vocabulary.end]:
         scores, state = scorer.step(torch.tensor([last]), state)
         total += float(scores[0, token])
         last = token
@@ -49,37 +50,55 @@ def deserved(text: str, phrases: list[Hotword]) -> float:
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(4, len(SUBWORDS) - 1), max_size=12))
+@given(st.lists(st.integers(4, SUBWORDS.vocab_size - 1), max_size=12))
 def test_a_text_earns_the_boost_of_every_phrase_in_it_whatever_the_tokens(tokens: list[int]) -> None:
-    text = "".join(SUBWORDS.piece(token) for token in tokens).replace(SPACE, " ")
-    assert earned(HotwordScorer(PHRASES, SUBWORDS), tokens) == pytest.approx(deserved(text, PHRASES), abs=1e-9)
+    text = "".join(SUBWORDS.vocabulary.piece(token) for token in tokens).replace(SPACE, " ")
+    assert earned(PHRASES, SUBWORDS, tokens) == pytest.approx(deserved(text, PHRASES), abs=1e-9)
 
 
 def test_part_of_a_word_earns_in_proportion_and_gives_it_back_when_the_word_goes_on_differently() -> None:
     scorer = HotwordScorer([Hotword("abc", 4.0)], CHARACTERS)
-    a, b, c = (CHARACTERS.id(letter) for letter in "abc")
+    a, b, c = (CHARACTERS.vocabulary.id(letter) for letter in "abc")
     state = scorer.init_state(1, torch.device("cpu"))
-    scores, state = scorer.step(torch.tensor([SOS]), state)
+    scores, state = scorer.step(torch.tensor([CHARACTERS.vocabulary.sos]), state)
     assert scores[0, a] == pytest.approx(1.0)
     assert scores[0, b] == 0.0
     scores, state = scorer.step(torch.tensor([a]), state)
     assert scores[0, b] == pytest.approx(1.0)
     assert scores[0, c] == pytest.approx(-1.0)
-    assert scores[0, EOS] == pytest.approx(-1.0)
+    assert scores[0, CHARACTERS.vocabulary.eos] == pytest.approx(-1.0)
 
 
 def test_a_word_inside_another_earns_nothing() -> None:
-    scorer = HotwordScorer([Hotword("ab", 4.0)], CHARACTERS)
-    a, b, c = (CHARACTERS.id(letter) for letter in "abc")
-    assert earned(scorer, [a, b, c]) == pytest.approx(0.0)
-    assert earned(scorer, [c, a, b]) == pytest.approx(0.0)
-    assert earned(scorer, [a, b]) == pytest.approx(4.0)
+    hotwords = [Hotword("ab", 4.0)]
+    a, b, c = (CHARACTERS.vocabulary.id(letter) for letter in "abc")
+    assert earned(hotwords, CHARACTERS, [a, b, c]) == pytest.approx(0.0)
+    assert earned(hotwords, CHARACTERS, [c, a, b]) == pytest.approx(0.0)
+    assert earned(hotwords, CHARACTERS, [a, b]) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_text_earns_the_same_in_the_vocabulary_of_any_family(name: str) -> None:
+    tokenizer = FOREIGN[name]()
+    if name == "characters":  # no spaces, so a phrase counts anywhere
+        phrases = [Hotword("\u65e5\u672c", 2.0), Hotword("\u672c\u8a9e", 3.0), Hotword("\u6771", 0.5)]
+        text = "\u65e5\u672c\u8a9e\u6771\u4eac\u65e5\u672c"
+        expected = 2 * 2.0 + 3.0 + 0.5
+    else:
+        phrases = [Hotword("THE HAT", 3.0), Hotword("HAT", 2.0), Hotword("T", 0.5), Hotword("HEAT THE", 1.0)]
+        text = "HEAT THE HATS THE HAT T THE TEA"
+        expected = deserved(text, phrases)
+    tokens = tokenizer.encode(text)
+    assert earned(phrases, tokenizer, tokens) == pytest.approx(expected, abs=1e-9)
+    control = next(iter(tokenizer.vocabulary.control - {tokenizer.vocabulary.unk, tokenizer.vocabulary.end}), None)
+    if control is not None:  # a language or a timestamp inside a word writes nothing
+        assert earned(phrases, tokenizer, [*tokens[:2], control, *tokens[2:]]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_rows_do_not_disturb_each_other() -> None:
     scorer = HotwordScorer(PHRASES, SUBWORDS)
     state = scorer.init_state(3, torch.device("cpu"))
-    _, state = scorer.step(torch.full((3,), SOS), state)
+    _, state = scorer.step(torch.full((3,), SUBWORDS.vocabulary.start), state)
     together, after = scorer.step(torch.tensor([5, 8, 11]), state)
     for row, token in enumerate([5, 8, 11]):
         alone, _ = scorer.step(torch.tensor([token]), scorer.reorder(state, torch.tensor([row])))

@@ -10,8 +10,9 @@ from asr.lm.neural import LANGUAGE_MODELS, build_language_model
 from asr.lm.neural.scorer import NeuralLmScorer
 from asr.text.vocabulary import EOS
 from asr.types import EncoderOutput, Hypothesis
+from tests.foreign_vocabularies import ours
 
-VOCAB_SIZE = 9
+VOCABULARY = ours("ABCDE").vocabulary
 SENTENCES = [(4, 5, 6), (), (8,), (4, 5, 5, 7, 8, 4), (6, 6)]
 
 
@@ -27,7 +28,7 @@ class Fixed:
 
 def make_scorer(name: str) -> NeuralLmScorer:
     torch.manual_seed(5)
-    return NeuralLmScorer(build_language_model(LANGUAGE_MODELS.config(name).tiny(), VOCAB_SIZE).double())
+    return NeuralLmScorer(build_language_model(LANGUAGE_MODELS.config(name).tiny(), VOCABULARY).double())
 
 
 def log_probability(scorer: NeuralLmScorer, sentence: tuple[int, ...]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,13 @@ SETTINGS = (
 )
 
 
-def train(out: str, *settings: str, resume: bool = False) -> None:
-    run.train(Path("experiment.yaml"), Path(out), overrides=(*SETTINGS, *settings), resume=resume, device="cpu")
+def nothing(_trainer: Trainer) -> None:
+    pass
+
+
+def train(out: str, *settings: str, resume: bool = False, on_step: Callable[[Trainer], None] = nothing) -> None:
+    overrides = (*SETTINGS, *settings)
+    run.train(Path("experiment.yaml"), Path(out), overrides=overrides, resume=resume, device="cpu", on_step=on_step)
 
 
 def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
@@ -48,27 +54,22 @@ def change(folder: str, **environment: object) -> None:
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
-def stop_at_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    shown = Trainer._show_step
-
-    def show_and_stop(self: Trainer) -> None:
-        shown(self)
-        if self.progress.step == step:
+def stop_at(step: int) -> Callable[[Trainer], None]:
+    def stop(trainer: Trainer) -> None:
+        if trainer.progress.step == step:
             raise InterruptedRunError("stopped")
 
-    monkeypatch.setattr(Trainer, "_show_step", show_and_stop)
+    return stop
 
 
 def test_a_run_that_was_stopped_and_started_from_a_model_and_spliced_is_repeated_bit_for_bit(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [row.replace("{", '{"speaker": "s", ', 1) for row in Path("train.jsonl").read_text().splitlines()]
     Path("train.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     settings = ("init_from=model", "splice={pieces: train.jsonl, probability: 0.5}")
-    with monkeypatch.context() as patch:
-        stop_at_step(patch, 3)
-        with pytest.raises(InterruptedRunError):
-            train("first", *settings)
+    with pytest.raises(InterruptedRunError):
+        train("first", *settings, on_step=stop_at(3))
     train("first", *settings, resume=True)
     shutil.rmtree("first/training")  # it is not needed
     status, said = command(capsys, "--reproduce", "first", "--out", "second")
@@ -81,12 +82,10 @@ def test_a_run_that_was_stopped_and_started_from_a_model_and_spliced_is_repeated
     )
 
 
-def test_a_repetition_that_was_stopped_goes_on(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repetition_that_was_stopped_goes_on(workspace: Path) -> None:
     train("first")
-    with monkeypatch.context() as patch:
-        stop_at_step(patch, 2)
-        with pytest.raises(InterruptedRunError):
-            reproduce(Path("first"), Path("second"))
+    with pytest.raises(InterruptedRunError):
+        reproduce(Path("first"), Path("second"), on_step=stop_at(2))
     assert reproduce(Path("first"), Path("second"), resume=True)
 
 
@@ -126,11 +125,9 @@ def test_other_data_is_refused_and_both_hashes_are_named(workspace: Path, capsys
     assert not Path("second").exists()
 
 
-def test_a_run_that_has_not_ended_is_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        stop_at_step(patch, 3)
-        with pytest.raises(InterruptedRunError):
-            train("first")
+def test_a_run_that_has_not_ended_is_refused(workspace: Path) -> None:
+    with pytest.raises(InterruptedRunError):
+        train("first", on_step=stop_at(3))
     with pytest.raises(TrainingError, match="first: the run has not ended; end it first"):
         reproduce(Path("first"), Path("second"))
 

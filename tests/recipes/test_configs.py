@@ -72,7 +72,7 @@ def test_there_are_configurations_of_language_models() -> None:
 def test_a_configuration_of_a_language_model_makes_one_step(path: Path) -> None:
     config = load_lm_experiment(path)
     assert (RECIPES.parent / config.model).is_dir()
-    model = build_language_model(config.language_model, VOCAB_SIZE)
+    model = build_language_model(config.language_model, vocabulary_of(VOCAB_SIZE))
     batch = SentenceBatch(("a", "b"), torch.randint(4, VOCAB_SIZE, (2, 5)), torch.tensor([5, 3]), 10)
     log_probs = model(batch.tokens, batch.token_lens)
     loss = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, 0.0, eos=EOS).sum()

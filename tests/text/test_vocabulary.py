@@ -11,10 +11,6 @@ def test_pieces_and_ids_are_inverse_and_an_unknown_piece_is_unk():
     assert [vocabulary.id(piece) for piece in ("<blank>", "<unk>", "<s>", "</s>")] == [BLANK, UNK, SOS, EOS]
 
 
-def test_characters_leave_out_those_of_special_pieces():
-    assert Vocabulary((*SPECIAL_PIECES, "ab", "b")).characters == {"a", "b"}
-
-
 @pytest.mark.parametrize("pieces", [(), SPECIAL_PIECES[:3], (*SPECIAL_PIECES, "a", "a")])
 def test_missing_pieces_of_roles_and_repeated_pieces_are_refused(pieces):
     with pytest.raises(TextError):
@@ -29,4 +25,14 @@ def test_a_vocabulary_may_number_its_roles_in_any_way_and_lack_some():
     )
     assert whisper.id("?") is None
     assert whisper.control == {2, 3, 4}
-    assert whisper.characters == {"!", "a"}
+
+
+def test_what_starts_and_ends_a_sentence_is_another_role_where_a_family_lacks_it():
+    both = Vocabulary(("a", "<blk>", "<s>", "</s>"), blank=1, unk=None, sos=2, eos=3)
+    assert (both.start, both.end, both.never_predicted) == (2, 3, (1, 2))
+    shared = Vocabulary(("<blk>", "<sos/eos>", "a"), blank=0, unk=None, sos=1, eos=1)
+    assert (shared.start, shared.end, shared.never_predicted) == (1, 1, (0,))
+    ctc_alone = Vocabulary(("a", "<blk>"), blank=1, unk=None, sos=None, eos=None)
+    assert (ctc_alone.start, ctc_alone.end, ctc_alone.never_predicted) == (1, 1, ())
+    with pytest.raises(TextError, match="cannot be searched"):
+        _ = Vocabulary(("a",), blank=None, unk=None, sos=None, eos=None).end

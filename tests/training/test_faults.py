@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,19 @@ SETTINGS = (
 )
 
 
-def train(out: str, *, resume: bool = False, settings: tuple[str, ...] = SETTINGS) -> Progress:
-    return run.train(Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu")
+OnStep = Callable[[Trainer], None]
+
+
+def nothing(_trainer: Trainer) -> None:
+    pass
+
+
+def train(
+    out: str, *, resume: bool = False, settings: tuple[str, ...] = SETTINGS, on_step: OnStep = nothing
+) -> Progress:
+    return run.train(
+        Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu", on_step=on_step
+    )
 
 
 def weights(out: str) -> bytes:
@@ -48,16 +59,9 @@ class Killed(BaseException):
     """Stands for a process that ends without a chance to do anything."""
 
 
-def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Trainer], None]) -> None:
-    """Call `act` right after an optimiser step."""
-    shown = Trainer._show_step
-
-    def show_and_act(self: Trainer) -> None:
-        shown(self)
-        if self.progress.step == step:
-            act(self)
-
-    monkeypatch.setattr(Trainer, "_show_step", show_and_act)
+def at_step(step: int, act: OnStep) -> OnStep:
+    """Calls `act` right after an optimiser step."""
+    return lambda trainer: act(trainer) if trainer.progress.step == step else None
 
 
 def die(_trainer: Trainer) -> None:
@@ -102,13 +106,11 @@ def test_a_disk_too_small_for_a_checkpoint_keeps_the_one_before(whole: bytes, wo
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from asr.training import run; from asr.training.trainer import Trainer\n"
-        "shown = Trainer._show_step\n"
-        "def show(self):\n"
-        "    shown(self)\n"
-        "    if self.progress.step == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "Trainer._show_step = show\n"
-        f"run.train(Path('experiment.yaml'), Path('cut'), overrides={SETTINGS!r}, device='cpu', threads=1)\n"
+        "from asr.experiments import run\n"
+        "def fill(trainer):\n"
+        "    if trainer.progress.step == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "run.train(Path('experiment.yaml'), Path('cut'),\n"
+        f"          overrides={SETTINGS!r}, device='cpu', threads=1, on_step=fill)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "cannot write (File too large)" in ended.stderr
@@ -135,13 +137,9 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_prepar
         train("out")
 
 
-def test_what_killed_runs_left_half_written_is_cleared_away(
-    whole: bytes, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        at_step(patch, 3, die)
-        with pytest.raises(Killed):
-            train("cut")
+def test_what_killed_runs_left_half_written_is_cleared_away(whole: bytes, workspace: Path) -> None:
+    with pytest.raises(Killed):
+        train("cut", on_step=at_step(3, die))
     for leftover in ("cut/.model.safetensors.123.tmp", "cut/training/checkpoints/.partial/.state.safetensors.9.tmp"):
         Path(leftover).parent.mkdir(exist_ok=True)
         Path(leftover).write_bytes(bytes(1000))
@@ -154,7 +152,7 @@ def test_what_killed_runs_left_half_written_is_cleared_away(
 # Two at once
 
 
-def test_a_second_run_into_the_same_folder_is_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_into_the_same_folder_is_refused(workspace: Path) -> None:
     said: list[str] = []
 
     def start_another(_trainer: Trainer) -> None:
@@ -162,8 +160,7 @@ def test_a_second_run_into_the_same_folder_is_refused(workspace: Path, monkeypat
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         said.append(f"{ended.returncode} {ended.stderr}")
 
-    at_step(monkeypatch, 1, start_another)
-    train("cut")
+    train("cut", on_step=at_step(1, start_another))
     assert said == ["1 error: cut: another process is training into it; wait, or choose another --out\n"]
 
 
@@ -210,12 +207,10 @@ def test_whatever_happened_to_the_newest_checkpoint_the_one_before_is_loaded_and
 
 
 def test_a_run_whose_newest_checkpoint_has_a_flipped_bit_ends_with_the_same_weights(
-    whole: bytes, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: bytes, workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with monkeypatch.context() as patch:
-        at_step(patch, 5, die)
-        with pytest.raises(Killed):
-            train("cut")
+    with pytest.raises(Killed):
+        train("cut", on_step=at_step(5, die))
     newest = sorted(Path("cut/training/checkpoints").iterdir())[-1]
     flip_a_bit(newest / "state.safetensors")
     train("cut", resume=True)
@@ -267,12 +262,10 @@ def poison(trainer: Trainer) -> None:
 
 
 def test_weights_that_became_nan_are_not_saved_and_the_run_goes_on_from_good_ones(
-    whole: bytes, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    whole: bytes, workspace: Path
 ) -> None:
-    with monkeypatch.context() as patch:
-        at_step(patch, 4, poison)
-        with pytest.raises(TrainingError, match=r"step 4: 'model\..* holds NaN or infinity, so it is not saved"):
-            train("cut")
+    with pytest.raises(TrainingError, match=r"step 4: 'model\..* holds NaN or infinity, so it is not saved"):
+        train("cut", on_step=at_step(4, poison))
     loaded = CheckpointFolder(Path("cut/training")).load_newest()
     assert loaded is not None
     assert loaded[0].step == 3
@@ -303,21 +296,10 @@ def test_a_model_with_nan_is_refused_to_start_from(workspace: Path) -> None:
 # Audio
 
 
-@pytest.fixture
-def corrupt_later(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, str], None]]:
-    """Overwrites a recording after an optimiser step."""
-
-    def arrange(step: int, audio: str) -> None:
-        at_step(monkeypatch, step, lambda _trainer: Path(audio).write_bytes(b"no audio at all"))
-
-    return arrange
-
-
 def test_audio_that_breaks_during_a_run_is_left_out_named_and_counted(
-    workspace: Path, corrupt_later: Callable[[int, str], None], capsys: pytest.CaptureFixture[str]
+    workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    corrupt_later(4, "audio/2.wav")
-    progress = train("out")
+    progress = train("out", on_step=at_step(4, lambda _trainer: Path("audio/2.wav").write_bytes(b"no audio at all")))
     warning = next(line for line in capsys.readouterr().err.splitlines() if "goes without" in line)
     assert "utterance 'u2'" in warning
     assert "audio/2.wav" in warning
@@ -329,26 +311,22 @@ def test_audio_that_breaks_during_a_run_is_left_out_named_and_counted(
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_run_killed_after_audio_broke_resumes_to_the_same_weights(
-    num_workers: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_killed_after_audio_broke_resumes_to_the_same_weights(num_workers: int, workspace: Path) -> None:
     settings = (*SETTINGS, f"data.num_workers={num_workers}", "training.accumulation=2")
     Path("audio/2.wav").write_bytes(b"no audio at all")
     train("whole", settings=settings)
-    with monkeypatch.context() as patch:
-        at_step(patch, 3, die)
-        with pytest.raises(Killed):
-            train("cut", settings=settings)
+    with pytest.raises(Killed):
+        train("cut", settings=settings, on_step=at_step(3, die))
     train("cut", resume=True, settings=settings)
     assert weights("cut") == weights("whole")
     assert records("cut", "unreadable") == records("whole", "unreadable") != []
 
 
-def test_a_run_whose_audio_is_all_gone_ends_after_a_few_steps(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_step(monkeypatch, 3, lambda _trainer: shutil.rmtree("audio"))
+def test_a_run_whose_audio_is_all_gone_ends_after_a_few_steps(workspace: Path) -> None:
+    lose_audio = at_step(3, lambda _trainer: shutil.rmtree("audio"))
     settings = (*SETTINGS, "training.max_skipped_in_a_row=2", "training.epochs=9")
     with pytest.raises(TrainingError, match=r"2 steps in a row were skipped, the last because no audio could be read"):
-        train("out", settings=settings)
+        train("out", settings=settings, on_step=lose_audio)
     assert [record["ids"] for record in records("out", "skipped")] == [[], []]
 
 

@@ -50,16 +50,14 @@ def constant(weights: dict[str, Tensor]) -> set[str]:
     return set(weights) - changed(train("free"))
 
 
-def test_frozen_parts_learn_after_so_many_steps(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_parts_learn_after_so_many_steps(workspace: Path) -> None:
     seen: list[bool] = []
-    shown = Trainer._show_step
 
-    def note(self: Trainer) -> None:
-        seen.append("heads.ctc.output.linear.weight" in changed(self.model.state_dict()))
-        shown(self)
+    def note(trainer: Trainer) -> None:
+        seen.append("heads.ctc.output.linear.weight" in changed(trainer.model.state_dict()))
 
-    monkeypatch.setattr(Trainer, "_show_step", note)
-    train("out", "freeze={parts: [heads.ctc], steps: 5}")
+    overrides = (*LEARNING, "freeze={parts: [heads.ctc], steps: 5}")
+    run.train(Path("experiment.yaml"), Path("out"), overrides=overrides, device="cpu", on_step=note)
     assert seen == [False] * 5 + [True] * 3
 
 

@@ -27,9 +27,14 @@ class Killed(BaseException):
     """Stands for a process that ends without a chance to do anything."""
 
 
-def train(out: str, *, resume: bool = False) -> bytes:
-    """The weights of a run."""
-    run.train(Path("experiment.yaml"), Path(out), overrides=SETTINGS, resume=resume, device="cpu")
+def train(out: str, *, resume: bool = False, kill_at: int | None = None) -> bytes:
+    """The weights of a run, which may be killed right after a step."""
+
+    def die(trainer: Trainer) -> None:
+        if trainer.progress.step == kill_at:
+            raise Killed
+
+    run.train(Path("experiment.yaml"), Path(out), overrides=SETTINGS, resume=resume, device="cpu", on_step=die)
     return Path(out, "model.safetensors").read_bytes()
 
 
@@ -49,17 +54,8 @@ def test_a_killed_run_of_several_pools_resumes_in_the_middle_of_an_epoch(
     monkeypatch.setattr(line_files, "HELD_BYTES", 0)
     monkeypatch.setattr(prepare, "BucketSampler", functools.partial(BucketSampler, pool=2))
     whole = train("whole")
-    shown = Trainer._show_step
-
-    def show_and_die(self: Trainer) -> None:
-        shown(self)
-        if self.progress.step == step:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_show_step", show_and_die)
-        with pytest.raises(Killed):
-            train("cut")
+    with pytest.raises(Killed):
+        train("cut", kill_at=step)
     assert train("cut", resume=True) == whole
 
 

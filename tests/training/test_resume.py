@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from asr.experiments import run
-from asr.training.checkpoint import CheckpointFolder
+from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.trainer import InterruptedRunError, Trainer
 
 SETTINGS = (
@@ -35,8 +37,18 @@ class Killed(BaseException):
     """Stands for a process that ends without a chance to do anything."""
 
 
-def train(out: str, *, resume: bool = False, settings: tuple[str, ...] = SETTINGS) -> None:
-    run.train(Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu")
+def nothing(_trainer: Trainer) -> None:
+    pass
+
+
+def train(
+    out: str,
+    *,
+    resume: bool = False,
+    settings: tuple[str, ...] = SETTINGS,
+    on_step: Callable[[Trainer], None] = nothing,
+) -> None:
+    run.train(Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu", on_step=on_step)
 
 
 def records(out: str) -> list[dict[str, Any]]:
@@ -46,26 +58,15 @@ def records(out: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in json.loads(line).items() if key not in clocks} for line in lines]
 
 
-def kill_at_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    shown = Trainer._show_step
-
-    def show_and_die(self: Trainer) -> None:
-        shown(self)
-        if self.progress.step == step:
+@pytest.mark.parametrize("step", [1, 3, 4, 5])
+def test_a_killed_run_resumes_to_the_same_weights_and_log(step: int, workspace: Path) -> None:
+    def die(trainer: Trainer) -> None:
+        if trainer.progress.step == step:
             raise Killed
 
-    monkeypatch.setattr(Trainer, "_show_step", show_and_die)
-
-
-@pytest.mark.parametrize("step", [1, 3, 4, 5])
-def test_a_killed_run_resumes_to_the_same_weights_and_log(
-    step: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     train("whole")
-    with monkeypatch.context() as patch:
-        kill_at_step(patch, step)
-        with pytest.raises(Killed):
-            train("cut")
+    with pytest.raises(Killed):
+        train("cut", on_step=die)
     train("cut", resume=True)
     for name in ("model.safetensors", "tokenizer.model", "training_texts.bin"):
         assert (workspace / "whole" / name).read_bytes() == (workspace / "cut" / name).read_bytes()
@@ -75,31 +76,30 @@ def test_a_killed_run_resumes_to_the_same_weights_and_log(
 def test_a_run_killed_between_the_last_step_and_the_end_of_its_epoch_logs_the_same(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(self: Trainer) -> None:
-        raise Killed
+    save = CheckpointFolder.save
+
+    def save_and_die(self: CheckpointFolder, progress: Progress, tensors: dict[str, Tensor]) -> None:
+        save(self, progress, tensors)
+        if (progress.epoch, progress.step) == (0, 2):  # an epoch has two steps
+            raise Killed
 
     train("whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_finish_epoch", die)
+        patch.setattr(CheckpointFolder, "save", save_and_die)
         with pytest.raises(Killed):
             train("cut")
     train("cut", resume=True)
     assert records("cut") == records("whole")
 
 
-def test_ctrl_c_saves_the_state_and_says_how_to_go_on(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train("whole")
-    shown = Trainer._show_step
-
-    def show_and_interrupt(self: Trainer) -> None:
-        shown(self)
-        if self.progress.step == 3:
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(workspace: Path) -> None:
+    def interrupt(trainer: Trainer) -> None:
+        if trainer.progress.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_show_step", show_and_interrupt)
-        with pytest.raises(InterruptedRunError, match="--resume"):
-            train("cut")
+    train("whole")
+    with pytest.raises(InterruptedRunError, match="--resume"):
+        train("cut", on_step=interrupt)
     assert CheckpointFolder(Path("cut/training")).load_newest()[0].step == 3
     train("cut", resume=True)
     assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()

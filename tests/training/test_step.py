@@ -32,7 +32,9 @@ class RefuseReads(TorchDispatchMode):
 
 
 class Squares:
-    """A task that is a loss alone."""
+    """A task that is a loss alone, with a part that is twice as large."""
+
+    loss_parts = ("double",)
 
     def __init__(self) -> None:
         self.model = nn.Linear(3, 1)
@@ -41,7 +43,7 @@ class Squares:
     def loss(self, batch: Batch) -> LossOutput:
         self.seeds.append(torch.initial_seed())
         losses = self.model(batch.features).square().sum((1, 2))
-        return LossOutput(losses.sum(), losses.detach())
+        return LossOutput(losses.sum(), losses.detach(), {"double": 2 * losses.detach().sum()})
 
     def num_utterances(self, batch: Batch) -> int:
         return len(batch.ids)

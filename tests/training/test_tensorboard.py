@@ -15,9 +15,19 @@ from asr.training.trainer import InterruptedRunError, Trainer
 SETTINGS = ("training.epochs=2", "training.checkpoint_every=2", "training.log_every=1", "data.max_batch_seconds=2.5")
 
 
-def train(*, resume: bool = False, tensorboard: bool = False) -> None:
+def train(*, resume: bool = False, tensorboard: bool = False, stop_at: int | None = None) -> None:
+    def stop(trainer: Trainer) -> None:
+        if trainer.progress.step == stop_at:
+            raise InterruptedRunError("stopped")
+
     run.train(
-        Path("experiment.yaml"), Path("out"), overrides=SETTINGS, resume=resume, device="cpu", tensorboard=tensorboard
+        Path("experiment.yaml"),
+        Path("out"),
+        overrides=SETTINGS,
+        resume=resume,
+        device="cpu",
+        tensorboard=tensorboard,
+        on_step=stop,
     )
 
 
@@ -29,20 +39,9 @@ def read_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_a_run_that_was_killed_and_resumed_shows_the_log_and_no_step_twice(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = Trainer._show_step
-
-    def show_and_stop(self: Trainer) -> None:
-        shown(self)
-        if self.progress.step == 3:  # one step after a checkpoint
-            raise InterruptedRunError("stopped")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_show_step", show_and_stop)
-        with pytest.raises(InterruptedRunError):
-            train(tensorboard=True)
+def test_a_run_that_was_killed_and_resumed_shows_the_log_and_no_step_twice(workspace: Path) -> None:
+    with pytest.raises(InterruptedRunError):
+        train(tensorboard=True, stop_at=3)  # one step after a checkpoint
     train(resume=True)  # the folder alone is enough
     records = [json.loads(line) for line in Path("out/training/train.jsonl").read_text(encoding="utf-8").splitlines()]
     scalars = read_scalars(Path("out/training/tensorboard"))
@@ -50,6 +49,9 @@ def test_a_run_that_was_killed_and_resumed_shows_the_log_and_no_step_twice(
         expected = [(record["step"], record[key]) for record in records if record["kind"] == kind]
         assert len(expected) > 1
         assert scalars[f"{kind}/{key}"] == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected]
+    for part in ("ctc", "attention"):
+        expected = [(record["step"], record["losses"][part]) for record in records if record["kind"] == "step"]
+        assert scalars[f"step/losses/{part}"] == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected]
     assert scalars["average/wer"] == [(records[-2]["step"], pytest.approx(records[-1]["wer"]))]
     assert len(list(Path("out/training/tensorboard").iterdir())) == 1
 

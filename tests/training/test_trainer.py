@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +17,7 @@ from asr.config import TrainingConfig
 from asr.errors import TrainingError
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.metrics import AUDIO_SECONDS, WER, curves
 from asr.training.task import LossOutput
 from asr.training.trainer import Trainer
 from asr.types import Batch
@@ -29,6 +29,7 @@ class Line:
     metric = WER
     unit = AUDIO_SECONDS
     item = "utterance"
+    loss_parts = ("square", "none")
     waited_seconds = 0.0
 
     def __init__(self, batches: list[Batch], dev_scores: Iterable[float] = ()) -> None:
@@ -46,7 +47,8 @@ class Line:
 
     def loss(self, batch: Batch) -> LossOutput:
         losses = self.model(batch.features).square().sum((1, 2))
-        return LossOutput(losses.sum(), losses.detach())
+        parts = {"square": losses.detach().sum(), "none": torch.zeros(())}
+        return LossOutput(losses.sum(), losses.detach(), parts)
 
     def count(self, batch: Batch) -> int:
         return len(batch.ids)
@@ -77,10 +79,14 @@ def batch_of(features: Tensor, first: int = 0) -> Batch:
     return Batch(ids, features, lens, torch.zeros(len(features), 0, dtype=torch.int64), torch.zeros_like(lens))
 
 
-def trainer_for(task: Line, folder: Path, **settings: object) -> Trainer:
+def nothing(_trainer: Trainer) -> None:
+    pass
+
+
+def trainer_for(task: Line, folder: Path, on_step: Callable[[Trainer], None] = nothing, **settings: object) -> Trainer:
     config = TrainingConfig.model_validate({"epochs": 1, "max_grad_norm": 1e9, "average_num": 1, **settings})
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, weight_decay=0.0, fused=True)
-    return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display())
+    return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display(), on_step=on_step)
 
 
 def test_one_batch_of_four_and_accumulated_batches_of_one_and_three_step_alike(tmp_path: Path) -> None:
@@ -92,6 +98,48 @@ def test_one_batch_of_four_and_accumulated_batches_of_one_and_three_step_alike(t
     for one, other in zip(whole.model.parameters(), split.model.parameters(), strict=True):
         assert one.grad is not None
         torch.testing.assert_close(other.grad, one.grad, rtol=1e-9, atol=0)
+
+
+def test_steps_and_epochs_log_each_part_of_the_loss_apart(tmp_path: Path) -> None:
+    task = Line([batch_of(torch.randn(size, 5, 3, dtype=torch.float64)) for size in (2, 3)])
+    trainer_for(task, tmp_path, log_every=1).run()
+    records = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    one, two, epoch = records[:3]
+    for record in (one, two, epoch):
+        assert record["losses"] == {"square": pytest.approx(record["loss"], rel=1e-6), "none": 0.0}
+    assert epoch["loss"] == pytest.approx((2 * one["loss"] + 3 * two["loss"]) / 5)
+
+
+def test_every_step_is_told_on_time_and_an_error_of_the_listener_ends_the_run(tmp_path: Path) -> None:
+    task = Line([batch_of(torch.randn(2, 5, 3, dtype=torch.float64)) for _ in range(3)])
+    seen: list[tuple[int, list[Tensor]]] = []
+
+    def note(trainer: Trainer) -> None:
+        seen.append((trainer.progress.step, [weight.clone() for weight in trainer.model.parameters()]))
+        if trainer.progress.step == 2:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        trainer_for(task, tmp_path, on_step=note, checkpoint_every=1).run()
+    assert [step for step, _ in seen] == [1, 2]
+    assert not torch.equal(seen[0][1][0], seen[1][1][0])
+    assert CheckpointFolder(tmp_path).newest_step() == 1, "a checkpoint comes after the listener"
+
+
+def test_curves_show_the_parts_of_a_loss_and_a_rate_in_percent() -> None:
+    epochs = [
+        {"epoch": 1, "loss": 5.0, "losses": {"ctc": 6.0, "attention": 4.0}, "lr": 0.1},
+        {"epoch": 2, "loss": 3.0, "losses": {"ctc": 4.0, "attention": 2.0}, "lr": 0.2, "wer": 0.5},
+    ]
+    assert curves(epochs, WER, "utterance") == {
+        "training loss per utterance": {
+            "total": [(1, 5.0), (2, 3.0)],
+            "ctc": [(1, 6.0), (2, 4.0)],
+            "attention": [(1, 4.0), (2, 2.0)],
+        },
+        "dev WER (%)": {"WER": [(2, 50.0)]},
+        "learning rate": {"lr": [(1, 0.1), (2, 0.2)]},
+    }
 
 
 def test_a_non_finite_loss_names_its_utterance_and_leaves_the_weights_alone(

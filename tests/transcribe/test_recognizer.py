@@ -152,7 +152,7 @@ def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
         def search(self, _encoded: EncoderOutput) -> list[list[Hypothesis]]:
             return [[Hypothesis(tuple(tokens), 0.0)]]
 
-    monkeypatch.setattr(recognizer, "_searcher", Fixed())
+    monkeypatch.setattr(recognizer, "_options", replace(recognizer._options, searcher=Fixed()))
     monkeypatch.setattr(recognizer.bundle.model, "ctc_log_probs", lambda _encoded: posteriors.log()[None])
     waveform = np.full(16000, 1e-6, dtype=np.float32)
     for first, last in ((0.07, 0.25), (0.55, 0.8)):
@@ -175,7 +175,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
         def search(self, _encoded: EncoderOutput) -> list[list[Hypothesis]]:
             return [[Hypothesis(tokens, 0.0)]]
 
-    monkeypatch.setattr(recognizer, "_searcher", Fixed())
+    monkeypatch.setattr(recognizer, "_options", replace(recognizer._options, searcher=Fixed()))
     (segment,) = recognizer.transcribe(sound(1)).segments
     assert len(segment.words) == 9
     assert (segment.words[0].start, segment.words[-1].end) == (0.0, 1.0)

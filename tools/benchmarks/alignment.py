@@ -39,7 +39,7 @@ from asr.audio.io import load_audio  # noqa: E402
 from asr.bundle.bundle import Bundle  # noqa: E402
 from asr.data.manifest import read_manifest  # noqa: E402
 from asr.system.runtime import derive_rng, peak_memory_mb  # noqa: E402
-from asr.transcribe.align.align import Aligner  # noqa: E402
+from asr.transcribe.align.aligner import Aligner  # noqa: E402
 from asr.transcribe.align.script import script_line  # noqa: E402
 from asr.types import Word  # noqa: E402
 

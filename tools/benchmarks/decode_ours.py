@@ -15,7 +15,7 @@ from asr.decoding.base import Searcher, SearchModel, build_search
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.lm.ngram.arpa import read_arpa
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.text.tokenizer.base import SPACE
+from asr.text.tokenizer.base import SPACE, Spelling
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 from tools.benchmarks.common import Stopwatch, serve, versions
@@ -50,7 +50,7 @@ class Ours:
         self._utterances = [EncoderOutput(log_probs[i : i + 1], lens[i : i + 1]) for i in range(len(log_probs))]
         self._pieces = data["pieces"].tolist()
         if arpa is not None:
-            scorer = WordNgramScorer(read_arpa(arpa), Vocabulary(tuple(self._pieces)), unk_score)
+            scorer = WordNgramScorer(read_arpa(arpa), Spelling(Vocabulary(tuple(self._pieces))), unk_score)
             self._fusions[True] = Fusion(lm=scorer)
         self._weights = {"lm_weight": lm_weight, "unk_score": unk_score, "length_bonus": 0.0}
         return versions(("numpy", "torch", "numba"))

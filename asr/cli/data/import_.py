@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from asr.cli.outputs import check_outputs
 
 if TYPE_CHECKING:
     from asr.corpora.importers import Imported
@@ -72,6 +75,7 @@ def import_(
     if not source.startswith(LHOTSE):
         if folder is not None or overrides:
             raise typer.BadParameter("a second argument and --set belong to lhotse:CORPUS alone")
+        _check_manifests([out], Path(source))
         _finish({out: import_corpus(Path(source), format_name, ImportOptions(root, chosen))}, skip_bad)
         return
     from asr.corpora.lhotse_corpus import import_lhotse_corpus
@@ -79,7 +83,20 @@ def import_(
     if folder is None or format_name or root or chosen:
         raise typer.BadParameter("lhotse:CORPUS takes the folder of the corpus and --set, no other options")
     splits = import_lhotse_corpus(source.removeprefix(LHOTSE), folder, overrides or ())
-    _finish({out / f"{name}.jsonl": imported for name, imported in splits.items()}, skip_bad)
+    manifests = {out / f"{name}.jsonl": imported for name, imported in splits.items()}
+    _check_manifests(manifests, folder)
+    _finish(manifests, skip_bad)
+
+
+def _check_manifests(manifests: Iterable[Path], source: Path) -> None:
+    """Refuse to write over a source; in a folder that is one, all may be read but what an earlier import wrote."""
+    from asr.corpora.import_report import is_imported, rejected_rows_of
+    from asr.system.outputs import check_inside
+
+    written = [path for manifest in manifests for path in (manifest, rejected_rows_of(manifest))]
+    check_outputs(written, (source,))
+    if source.is_dir():
+        check_inside(written, source, mine=filter(is_imported, written))
 
 
 def _finish(manifests: dict[Path, Imported], skip_bad: bool) -> None:

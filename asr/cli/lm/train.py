@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
+from asr.cli.outputs import check_outputs
 
 Texts = Annotated[
     list[Path] | None, typer.Argument(help="Files of lines, gzipped or not, or manifests (.jsonl).", metavar="TEXT...")
@@ -76,6 +77,7 @@ def train(
 
     from asr.experiments.ngram import NgramSettings, parse_prune, train_ngram
 
+    check_outputs((out,), (*texts, vocab, dev), tokens)
     settings = NgramSettings(order, parse_prune(prune), vocab_size, vocab, tokens, normalize)
     report = train_ngram(texts, out, settings, dev)
     console = Console(soft_wrap=True)

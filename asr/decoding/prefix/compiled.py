@@ -16,6 +16,7 @@ from asr.decoding.prefix.settings import PrefixBeamSettings
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
+from asr.system.threads import takes_signals
 from asr.text.vocabulary import EOS
 from asr.types import Hypothesis
 
@@ -51,9 +52,10 @@ class CompiledPrefixBeam:
         values = log_probs.detach().double().numpy()
         utterances = [values[row, :length] for row, length in enumerate(lens.tolist())]
         num_threads = min(torch.get_num_threads(), len(utterances))
-        if num_threads <= 1:
+        if num_threads <= 1 and not takes_signals():
             return [self._search_one(utterance) for utterance in utterances]
-        with ThreadPoolExecutor(num_threads) as pool:  # the kernel runs without Python's lock
+        # The kernel runs without Python's lock, and never on the main thread: see `asr.system.threads`.
+        with ThreadPoolExecutor(max(1, num_threads)) as pool:
             return list(pool.map(self._search_one, utterances))
 
     def _search_one(self, log_probs: np.ndarray) -> list[Hypothesis]:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from asr.lm.neural.base import LANGUAGE_MODELS, NeuralLm, NeuralLmConfig
 from asr.nn.recurrence import recur
-from asr.text.sentences import with_sos
+from asr.text.sentences import with_start
+from asr.text.vocabulary import Vocabulary
 
 
 class LstmLmConfig(NeuralLmConfig):
@@ -37,15 +38,15 @@ class LstmState:
 class LstmLm(NeuralLm[LstmState]):
     """Embedding, layers of one direction, prediction."""
 
-    def __init__(self, config: LstmLmConfig, vocab_size: int) -> None:
-        super().__init__(config, vocab_size)
+    def __init__(self, config: LstmLmConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(config, vocabulary)
         self.dim = config.dim
         # each layer by itself, since dropout between the layers of one module would be torch's, which is slow on CPU
         self.layers = nn.ModuleList(nn.LSTM(config.dim, config.dim, batch_first=True) for _ in range(config.num_layers))
 
     def forward(self, tokens: Tensor, token_lens: Tensor) -> Tensor:
         state = self.init_state(len(tokens), tokens.device)
-        return self._advance(with_sos(tokens, token_lens), state)[0]
+        return self._advance(with_start(tokens, token_lens, self.vocabulary), state)[0]
 
     def init_state(self, num_rows: int, device: torch.device) -> LstmState:
         nothing = self.output.linear.weight.new_zeros(len(self.layers), num_rows, self.dim, device=device)

@@ -20,12 +20,12 @@ class NeuralLmScorer:
         self.model = model.eval()
 
     def init_state(self, num_rows: int, device: torch.device) -> Any:
-        """The state before SOS of so many rows."""
+        """The state before the start of so many rows."""
         self.model.to(device)
         return self.model.init_state(num_rows, device)
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Log-probabilities (N, V) of the token after the last ones (N,), SOS first, and the state after."""
+        """Log-probabilities (N, V) of the token after the last ones (N,), `start` first, and the state after."""
         with torch.inference_mode(), torch.autocast(tokens.device.type, enabled=False):
             return self.model.step(tokens, state)
 

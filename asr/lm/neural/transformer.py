@@ -16,7 +16,8 @@ from asr.lm.neural.base import LANGUAGE_MODELS, NeuralLm, NeuralLmConfig
 from asr.nn.attention import KeyValue, RotaryAttention
 from asr.nn.feed_forward import FeedForward
 from asr.nn.positions import RotaryPositions
-from asr.text.sentences import with_sos
+from asr.text.sentences import with_start
+from asr.text.vocabulary import Vocabulary
 
 
 class TransformerLmConfig(NeuralLmConfig):
@@ -41,13 +42,13 @@ class TransformerLmConfig(NeuralLmConfig):
 
 @dataclass(frozen=True)
 class TransformerState:
-    """Keys and values of what N rows have heard, K tokens at most, in each layer.
+    """Keys and values of what N rows have been fed, K tokens at most, in each layer.
 
     A row's tokens stand at the end, so that the next one is added there for all rows; what stands before them is
-    padding. Keys know their positions, counted from the row's own SOS.
+    padding. Keys know their positions, counted from the row's own start.
     """
 
-    lens: Tensor  # (N,) tokens heard
+    lens: Tensor  # (N,) tokens fed
     layers: tuple[KeyValue, ...]  # (N, H, K, E) each
 
 
@@ -76,8 +77,8 @@ class TransformerLmLayer(nn.Module):
 class TransformerLm(NeuralLm[TransformerState]):
     """Embedding, layers that see earlier tokens, LayerNorm, prediction."""
 
-    def __init__(self, config: TransformerLmConfig, vocab_size: int) -> None:
-        super().__init__(config, vocab_size)
+    def __init__(self, config: TransformerLmConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(config, vocabulary)
         self.scale = math.sqrt(config.dim)  # of embeddings, whose vectors are about as long as 1
         self.num_heads, self.head_dim = config.num_heads, config.dim // config.num_heads
         self.positions = RotaryPositions(self.head_dim)
@@ -85,7 +86,7 @@ class TransformerLm(NeuralLm[TransformerState]):
         self.norm = nn.LayerNorm(config.dim)
 
     def forward(self, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        x = self.embed(with_sos(tokens, token_lens)) * self.scale
+        x = self.embed(with_start(tokens, token_lens, self.vocabulary)) * self.scale
         length = x.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         table = self.positions(x)
@@ -104,10 +105,10 @@ class TransformerLm(NeuralLm[TransformerState]):
         table = self.positions.at(state.lens.to(exact))[:, :, None, None]
         lens = state.lens + 1
         num_keys = state.layers[0][0].shape[2] + 1
-        heard = padding_mask(num_keys - lens, num_keys)[:, None, None]  # all but the padding in front
+        seen_keys = padding_mask(num_keys - lens, num_keys)[:, None, None]  # all but the padding in front
         layers = []
         for layer, past in zip(self._layers, state.layers, strict=True):
-            x, seen = layer.step(x, past, heard, table)
+            x, seen = layer.step(x, past, seen_keys, table)
             layers.append(seen)
         return self._predict(x)[:, 0], TransformerState(lens, tuple(layers))
 

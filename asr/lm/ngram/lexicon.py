@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, UNK_WORD, NgramModel
-from asr.text.tokenizer.base import SPACE
-from asr.text.vocabulary import SPECIAL_PIECES, UNK, Vocabulary
+from asr.text.tokenizer.base import Spelling
 
 SINK = -1  # the node of letters that begin no word
 UNKNOWN_LETTER = -1  # a letter that no word has
@@ -75,8 +74,8 @@ class LetterTrie:
 class Lexicon:
     """The letter trie of a model's words, and what each token of a vocabulary writes in its letters.
 
-    <unk>, <s> and </s> are not spelled. A token's letters are those of its piece without the space in front; UNK
-    writes one unknown letter, so that a word with UNK in it is unknown. BLANK, SOS and EOS write nothing.
+    <unk>, <s> and </s> are not spelled. Letters are those of `Spelling.spell`. The unknown token writes one letter
+    that no word has, so that a word with it inside is unknown; the other control ids write nothing.
     """
 
     child_begins: np.ndarray  # int64 (num_nodes + 1,)
@@ -87,7 +86,7 @@ class Lexicon:
     letters: str  # letter id -> letter
     token_begins: np.ndarray  # int64 (V + 1,), the letters of token v are token_begins[v]:token_begins[v + 1]
     token_letters: np.ndarray  # int32, letter ids, UNKNOWN_LETTER for a letter that no word has
-    opens_word: np.ndarray  # bool (V,), the piece begins with a space
+    opens_word: np.ndarray  # bool (V,), the token ends the word before it
 
     @property
     def num_nodes(self) -> int:
@@ -95,22 +94,21 @@ class Lexicon:
         return len(self.word_ids)
 
     @classmethod
-    def build(cls, model: NgramModel, vocabulary: Vocabulary) -> Lexicon:
-        """The lexicon of all words of a model, over the tokens of a vocabulary."""
+    def build(cls, model: NgramModel, tokenizer: Spelling) -> Lexicon:
+        """The lexicon of all words of a model, over the tokens of a tokenizer."""
         spelled = [index for index, word in enumerate(model.words) if word not in (UNK_WORD, BOS_WORD, EOS_WORD)]
-        spellings = [model.words[index] for index in spelled]
+        spellings = [tokenizer.spell(model.words[index]) for index in spelled]
         letters = "".join(sorted(set().union(*spellings)))
         letter_ids = {letter: index for index, letter in enumerate(letters)}
         trie = LetterTrie.build(*_flatten(spellings, letter_ids), num_letters=max(len(letters), 1))
         word_ids = np.full(trie.num_nodes, -1, dtype=np.int32)
         word_ids[trie.ends] = spelled
-        pieces = [
-            piece.removeprefix(SPACE) if token >= len(SPECIAL_PIECES) else ""
-            for token, piece in enumerate(vocabulary.pieces)
-        ]
-        pieces[UNK] = "\0"  # stands for a letter that no word has
-        letter_ids.pop("\0", None)
-        token_letters, token_begins = _flatten(pieces, letter_ids)
+        vocabulary = tokenizer.vocabulary
+        written = [tokenizer.letters(token) for token in range(len(vocabulary))]
+        if vocabulary.unk is not None:
+            written[vocabulary.unk] = "\0"  # stands for a letter that no word has
+            letter_ids.pop("\0", None)
+        token_letters, token_begins = _flatten(written, letter_ids)
         return cls(
             child_begins=trie.child_begins,
             child_letters=trie.child_letters,
@@ -120,7 +118,7 @@ class Lexicon:
             letters=letters,
             token_begins=token_begins,
             token_letters=token_letters,
-            opens_word=np.array([piece.startswith(SPACE) for piece in vocabulary.pieces]),
+            opens_word=np.array([tokenizer.starts_word(token) for token in range(len(vocabulary))]),
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.tables import ArcTable
-from asr.text.vocabulary import EOS, SOS, Vocabulary
+from asr.text.vocabulary import Vocabulary
 
 
 class TokenNgramScorer:
@@ -18,7 +18,8 @@ class TokenNgramScorer:
         self.model = model
         self._arcs = ArcTable.of(model)
         self.token_words = np.array([model.id(piece) for piece in vocabulary.pieces])  # (V,) the word of each token
-        self.token_words[EOS] = model.eos_id
+        self.token_words[vocabulary.end] = model.eos_id
+        self._start = vocabulary.start
         self._words = torch.from_numpy(self.token_words)
         self._start_state = model.start_state
 
@@ -31,7 +32,7 @@ class TokenNgramScorer:
     def step(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """See `TokenScorer`; scores are float64 (N, V)."""
         after = self._arcs.look_up(state, self._words[tokens]).states
-        state = torch.where(tokens == SOS, state, after)
+        state = torch.where(tokens == self._start, state, after)
         shape = (len(state), len(self._words))
         return self._arcs.look_up(state[:, None].expand(shape), self._words.expand(shape)).log_probs, state
 

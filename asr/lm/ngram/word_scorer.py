@@ -17,7 +17,7 @@ from torch import Tensor
 from asr.lm.ngram.lexicon import UNKNOWN_LETTER, LetterTrie, Lexicon
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.tables import ArcTable
-from asr.text.vocabulary import EOS, Vocabulary
+from asr.text.tokenizer.base import Spelling
 
 ROOT = 0  # the node between words
 
@@ -131,18 +131,19 @@ class _Tokens:
 
 
 class WordNgramScorer:
-    """A `TokenScorer` of words. Pieces are as in `Tokenizer.words`; see `Lexicon` for what tokens write."""
+    """A `TokenScorer` of words, which begin where the tokenizer says; see `Lexicon` for what tokens write."""
 
-    def __init__(self, model: NgramModel, vocabulary: Vocabulary, unk_score: float) -> None:
+    def __init__(self, model: NgramModel, tokenizer: Spelling, unk_score: float) -> None:
         """`unk_score` is added for every word that the model lacks, beside its score of <unk>."""
         self.model = model
-        self.lexicon = Lexicon.build(model, vocabulary)
+        self.lexicon = Lexicon.build(model, tokenizer)
         self.unk_score = unk_score
         self._arcs = ArcTable.of(model)
         self._nodes = _Nodes.of(self.lexicon, model, unk_score)
         self._tokens = _Tokens.of(self.lexicon, self._nodes)
         self._start_state = model.start_state
         self._eos_id = model.eos_id
+        self._end = tokenizer.vocabulary.end
 
     def init_state(self, num_rows: int, device: torch.device) -> WordState:
         """Every row at the start of a sentence."""
@@ -164,7 +165,9 @@ class WordNgramScorer:
         ending, histories = self._end_word(state)
         opening = ending[:, None] + lookahead[self._tokens.opened]
         scores = torch.where(self._tokens.opens_word, opening, going_on)
-        scores[:, EOS] = ending + self._arcs.look_up(histories, torch.full_like(histories, self._eos_id)).log_probs
+        scores[:, self._end] = (
+            ending + self._arcs.look_up(histories, torch.full_like(histories, self._eos_id)).log_probs
+        )
         return scores, state
 
     def futures(self, state: WordState) -> Tensor:

@@ -82,7 +82,7 @@ class CtcHead(Head):
         return ctc_min_frames(tokens)
 
     def align(self, encoded: EncoderOutput, texts: Sequence[Sequence[int]]) -> list[np.ndarray | None]:
-        return align_texts(self.log_probs(encoded).cpu(), encoded.lens.cpu(), texts)
+        return align_texts(self.log_probs(encoded).cpu(), encoded.lens.cpu(), texts, self.vocabulary)
 
 
 class IntermediateCtc(nn.Module):

@@ -15,7 +15,7 @@ from asr.nn.dropout import Dropout
 from asr.nn.location_attention import LocationAttention, uniform_weights
 from asr.nn.token_embedding import token_embedding
 from asr.nn.token_output import TokenOutput
-from asr.text.sentences import with_sos
+from asr.text.sentences import with_start
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
@@ -76,7 +76,7 @@ class LstmDecoder(Decoder[LstmState]):
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         state = self.init_state(encoded)
         spoken = []
-        for embedded in self.dropout(self.embedding(with_sos(tokens, token_lens))).unbind(1):
+        for embedded in self.dropout(self.embedding(with_start(tokens, token_lens, self.vocabulary))).unbind(1):
             joined, state = self._advance(embedded, state)
             spoken.append(joined)
         log_probs: Tensor = self.output(torch.stack(spoken, dim=1))

@@ -18,7 +18,7 @@ from asr.nn.feed_forward import FeedForward
 from asr.nn.positions import sinusoids
 from asr.nn.token_embedding import token_embedding
 from asr.nn.token_output import TokenOutput
-from asr.text.sentences import with_sos
+from asr.text.sentences import with_start
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
@@ -121,7 +121,7 @@ class TransformerDecoder(Decoder[TransformerState]):
         self.output = TokenOutput(config.dim, len(vocabulary), self.never_predicted)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        x = self._embed(with_sos(tokens, token_lens), position=0)
+        x = self._embed(with_start(tokens, token_lens, self.vocabulary), position=0)
         length = x.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         for layer in self._layers:

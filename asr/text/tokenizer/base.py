@@ -1,16 +1,18 @@
-"""What every tokenizer can do, whatever its pieces are."""
+"""What every tokenizer can do, whatever its pieces are and however they mark where words begin."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from asr.registry import NamedConfig, Registry
-from asr.text.vocabulary import SPECIAL_PIECES, Vocabulary
+from asr.text.vocabulary import Vocabulary
 
 SPACE = "\u2581"  # stands for a space inside pieces, as in sentencepiece
+WordBoundary = Literal["prefix", "separator", "leading_space", "none"]
 
 
 class WordSpan(NamedTuple):
@@ -21,16 +23,96 @@ class WordSpan(NamedTuple):
     stop: int  # exclusive
 
 
-class Tokenizer(ABC):
+class Spelling:
+    """How the pieces of a vocabulary spell words, and where words begin. `word_boundary` is one of
+
+    - "prefix": the first piece of a word begins with a mark, U+2581 in sentencepiece;
+    - "separator": a piece that is nothing but the mark stands between words, "|" in wav2vec 2.0;
+    - "leading_space": the first piece of a word begins with a space, which byte-level pieces write as U+0120;
+    - "none": texts have no spaces, as in Chinese; every piece is a word.
+
+    In all of them a piece that begins with `boundary_mark` ends the word before it.
+    """
+
+    word_boundary: WordBoundary = "prefix"
+    boundary_mark: str = SPACE  # empty for "none"
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, those of roles included."""
+        return len(self.vocabulary)
+
+    @property
+    def separator(self) -> tuple[int, ...]:
+        """The tokens that stand between words; none where the first piece of a word holds the space before it."""
+        if self.word_boundary != "separator":
+            return ()
+        token = self.vocabulary.id(self.boundary_mark)
+        # a vocabulary made of texts of single words has no separator
+        return (token,) if token is not None and token != self.vocabulary.unk else ()
+
+    def starts_word(self, token: int) -> bool:
+        """Whether a token ends the word before it: its piece begins another one, or is a separator."""
+        return token not in self.vocabulary.control and self.vocabulary.piece(token).startswith(self.boundary_mark)
+
+    def letters(self, token: int) -> str:
+        """What a token writes, in letters of `spell` and without the mark before it; control ids write nothing."""
+        return "" if token in self.vocabulary.control else self.vocabulary.piece(token).removeprefix(self.boundary_mark)
+
+    def spell(self, text: str) -> str:
+        """A word in the letters that `letters` gives: its characters, or for byte-level pieces one letter per byte."""
+        return text
+
+    def read(self, letters: str) -> str:
+        """The word that letters spell, the opposite of `spell`."""
+        return letters
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids in 0..vocab_size-1, words joined by single spaces where the script has spaces."""
+        return self.join([word.text for word in self.words(tokens)])
+
+    def words(self, tokens: Sequence[int]) -> list[WordSpan]:
+        """The words of `decode`, each with the tokens from its first to its last that write a letter.
+
+        A separator or a control id belongs to no word unless it lies inside one.
+        """
+        words: list[WordSpan] = []
+        letters, start, stop = "", 0, 0
+        for index, token in enumerate(tokens):
+            if letters and self.starts_word(token):
+                words.append(WordSpan(self.read(letters), start, stop))
+                letters = ""
+            if written := self.letters(token):
+                start = start if letters else index
+                letters, stop = letters + written, index + 1
+        return [*words, WordSpan(self.read(letters), start, stop)] if letters else words
+
+    def join(self, words: Sequence[str]) -> str:
+        """Words as one text."""
+        return ("" if self.word_boundary == "none" else " ").join(words)
+
+    @cached_property
+    def alphabet(self) -> frozenset[str]:
+        """Every letter, in the sense of `spell`, that a token writes."""
+        return frozenset("".join(map(self.letters, range(len(self.vocabulary)))))
+
+    def unknown_characters(self, text: str) -> tuple[str, ...]:
+        """The characters of a text that no piece writes, each once, in order; white space is always known."""
+        characters = dict.fromkeys("".join(split_words(text)))
+        return tuple(character for character in characters if not self.alphabet.issuperset(self.spell(character)))
+
+
+class Tokenizer(Spelling, ABC):
     """Texts to token ids and back.
 
     Words are what spaces separate: any run of white space counts as one space, those around the text do not count,
     and U+2581 counts as white space since it marks spaces inside pieces. For a text in that form whose pieces are all
-    known, `decode(encode(text)) == text`. Token ids never include BLANK, SOS or EOS; an unknown piece is UNK.
+    known, `decode(encode(text)) == text`. Encoded texts hold no blank, start or end; an unknown piece is `unk`, and is
+    left out where the vocabulary has none.
     """
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
 
     @classmethod
     @abstractmethod
@@ -55,41 +137,9 @@ class Tokenizer(ABC):
     def digest(self) -> str:
         """Hexadecimal; the same for tokenizers that do the same."""
 
-    @property
-    def separator(self) -> tuple[int, ...]:
-        """The tokens that stand between words; none where the first piece of a word holds the space before it."""
-        return ()
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, the four special ones included."""
-        return len(self.vocabulary)
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of token ids in 0..vocab_size-1, words joined by single spaces; special ids write nothing."""
-        return " ".join(word.text for word in self.words(tokens))
-
-    def words(self, tokens: Sequence[int]) -> list[WordSpan]:
-        """The words of `decode`, each with the tokens from its first to its last that write a character.
-
-        A token that is only a space, or special, belongs to no word unless it lies inside one.
-        """
-        words: list[WordSpan] = []
-        text, start, stop = "", 0, 0
-        for index, token in enumerate(tokens):
-            piece = self.vocabulary.piece(token) if token >= len(SPECIAL_PIECES) else ""
-            if piece.startswith(SPACE) and text:
-                words.append(WordSpan(text, start, stop))
-                text = ""
-            if letters := piece.removeprefix(SPACE):
-                start = start if text else index
-                text, stop = text + letters, index + 1
-        return [*words, WordSpan(text, start, stop)] if text else words
-
-    def unknown_characters(self, text: str) -> tuple[str, ...]:
-        """The characters of a text that occur in no piece, each once, in order; white space is always known."""
-        known = self.vocabulary.characters
-        return tuple(dict.fromkeys(character for character in "".join(split_words(text)) if character not in known))
+    def can_write(self, text: str) -> bool:
+        """Whether the tokens of a text spell all of it."""
+        return self.decode(self.encode(text)) == self.join(split_words(text))
 
 
 def split_words(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from asr.registry import NamedConfig
-from asr.text.tokenizer.base import SPACE, TOKENIZERS
+from asr.text.tokenizer.base import TOKENIZERS
 from asr.text.tokenizer.sentence_piece import SentencePieceTokenizer
 
 
@@ -19,11 +19,5 @@ class CharConfig(NamedConfig):
 class CharTokenizer(SentencePieceTokenizer):
     """A text of N characters, spaces included, is N tokens: no token stands for a space before the first word."""
 
+    word_boundary = "separator"
     trainer_options: ClassVar[dict[str, Any]] = {"use_all_vocab": True, "add_dummy_prefix": False}
-
-    @property
-    def separator(self) -> tuple[int, ...]:
-        space = self.vocabulary.id(SPACE)
-        return (
-            (space,) if space is not None and space != self.vocabulary.unk else ()
-        )  # texts of single words taught it none

@@ -61,7 +61,8 @@ class SentencePieceTokenizer(Tokenizer):
         if (sp.pad_id(), sp.unk_id(), sp.bos_id(), sp.eos_id()) != (BLANK, UNK, SOS, EOS):
             raise TextError("a sentencepiece model with other special ids")
         size = sp.get_piece_size()
-        super().__init__(Vocabulary(tuple(sp.id_to_piece(token) for token in range(size))))
+        pieces = tuple(sp.id_to_piece(token) for token in range(size))
+        super().__init__(Vocabulary(pieces, blank=BLANK, unk=UNK, sos=SOS, eos=EOS))
 
     @classmethod
     def train(cls, config: NamedConfig, texts: Iterable[str]) -> Self:

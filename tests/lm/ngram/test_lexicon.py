@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.lm.ngram.lexicon import SINK, UNKNOWN_LETTER, LetterTrie, Lexicon
-from asr.text.vocabulary import SPECIAL_PIECES, UNK, Vocabulary
+from tests.foreign_vocabularies import ours
 
-VOCABULARY = Vocabulary((*SPECIAL_PIECES, "\u2581", "\u2581ba", "d", "bx"))
+TOKENIZER = ours(("\u2581", "\u2581ba", "d", "bx"))
 
 
 def child(lexicon: Lexicon, node: int, letter: str) -> int:
@@ -22,7 +22,7 @@ def child(lexicon: Lexicon, node: int, letter: str) -> int:
 def test_words_are_found_letter_by_letter_with_the_best_word_below(train) -> None:
     sentences = [["bad", "bat", "bat"], ["bat", "cat"], ["ba"]]
     model = train(sentences, 1).model
-    lexicon = Lexicon.build(model, VOCABULARY)
+    lexicon = Lexicon.build(model, TOKENIZER)
     prefixes = {word[:end] for word in ("bad", "bat", "cat", "ba") for end in range(1, 4)}
     assert lexicon.num_nodes == len(prefixes | {""})
     for prefix in prefixes:
@@ -37,12 +37,12 @@ def test_words_are_found_letter_by_letter_with_the_best_word_below(train) -> Non
 
 
 def test_tokens_write_the_letters_of_their_pieces(train) -> None:
-    lexicon = Lexicon.build(train([["bad"]], 1).model, VOCABULARY)
+    lexicon = Lexicon.build(train([["bad"]], 1).model, TOKENIZER)
     written = [
         [lexicon.letters[letter] if letter != UNKNOWN_LETTER else "?" for letter in letters]
         for letters in np.split(lexicon.token_letters, lexicon.token_begins[1:-1])
     ]
-    assert written[UNK] == ["?"]
+    assert written[TOKENIZER.vocabulary.unk] == ["?"]
     assert written == [[], ["?"], [], [], [], ["b", "a"], ["d"], ["b", "?"]]
     assert lexicon.opens_word.tolist() == [False, False, False, False, True, True, False, False]
 

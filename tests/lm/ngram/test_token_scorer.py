@@ -9,11 +9,14 @@ import torch
 
 from asr.errors import LmError
 from asr.lm.ngram import ngram_scorer
+from asr.lm.ngram.arpa import read_arpa, write_arpa
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.text.vocabulary import EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
+from tests.foreign_vocabularies import FOREIGN, ours
 
-VOCABULARY = Vocabulary((*SPECIAL_PIECES, "\u2581a", "b", "\u2581b", "c", "\u2581never"))
+TOKENIZER = ours(("\u2581a", "b", "\u2581b", "c", "\u2581never"))
+VOCABULARY = TOKENIZER.vocabulary
+UNK, SOS, EOS = VOCABULARY.unk, VOCABULARY.sos, VOCABULARY.eos
 RNG = random.Random(1)
 SENTENCES = [RNG.choices(VOCABULARY.pieces[4:8], k=RNG.randint(1, 8)) for _ in range(40)]
 
@@ -55,13 +58,35 @@ def test_rows_can_be_permuted_dropped_repeated_and_joined(model) -> None:
 
 
 def test_models_of_pieces_and_of_words_get_their_own_scorer(model, train) -> None:
-    assert isinstance(ngram_scorer(model, VOCABULARY, -1.0), TokenNgramScorer)
-    assert isinstance(ngram_scorer(train([["ab", "b"]], 2).model, VOCABULARY, -1.0), WordNgramScorer)
+    assert isinstance(ngram_scorer(model, TOKENIZER, -1.0), TokenNgramScorer)
+    assert isinstance(ngram_scorer(train([["ab", "b"]], 2).model, TOKENIZER, -1.0), WordNgramScorer)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_model_of_pieces_or_of_words_is_known_for_what_it_is_in_any_family(name: str, train, tmp_path) -> None:
+    tokenizer = FOREIGN[name]()
+    text = "\u65e5\u672c\u8a9e" if name == "characters" else "THE HAT HEATS THE TEA"
+    pieces = [tokenizer.vocabulary.piece(token) for token in tokenizer.encode(text)]
+    path = tmp_path / "pieces.arpa"
+    write_arpa(path, train([pieces] * 5, 2).model)
+    of_pieces = read_arpa(path)
+    scorer = ngram_scorer(of_pieces, tokenizer, -1.0)
+    assert isinstance(scorer, TokenNgramScorer)
+    state, last, score = scorer.init_state(1, torch.device("cpu")), tokenizer.vocabulary.start, 0.0
+    for token in [*tokenizer.encode(text), tokenizer.vocabulary.end]:
+        scores, state = scorer.step(torch.tensor([last]), state)
+        score, last = score + scores[0, token].item(), token
+    assert score == pytest.approx(of_pieces.sentence_log_prob(pieces), abs=1e-9)
+    if name != "characters":
+        of_words = train([["THE", "HAT", "A"]] * 5, 2).model
+        assert isinstance(ngram_scorer(of_words, tokenizer, -1.0), WordNgramScorer)
+        with pytest.raises(LmError, match="--tokens"):
+            ngram_scorer(train([["the", "hat"]] * 5, 2).model, ours(("\u2581", "A")), -1.0)
 
 
 def test_a_model_of_other_pieces_is_refused(train) -> None:
     with pytest.raises(LmError, match="--tokens"):
-        ngram_scorer(train([["\u2581x", "y"]], 2).model, VOCABULARY, -1.0)
+        ngram_scorer(train([["\u2581x", "y"]], 2).model, TOKENIZER, -1.0)
 
 
 def test_a_step_never_looks_at_values_which_would_stall_a_gpu(model) -> None:

@@ -12,7 +12,7 @@ from asr.errors import LmError
 from asr.lm.ngram import ngram_scorer
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
+from tests.foreign_vocabularies import FOREIGN, Pieces, ours
 
 UNK_SCORE = -2.5
 TEXT = "an ant ate a bean|a bee ate an ant|be an ant|ant bean|a bean ate a bee|oh|a an|be|bean bee be"
@@ -22,9 +22,8 @@ PIECES = {
     "subwords": "_a _ n nt te _be an z e _zz ntx",
     "words": "_a _ant _bee _bean _ate _zoo",
 }
-VOCABULARIES = {
-    name: Vocabulary((*SPECIAL_PIECES, *pieces.replace("_", "\u2581").split())) for name, pieces in PIECES.items()
-}
+TOKENIZERS = {name: ours(pieces.replace("_", "\u2581").split()) for name, pieces in PIECES.items()}
+BLANK, UNK, SOS, EOS = range(4)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +45,11 @@ class SlowWordScorer:
         below = [self.model.id(word) for word in words if letters is not None and word.startswith(letters)]
         return max((float(self.model.log_probs[word]) for word in below), default=self.unknown)
 
-    def total(self, vocabulary: Vocabulary, tokens: Sequence[int]) -> float:
+    def total(self, tokenizer: Pieces, tokens: Sequence[int]) -> float:
         """Score of a beginning of a sentence, or of all of one if EOS ends it."""
         score, state, letters = 0.0, self.model.start_state, ""
         for token in tokens:
-            piece = vocabulary.piece(token)
+            piece = tokenizer.vocabulary.piece(token)
             if token == EOS or piece.startswith("\u2581"):
                 if letters != "":
                     is_unknown = letters is None or letters not in self.model.words
@@ -80,48 +79,70 @@ def score_all(scorer: WordNgramScorer, rows: Sequence[Sequence[int]]) -> torch.T
     return total + scores
 
 
-@pytest.mark.parametrize("name", VOCABULARIES)
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_every_prefix_and_every_end_scores_as_spelled_out(name: str, model: NgramModel) -> None:
-    vocabulary = VOCABULARIES[name]
-    slow, scorer = SlowWordScorer(model), WordNgramScorer(model, vocabulary, UNK_SCORE)
+    tokenizer = TOKENIZERS[name]
+    slow, scorer = SlowWordScorer(model), WordNgramScorer(model, tokenizer, UNK_SCORE)
     rng = random.Random(3)
-    tokens = [UNK, *range(len(SPECIAL_PIECES), len(vocabulary))]
+    tokens = [UNK, *range(4, tokenizer.vocab_size)]
     for length in range(1, 9):
         rows = [rng.choices(tokens, k=length) for _ in range(12)]
         scores = score_all(scorer, rows)
         assert scores.dtype == torch.float64
         for row, found in zip(rows, scores, strict=True):
             for token in [*tokens, EOS]:
-                assert found[token].item() == pytest.approx(slow.total(vocabulary, [*row, token]), abs=1e-9)
+                assert found[token].item() == pytest.approx(slow.total(tokenizer, [*row, token]), abs=1e-9)
 
 
 def test_a_spelled_sentence_has_exactly_the_score_of_the_model(model: NgramModel) -> None:
-    vocabulary = VOCABULARIES["characters"]
-    scorer = WordNgramScorer(model, vocabulary, UNK_SCORE)
+    tokenizer = TOKENIZERS["characters"]
+    scorer = WordNgramScorer(model, tokenizer, UNK_SCORE)
     for words, num_unknown in ((["an", "ant", "ate"], 0), (["be"], 0), (["oh", "bean", "zzz"], 2)):
-        tokens = [vocabulary.id(letter) for letter in "\u2581".join(words)]
+        tokens = [tokenizer.vocabulary.id(letter) for letter in "\u2581".join(words)]
         score = score_all(scorer, [tokens])[0, EOS].item()
         assert score == pytest.approx(model.sentence_log_prob(words) + num_unknown * UNK_SCORE, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_sentence_has_the_score_of_its_words_in_the_vocabulary_of_any_family(name: str, train) -> None:
+    tokenizer = FOREIGN[name]()
+    words = list("\u65e5\u672c\u8a9e\u6771") if name == "characters" else ["THE", "HAT", "HEAT", "A"]
+    unseen = "\u4eac" if name == "characters" else "HAS"
+    rng = random.Random(5)
+    model = train([rng.choices(words, k=rng.randint(1, 5)) for _ in range(50)], 2).model
+    scorer = WordNgramScorer(model, tokenizer, UNK_SCORE)
+    start, end = tokenizer.vocabulary.start, tokenizer.vocabulary.end
+    for _ in range(10):
+        sentence = rng.choices([*words, unseen], k=rng.randint(1, 6))
+        state = scorer.init_state(1, torch.device("cpu"))
+        score, last = 0.0, start
+        for token in [*tokenizer.encode(" ".join(sentence)), end]:
+            scores, state = scorer.step(torch.tensor([last]), state)
+            score, last = score + scores[0, token].item(), token
+        expected = model.sentence_log_prob(sentence) + sentence.count(unseen) * UNK_SCORE
+        assert score == pytest.approx(expected, abs=1e-9)
+
+
 def test_an_empty_sentence_has_the_score_of_its_end(model: NgramModel) -> None:
-    scorer = WordNgramScorer(model, VOCABULARIES["subwords"], UNK_SCORE)
+    scorer = WordNgramScorer(model, TOKENIZERS["subwords"], UNK_SCORE)
     scores, _ = scorer.step(torch.tensor([SOS]), scorer.init_state(1, torch.device("cpu")))
     assert scores[0, EOS].item() == pytest.approx(model.sentence_log_prob([]), abs=1e-9)
 
 
 def test_spaces_that_follow_each_other_end_one_word_only(model: NgramModel) -> None:
-    vocabulary = VOCABULARIES["characters"]
-    scorer = WordNgramScorer(model, vocabulary, UNK_SCORE)
-    once, thrice = ([vocabulary.id(letter) for letter in text] for text in ("a\u2581an", "a\u2581\u2581\u2581an"))
+    tokenizer = TOKENIZERS["characters"]
+    scorer = WordNgramScorer(model, tokenizer, UNK_SCORE)
+    once, thrice = (
+        [tokenizer.vocabulary.id(letter) for letter in text] for text in ("a\u2581an", "a\u2581\u2581\u2581an")
+    )
     assert score_all(scorer, [once])[0, EOS].item() == pytest.approx(score_all(scorer, [thrice])[0, EOS].item())
 
 
-@pytest.mark.parametrize("name", VOCABULARIES)
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_row_scores_the_same_alone_permuted_and_after_joining(name: str, model: NgramModel) -> None:
-    vocabulary = VOCABULARIES[name]
-    scorer = WordNgramScorer(model, vocabulary, UNK_SCORE)
-    tokens = torch.randint(4, len(vocabulary), (5, 7), generator=torch.Generator().manual_seed(1))
+    tokenizer = TOKENIZERS[name]
+    scorer = WordNgramScorer(model, tokenizer, UNK_SCORE)
+    tokens = torch.randint(4, tokenizer.vocab_size, (5, 7), generator=torch.Generator().manual_seed(1))
     device = torch.device("cpu")
     state = scorer.init_state(7, device)
     alone = [scorer.init_state(1, device) for _ in range(7)]
@@ -139,7 +160,7 @@ def test_a_row_scores_the_same_alone_permuted_and_after_joining(name: str, model
 
 
 def test_every_score_that_means_something_is_finite(model: NgramModel) -> None:
-    scorer = WordNgramScorer(model, VOCABULARIES["subwords"], UNK_SCORE)
+    scorer = WordNgramScorer(model, TOKENIZERS["subwords"], UNK_SCORE)
     scores = score_all(scorer, [[UNK, 4], [5, 5], [4, 7]])
     assert torch.isfinite(scores[:, BLANK + 1 :]).all()
 
@@ -147,17 +168,17 @@ def test_every_score_that_means_something_is_finite(model: NgramModel) -> None:
 def test_a_model_none_of_whose_words_can_be_written_is_refused(train) -> None:
     upper = train([[word.upper() for word in words] for words in SENTENCES], 2).model
     with pytest.raises(LmError, match=r"can write none of its words.*--normalize"):
-        ngram_scorer(upper, VOCABULARIES["characters"], UNK_SCORE)
+        ngram_scorer(upper, TOKENIZERS["characters"], UNK_SCORE)
 
 
 def test_a_model_without_words_scores(train) -> None:
-    scorer = WordNgramScorer(train(SENTENCES, 2, vocabulary=[]).model, VOCABULARIES["characters"], UNK_SCORE)
+    scorer = WordNgramScorer(train(SENTENCES, 2, vocabulary=[]).model, TOKENIZERS["characters"], UNK_SCORE)
     assert torch.isfinite(score_all(scorer, [[5, 6, 4], [4, 4, 7]])).all()
 
 
 def test_a_step_never_looks_at_values_which_would_stall_a_gpu(model) -> None:
     nowhere = torch.device("meta")  # tensors without values
-    scorer = WordNgramScorer(model, VOCABULARIES["subwords"], UNK_SCORE)
+    scorer = WordNgramScorer(model, TOKENIZERS["subwords"], UNK_SCORE)
     scores, state = scorer.step(torch.full((6,), SOS, device=nowhere), scorer.init_state(6, nowhere))
     scores, state = scorer.step(torch.full((6,), 4, device=nowhere), state)
-    assert scores.shape == (6, len(VOCABULARIES["subwords"]))
+    assert scores.shape == (6, TOKENIZERS["subwords"].vocab_size)

@@ -1,8 +1,8 @@
 """What alignment needs of a recording of any length, gathered window by window: CTC log-probabilities and loudness.
 
-A window is cut at a quiet point and heard with some seconds of what is before and after, so that its edges do not show;
-frames of all windows lie on one grid. Log-probabilities go to a temporary file as soon as they are many: an hour of a
-model with 5000 tokens makes 1.8 GB.
+A window is cut at a quiet point and encoded with some seconds of what is before and after, so that its edges do not
+show; frames of all windows lie on one grid. Log-probabilities go to a temporary file as soon as they are many: an hour
+of a model with 5000 tokens makes 1.8 GB.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from asr.bundle.bundle import Bundle
 from asr.errors import AsrError
 from asr.transcribe.long_form import Window, split_windows
 
-WINDOW_SECONDS = 30.0  # heard at once, at most
-CONTEXT_SECONDS = 2.0  # heard before and after, too
+WINDOW_SECONDS = 30.0  # encoded at once, at most
+CONTEXT_SECONDS = 2.0  # encoded before and after, too
 SPOOL_BYTES = 1 << 28  # log-probabilities kept in memory
 BLOCK_HOPS = 1000  # of loudness, read at once
 
 
 @dataclass(frozen=True)
 class EncodedRecording:
-    """A recording as a model hears it."""
+    """What a model makes of a recording."""
 
     log_probs: StoredLogProbs
     loudness: np.ndarray  # dB, as asr.alignment.timing.loudness says
@@ -71,7 +71,7 @@ class StoredLogProbs:
         frame_bytes = self._width * np.dtype(np.float32).itemsize
         self._file.seek(first * frame_bytes)
         content = bytearray(self._file.read(max(0, last - first) * frame_bytes))
-        return np.frombuffer(content, dtype=np.float32).reshape(-1, self._width)
+        return np.frombuffer(content, dtype=np.float32).reshape(max(0, last - first), self._width)
 
 
 def block_samples(sample_rate: int) -> int:
@@ -97,23 +97,24 @@ def encode_recording(
 def _encode_span(
     bundle: Bundle, before: Window | None, span: Window, after: Window | None, device: torch.device
 ) -> np.ndarray:
-    """Log-probabilities (S, V) of the frames that begin in a span, heard with its neighbours as context."""
+    """Log-probabilities (S, V) of the frames that begin in a span, encoded with its neighbours as context."""
     rate = bundle.frontend.sample_rate
-    frame_samples = round(bundle.model.subsampling_factor * bundle.frontend.frame_seconds * rate)
+    frame_samples = round(bundle.frame_seconds * rate)
     context = round(CONTEXT_SECONDS * rate / frame_samples)
     begin, end = round(span.start * rate), round(span.end * rate)
     first, last = round(begin / frame_samples), round(end / frame_samples) if after else None
-    heard_from = max(0, first - context)
+    encoded_from = max(0, first - context)
     waveform = span.waveform
     if before:
         waveform = np.concatenate([before.waveform, waveform])
         begin -= len(before.waveform)
     if after:
         waveform = np.concatenate([waveform, after.waveform[: context * frame_samples]])
-    samples = torch.from_numpy(waveform[heard_from * frame_samples - begin :])[None].to(device)
+    samples = torch.from_numpy(waveform[encoded_from * frame_samples - begin :])[None].to(device)
     features, lens = bundle.frontend(samples, torch.tensor([samples.shape[1]], device=device))
-    rows = with_wildcard(bundle.model.ctc_log_probs(bundle.model.encode(features, lens))[0].cpu())
-    return np.asarray(rows[first - heard_from : None if last is None else last - heard_from].numpy())
+    log_probs = bundle.model.ctc_log_probs(bundle.model.encode(features, lens))[0].cpu()
+    rows = with_wildcard(log_probs, bundle.tokenizer.vocabulary)
+    return np.asarray(rows[first - encoded_from : None if last is None else last - encoded_from].numpy())
 
 
 class _Loudness:

@@ -1,9 +1,9 @@
-"""Places a known text in its recording, and tells what of it was not spoken.
+"""Places a known text in its recording, and names what of it was not spoken.
 
 All lines are aligned at once, with wildcards before, between and after them that take up what is in no line. The best
 path may leave lines out for a price per token, so a line was not spoken if the audio is explained that much better
-without it. What the model merely mishears stays in, because without the line nothing would explain the sound. Words of
-the lines that are left are put to the same test one by one.
+without it. What the model merely misrecognises stays in, because without the line nothing would explain the sound.
+Words of the lines that are left are put to the same test one by one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ import torch
 from torch import Tensor
 
 from asr.alignment.confidence import confidence_measure, text_confidence, token_confidences
-from asr.alignment.forced import align_scored
+from asr.alignment.forced import align_scored, wildcard
 from asr.alignment.long import LogProbs, Wildcards, align_long
 from asr.alignment.timing import word_times
 from asr.audio.io import read_blocks
 from asr.bundle.bundle import Bundle
-from asr.errors import ConfigError, TextError
-from asr.lengths import ctc_min_frames
-from asr.text.vocabulary import UNK
-from asr.transcribe.align.long import EncodedRecording, StoredLogProbs, block_samples, encode_recording
-from asr.transcribe.align.script import Layout, ScriptLine, ScriptWord, lay_out
+from asr.errors import ConfigError
+from asr.transcribe.align.encoding import EncodedRecording, StoredLogProbs, block_samples, encode_recording
+from asr.transcribe.align.script import ANYTHING, Layout, ScriptLine, ScriptWord, lay_out
 from asr.types import Segment, Transcript, Word
 
 # Gains in log-probability per token above which text counts as not spoken. On AN4's dev set, utterances joined by
@@ -41,14 +39,14 @@ WORD_GAIN = 3.0
 # so that little can be mistaken, LINE_GAIN decides again.
 SEARCH_GAIN = 1.5
 SECOND_LOOK_SECONDS = 30.0
-MIN_SPOKEN = 0.25  # of the tokens; of sonnets in the ears of a model of spelled names and numbers it is 0.00 to 0.15
+MIN_SPOKEN = 0.25  # of the tokens; of sonnets, by a model of spelled names and numbers, it is 0.00 to 0.15
 FORCING_GAIN = 1e4
 PRICELESS = 1e5  # price of a line without a token that can be told from others: it is never left out
 PAUSE = 2.0  # price of silence in speech that is in no line; without, a line moved into it would save that
 CERTAIN = -1.0  # mean log-posterior of tokens above which words are not put to the test
 REACH_SECONDS = 10.0  # of speech in no line, beside a line whose words are put to the test
 MIN_UNWRITTEN = 0.3  # seconds of speech in no line that keep words off
-WILDCARD = ScriptWord("", (UNK,))
+WILDCARD = ScriptWord("", (ANYTHING,))
 
 
 @dataclass(frozen=True)
@@ -95,27 +93,27 @@ class Aligner:
         self.bundle = bundle
         self.device = device
         self._measure = confidence_measure(confidence)
+        vocabulary = bundle.tokenizer.vocabulary
+        assert vocabulary.blank is not None, "a CTC head has a blank"
+        self._blank, self._wildcard = vocabulary.blank, wildcard(vocabulary)
         self._separator = bundle.tokenizer.separator
-        self._frame_seconds = bundle.model.subsampling_factor * bundle.frontend.frame_seconds
+        self._frame_seconds = bundle.frame_seconds
 
     def align(self, audio: Path, lines: Sequence[ScriptLine]) -> Alignment:
-        """Times of all words.
-
-        AudioError for audio that cannot be read, TextError for a text that cannot be spoken so fast.
-        """
+        """Times of all words; AudioError for audio that cannot be read."""
         rate = self.bundle.frontend.sample_rate
-        return self._align(read_blocks(audio, rate, block_samples(rate) / rate), lines, str(audio))
+        return self._align(read_blocks(audio, rate, block_samples(rate) / rate), lines)
 
-    def align_waveform(self, waveform: np.ndarray, lines: Sequence[ScriptLine], name: str = "waveform") -> Alignment:
-        """The same for samples (N,) at the model's rate; `name` stands in errors."""
+    def align_waveform(self, waveform: np.ndarray, lines: Sequence[ScriptLine]) -> Alignment:
+        """The same for samples (N,) at the model's rate."""
         size = block_samples(self.bundle.frontend.sample_rate)
         blocks = (waveform[start : start + size] for start in range(0, len(waveform), size))
-        return self._align(blocks, lines, name)
+        return self._align(blocks, lines)
 
-    def _align(self, blocks: Iterable[np.ndarray], lines: Sequence[ScriptLine], name: str) -> Alignment:
+    def _align(self, blocks: Iterable[np.ndarray], lines: Sequence[ScriptLine]) -> Alignment:
         with StoredLogProbs() as log_probs:
             recording = encode_recording(self.bundle, blocks, self.device, log_probs)
-            placed = self._place(recording, lines, name)
+            placed = self._place(recording, lines)
             spoken = {one.line for one in placed if one.is_spoken}
             unspoken = [Unspoken(line.number, line.text, True) for line in lines if line not in spoken]
             for one in placed:
@@ -125,11 +123,8 @@ class Aligner:
             segments = _with_unspoken(lines, self._timed(recording, placed), recording.duration)
         return Alignment(Transcript(segments), tuple(sorted(unspoken, key=lambda one: one.line)))
 
-    def _place(self, recording: EncodedRecording, lines: Sequence[ScriptLine], name: str) -> list[_Placed]:
-        """The lines that were spoken, and where; all lines where hardly any seems to be."""
-        if len(recording.log_probs) < ctc_min_frames(lay_out(lines, self._separator).tokens):
-            fault = f"{recording.duration:.1f} s are too short for the text"
-            raise TextError(f"{name}: {fault}; check that they belong together")
+    def _place(self, recording: EncodedRecording, lines: Sequence[ScriptLine]) -> list[_Placed]:
+        """The lines that were spoken, and where; all lines that fit where hardly any seems to be spoken."""
         placed = {one.line: one for one in self._search(recording.log_probs, lines, SEARCH_GAIN)}
         groups = itertools.groupby(range(len(lines)), key=lambda index: lines[index] in placed)
         for run in [list(group) for was_found, group in groups if not was_found]:
@@ -176,9 +171,11 @@ class Aligner:
 
     def _search(self, log_probs: LogProbs, lines: Sequence[ScriptLine], gain: float) -> list[_Placed]:
         """The lines without which the audio is not explained better by `gain` per token, and where they are."""
-        layout = lay_out(lines, self._separator)
+        layout = self._lay_out(lines)
         prices = [gain * self._num_tokens(line) if line.num_known else PRICELESS for line in lines]
-        spans, score = align_long(log_probs, layout.tokens, Wildcards(layout.wildcards, prices, PAUSE))
+        spans, score = align_long(
+            log_probs, layout.tokens, Wildcards(layout.wildcards, prices, PAUSE), blank=self._blank
+        )
         if not np.isfinite(score):
             return []
         kept = [index for index, place in enumerate(layout.wildcards[:-1]) if spans[place + 1, 1]]
@@ -189,12 +186,15 @@ class Aligner:
         placed = []
         for index, around in zip(kept, itertools.pairwise(gaps), strict=True):
             inside = spans[layout.wildcards[index] + 1 : layout.wildcards[index + 1]]
-            alone = lay_out([lines[index]], self._separator)
+            alone = self._lay_out([lines[index]])
             placed.append(_Placed(lines[index], alone, np.stack([around[0], *inside, around[1]])))
         return placed
 
+    def _lay_out(self, lines: Sequence[ScriptLine]) -> Layout:
+        return lay_out(lines, self._separator, self._wildcard)
+
     def _num_tokens(self, line: ScriptLine) -> int:
-        """Tokens that have to be heard: wildcards always are."""
+        """Tokens that take sound: wildcards always find some."""
         return line.num_known + (len(line.words) - 1) * len(self._separator)
 
     def _unspoken_words(self, log_probs: LogProbs, placed: _Placed) -> list[ScriptWord]:
@@ -210,7 +210,7 @@ class Aligner:
         for place, (word, (start, stop)) in enumerate(zip(line.words, placed.words, strict=True)):
             if len(line.words) == 1 or not word.num_known:
                 continue
-            if _mean_posterior(window, placed.layout.tokens[start:stop], spans[start:stop] - first) >= CERTAIN:
+            if self._mean_posterior(window, placed.layout.tokens[start:stop], spans[start:stop] - first) >= CERTAIN:
                 continue
             before, after = line.words[:place], line.words[place + 1 :]
             variants = (before + after, (*before, WILDCARD, *after))
@@ -220,7 +220,16 @@ class Aligner:
         return missing
 
     def _score(self, log_probs: Tensor, line: ScriptLine) -> float:
-        return align_scored(log_probs, lay_out([line], self._separator).tokens)[1]
+        return align_scored(log_probs, self._lay_out([line]).tokens, self._blank)[1]
+
+    def _mean_posterior(self, log_probs: Tensor, tokens: Sequence[int], spans: np.ndarray) -> float:
+        """Mean log-posterior of the known ones of the tokens, each in the best of its frames (U, 2); 0 without any."""
+        best = [
+            float(log_probs[first:last, token].max())
+            for token, (first, last) in zip(tokens, spans, strict=True)
+            if token != self._wildcard
+        ]
+        return sum(best) / len(best) if best else 0.0
 
     def _timed(self, recording: EncodedRecording, placed: Sequence[_Placed]) -> dict[ScriptLine, Segment]:
         """The lines with times; what is spoken but not written keeps off the words beside it."""
@@ -251,9 +260,9 @@ class Aligner:
     def _confidences(self, log_probs: LogProbs, placed: _Placed) -> list[float]:
         """Of the words of a line."""
         first, last = placed.spans[1][0], placed.spans[-2][1]
-        heard = torch.from_numpy(log_probs[first:last])
-        sure = token_confidences(heard, placed.layout.tokens[1:-1], placed.spans[1:-1] - first, self._measure)
-        return [float(sure[start - 1 : stop - 1].min()) for start, stop in placed.words]
+        window = torch.from_numpy(log_probs[first:last])
+        tokens = token_confidences(window, placed.layout.tokens[1:-1], placed.spans[1:-1] - first, self._measure)
+        return [float(tokens[start - 1 : stop - 1].min()) for start, stop in placed.words]
 
 
 def by_words(transcript: Transcript) -> Transcript:
@@ -269,18 +278,8 @@ def by_words(transcript: Transcript) -> Transcript:
 
 def _union(spans: np.ndarray) -> np.ndarray:
     """First and one past the last of the frames (2,) of all spans (N, 2) that have any; one at least has."""
-    heard = spans[spans[:, 1] > 0]
-    return np.array([heard[:, 0].min(), heard[:, 1].max()])
-
-
-def _mean_posterior(log_probs: Tensor, tokens: Sequence[int], spans: np.ndarray) -> float:
-    """Mean log-posterior of the known ones of the tokens, each in the best of its frames (U, 2); 0 without any."""
-    best = [
-        float(log_probs[first:last, token].max())
-        for token, (first, last) in zip(tokens, spans, strict=True)
-        if token != UNK
-    ]
-    return sum(best) / len(best) if best else 0.0
+    passed = spans[spans[:, 1] > 0]
+    return np.array([passed[:, 0].min(), passed[:, 1].max()])
 
 
 def _segment(line: ScriptLine, times: Sequence[tuple[float, float]], confidences: Sequence[float]) -> Segment:

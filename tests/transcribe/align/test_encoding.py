@@ -14,16 +14,14 @@ from asr.alignment.timing import loudness
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
 from asr.errors import AsrError
-from asr.text.vocabulary import BLANK, UNK
-from asr.transcribe.align import align
-from asr.transcribe.align import long as align_long
-from asr.transcribe.align.align import Aligner
-from asr.transcribe.align.long import EncodedRecording, StoredLogProbs, block_samples, encode_recording
+from asr.transcribe.align import aligner, encoding
+from asr.transcribe.align.aligner import Aligner
+from asr.transcribe.align.encoding import EncodedRecording, StoredLogProbs, block_samples, encode_recording
 from asr.transcribe.align.script import script_line
 from tests.conftest import melody
 
 CPU = torch.device("cpu")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RATE = 16000
 
 
@@ -53,7 +51,7 @@ def test_frames_of_all_windows_are_those_of_the_whole(
     recording = encode(bundle, waveform)
     samples = torch.from_numpy(waveform)[None]
     whole = bundle.frontend(samples, torch.tensor([samples.shape[1]]))[0][0, ::4, :20].numpy()
-    written = [column for column in range(20) if column != UNK]
+    written = [column for column in range(20) if column != bundle.tokenizer.vocabulary.unk]
     assert len(recording.log_probs) == len(whole)
     np.testing.assert_allclose(recording.log_probs[0 : len(whole)][:, written], whole[:, written], atol=1e-4)
 
@@ -70,7 +68,7 @@ def test_loudness_is_that_of_the_whole(bundle: Bundle, seconds: float) -> None:
 def test_log_probabilities_come_back_from_memory_and_from_disk(
     monkeypatch: pytest.MonkeyPatch, spool_bytes: int
 ) -> None:
-    monkeypatch.setattr(align_long, "SPOOL_BYTES", spool_bytes)
+    monkeypatch.setattr(encoding, "SPOOL_BYTES", spool_bytes)
     rows = np.random.default_rng(0).normal(size=(90, 7)).astype(np.float32)
     with StoredLogProbs() as stored:
         for part in np.split(rows, [11, 40, 40]):
@@ -98,7 +96,7 @@ def test_minutes_that_are_in_one_of_text_and_recording_only_move_nothing_else(
     rng = np.random.default_rng(3)
     digits = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     tokens_of = {word: list(script_line(1, word, bundle).words[0].tokens) for word in digits}
-    said = np.full(25 * 300, BLANK)
+    said = np.full(25 * 300, bundle.tokenizer.vocabulary.blank)
     lines: list[tuple[str, float | None]] = []
     frame = 25
     while frame < len(said) - 150:
@@ -116,9 +114,10 @@ def test_minutes_that_are_in_one_of_text_and_recording_only_move_nothing_else(
     posteriors = np.full((len(said), bundle.tokenizer.vocab_size), 1e-3, dtype=np.float32)
     posteriors[np.arange(len(said)), said] = 1.0
     log_probs = StoredLogProbs()
-    log_probs.append(with_wildcard(torch.from_numpy(posteriors / posteriors.sum(1, keepdims=True)).log()).numpy())
+    said_log_probs = torch.from_numpy(posteriors / posteriors.sum(1, keepdims=True)).log()
+    log_probs.append(with_wildcard(said_log_probs, bundle.tokenizer.vocabulary).numpy())
     recording = EncodedRecording(log_probs, np.zeros(30_001), 300.0)
-    monkeypatch.setattr(align, "encode_recording", lambda *_arguments: recording)
+    monkeypatch.setattr(aligner, "encode_recording", lambda *_arguments: recording)
     script = [script_line(number, text, bundle) for number, (text, _) in enumerate(lines, start=1)]
     aligned = Aligner(bundle, device=CPU).align_waveform(np.zeros(0, dtype=np.float32), script)
     assert [(one.line, one.whole) for one in aligned.unspoken] == [(number, True) for number in range(21, 36)]
@@ -144,7 +143,7 @@ def test_real_utterances_joined_are_each_found_in_their_place(corpora: Path) -> 
     lines = [*texts[:8], "NOVEMBER THE THIRTIETH NINETEEN EIGHTY", *texts[8:]]
     script = [script_line(number, text, bundle) for number, text in enumerate(lines, start=1)]
     aligned = Aligner(bundle, device=CPU).align_waveform(np.concatenate(pieces), script)
-    assert reached > 2 * align_long.WINDOW_SECONDS
+    assert reached > 2 * encoding.WINDOW_SECONDS
     assert [one.line for one in aligned.unspoken if one.whole] == [9]
     segments = [segment for number, segment in enumerate(aligned.transcript.segments, start=1) if number != 9]
     for segment, (start, end) in zip(segments, bounds, strict=True):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.transcribe.loops import looped_words
+from asr.bundle.loops import looped_words
 
 
 def without_loops(text: str) -> str:
