@@ -16,9 +16,9 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.decode import SearchRequest, choose_decoding
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded
 from asr.decoding.hotwords import Hotword
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.encoders.conformer import ConformerConfig
 from asr.types import EncoderOutput, Hypothesis
+from tests.tiny_models import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_tokens_are_placed_where_the_greedy_path_has_them(bundle: Bundle, wavefo
 
 def test_a_model_that_cannot_align_gives_text_without_times(bundle: Bundle, waveforms: Sequence[np.ndarray]) -> None:
     torch.manual_seed(6)  # weights that say something
-    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20).eval()
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig()).eval()
     without = replace(bundle, model=model)
     (decoded,) = without.decode(waveforms[:1], [options(without, SearchRequest("attention_greedy"))])
     assert decoded.text
