@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from asr.errors import ConfigError
-from asr.features import upgrade_frontend
 
 FORMAT_VERSION = 2
 VERSION_1_KEYS = ("start_from", "decoder", "intermediate_ctc")  # top-level keys that only version 1 had
@@ -33,13 +32,11 @@ def upgrade_config(data: dict[str, Any], source: str) -> dict[str, Any]:
         return data
     if "language_model" in data:
         return {**data, "format_version": FORMAT_VERSION}  # language models are as they were
-    if "heads" in data:
+    if "heads" in data and former:
         raise ConfigError(f"{source}: '{former[0]}' and 'heads' say the same thing; keep heads")
     data = {**data, "format_version": FORMAT_VERSION}
     if "start_from" in data:
         data.setdefault("init_from", data.pop("start_from"))
-    if isinstance(data.get("frontend"), dict):
-        data["frontend"] = upgrade_frontend(data["frontend"])
     decoder, intermediate = data.pop("decoder", None), data.pop("intermediate_ctc", None)
     loss = dict(data.get("loss") or {})
     ctc_weight = loss.pop("ctc_weight", 1.0)
@@ -89,9 +86,7 @@ def _decoder_name(heads: Sequence[Any]) -> str:
 
 def _keys_of_version_1(data: Mapping[str, Any]) -> list[str]:
     keys = [key for key in VERSION_1_KEYS if key in data]
-    loss, frontend = data.get("loss"), data.get("frontend")
-    if isinstance(frontend, dict) and "features" in frontend:
-        keys.append("frontend.features")
+    loss = data.get("loss")
     if isinstance(loss, dict) and "ctc_weight" in loss:
         keys.append("loss.ctc_weight")
     return keys
