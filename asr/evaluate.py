@@ -27,11 +27,14 @@ from asr.scoring.html.media import worst_utterances
 from asr.scoring.html.report import write_html
 from asr.scoring.results import Results
 from asr.scoring.wer import Score, score, word_hits
+from asr.system.display import counted
 from asr.system.runtime import write_text_atomic
 from asr.text.normalize import normalize
 from asr.types import Batch, Hypothesis, Utterance, Word
 
 NO_WORDS = PlacedWords((), ())
+
+MANY_EMPTY = 0.1  # share of utterances without a word that deserves a warning
 
 
 @dataclass(frozen=True)
@@ -357,6 +360,20 @@ def table(evaluation: Evaluation) -> str:
     if (calibration := evaluation.calibration) is not None:
         lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {calibration.words} words")
     return "\n".join(lines)
+
+
+def silence(evaluation: Evaluation, steps: int | None) -> str | None:
+    """A line where more than a tenth of all utterances got no word; None otherwise.
+
+    `steps` are those that the model was trained for, None where nobody knows.
+    """
+    spoken = [utterance for utterance in evaluation.utterances if utterance.text.strip()]
+    num_empty = sum(not evaluation.hypotheses[utterance.id] for utterance in spoken)
+    if num_empty <= MANY_EMPTY * len(spoken):
+        return None
+    if num_empty < len(spoken):
+        return f"{num_empty} of {counted(len(spoken), 'utterance')}: no words recognised"
+    return "the model writes nothing" + ("" if steps is None else f": trained for {counted(steps, 'step')}")
 
 
 def _hotword_lines(effect: HotwordEffect) -> list[str]:

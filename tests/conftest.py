@@ -67,7 +67,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from asr.audio.io import write_wav
     from asr.data.manifest import write_manifest
-    from asr.experiments import run
+    from asr.experiments import launch
     from asr.types import Utterance
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -93,7 +93,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "part.jsonl").write_text('{"id": "a", "text": "one"}\n', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run.train(Path("experiment.yaml"), Path("model"), device="cpu")
+        launch.train(Path("experiment.yaml"), Path("model"), device="cpu")
     return folder
 
 

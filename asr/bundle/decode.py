@@ -16,7 +16,7 @@ from asr.bundle.lm import load_lm
 from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml, with_overrides
 from asr.config_errors import validate
 from asr.decoding import SEARCHES
-from asr.decoding.base import Searcher, build_search
+from asr.decoding.base import Searcher, build_search, ctc_of, decoder_of
 from asr.decoding.fusion import BeamConfig, Fusion
 from asr.decoding.hotwords import Hotword, HotwordScorer, normalized_hotwords
 from asr.decoding.lm_rescoring import LmRescored
@@ -137,6 +137,7 @@ def read_decode_config(folder: Path) -> DecodeConfig | None:
 
 def _beam_search_for(bundle: Bundle) -> str:
     """The search that makes the most of a model."""
-    if bundle.model.ctc_head is None:
+    heads = bundle.model.heads
+    if ctc_of(heads) is None:
         return "attention_beam"
-    return "ctc_prefix_beam" if bundle.model.decoder is None else "joint_beam"
+    return "ctc_prefix_beam" if decoder_of(heads) is None else "joint_beam"

@@ -53,8 +53,9 @@ def evaluate(
     from asr.bundle.decode import choose_decoding
     from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate import evaluate as run
-    from asr.evaluate import table
+    from asr.evaluate import silence, table
     from asr.experiments.card import write_card
+    from asr.experiments.summary import trained_steps
     from asr.system.display import Display
     from asr.system.runtime import resolve_device, resolve_dtype
 
@@ -85,3 +86,5 @@ def evaluate(
         f"(RTF {result.rtf or 0:.3f}); details in {folder}"
     )
     typer.echo(table(result))
+    if warning := silence(result, trained_steps(experiment)):
+        display.say(f"warning: {warning}")

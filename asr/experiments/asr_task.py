@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -11,9 +11,13 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
+from asr.config import Experiment, load_experiment
 from asr.decoding.base import build_search
+from asr.experiments.batch_size import with_saved_batch_seconds
 from asr.experiments.loss import batch_loss
-from asr.experiments.prepare import Prepared
+from asr.experiments.prepare import Prepared, data_hash, prepare
+from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
+from asr.experiments.trial import Trial
 from asr.scoring.wer import score
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
@@ -114,3 +118,56 @@ class AsrTask:
         """Write the model folder with these weights."""
         self.model.load_state_dict(weights)
         self.bundle.save(self.folder)
+
+
+class SpeechRecognition:
+    """Training of a model that recognises speech, as a kind of experiment."""
+
+    command: Sequence[str] = ("asr", "train")
+    noun = "model"
+
+    def load(self, path: Path, overrides: Sequence[str]) -> Experiment:
+        """As `load_experiment`."""
+        return load_experiment(path, overrides)
+
+    def data_hash(self, config: Experiment) -> str:
+        """A hash of ids, texts and durations."""
+        return data_hash(config)
+
+    def with_findings_of(self, saved: Experiment, config: Experiment) -> Experiment:
+        """With the batch size that the saved run found."""
+        return with_saved_batch_seconds(config, saved)
+
+    def begin(self, config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+        """A task with a tokenizer, statistics and weights of its own."""
+        prepared = prepare(config, say, world=world)
+        prepared.bundle.save(out)
+        if prepared.training_texts is not None:
+            prepared.training_texts.save(out)
+        if prepared.init_report is not None:
+            prepared.init_report.save(out / "training")
+        return self._ready(prepared, out, world)
+
+    def resume(self, config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+        """The task of a model folder."""
+        return self._ready(prepare(config, say, Bundle.load(out), world), out, world)
+
+    def _ready(self, prepared: Prepared, out: Path, world: World) -> Ready:
+        return Ready(
+            task=AsrTask(prepared, out, world.device, world),
+            config=prepared.bundle.experiment,
+            description=describe(prepared),
+            odd_loss=lambda: Trial(prepared.bundle, world.device).odd_loss(),
+            frozen=prepared.frozen,
+        )
+
+
+def describe(prepared: Prepared) -> str:
+    """Hours, vocabulary, parameters and steps in one line."""
+    bundle = prepared.bundle
+    num_steps = steps_per_epoch(prepared.train_loader.num_batches(0), bundle.experiment)
+    return (
+        f"{prepared.train_hours:.2f} h in {len(prepared.train)} utterances ({len(prepared.rejected)} set aside), "
+        f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.experiment.tokenizer.name}); "
+        f"{num_parameters(bundle.model) / 1e6:.2f} M parameters; {num_steps} steps an epoch"
+    )

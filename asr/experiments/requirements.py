@@ -17,9 +17,9 @@ from asr.corpora.doctor.model import ModelNeeds
 from asr.corpora.doctor.rows import Requirements
 from asr.data.manifest import read_lines
 from asr.data.shards.index import is_shard_index
+from asr.decoding.base import ctc_of
 from asr.experiments.rows import read_training_rows
 from asr.features import build_frontend
-from asr.models.asr_model import ctc_of
 from asr.models.encoders import Encoder
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer

@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 
 from asr.bundle.bundle import FRONTEND_PREFIX
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
-from asr.bundle.lm import is_language_model
-from asr.config import Experiment, LmExperiment, parse_experiment, parse_lm_experiment, read_yaml
+from asr.config import Experiment, LmExperiment, read_yaml
 from asr.errors import AsrError, TrainingError
 from asr.experiments.claim import CLAIM_FILE, is_claimed
+from asr.experiments.records import flat, read_experiment
 from asr.system.environment import HARMLESS
 from asr.training.metrics import LOG_FILE, PERPLEXITY, WER, Metric, read_log
 
@@ -115,7 +115,7 @@ def _read(folder: Path, name: str) -> Run:
     running = is_claimed(folder)
     if not (folder / CONFIG_FILE).is_file():
         raise TrainingError("being prepared" if running else f"has no {CONFIG_FILE}; stopped before it began")
-    config = _config(folder)
+    config = read_experiment(folder)
     log = folder / "training" / LOG_FILE
     records = read_log(log) if log.is_file() else []
     epochs = [record for record in records if record["kind"] == "epoch"]
@@ -138,12 +138,6 @@ def _read(folder: Path, name: str) -> Run:
         settings=dict(_settings(config)),
         curve=epochs,
     )
-
-
-def _config(folder: Path) -> Experiment | LmExperiment:
-    path = folder / CONFIG_FILE
-    parse = parse_lm_experiment if is_language_model(folder) else parse_experiment
-    return parse(read_yaml(path), source=str(path))
 
 
 def _model_name(config: Experiment) -> str:
@@ -184,16 +178,8 @@ def _results(folder: Path) -> Iterator[tuple[str, Result]]:
 
 def _settings(config: Experiment | LmExperiment) -> Iterator[tuple[str, Any]]:
     """Every key of the configuration, and what its results depend on besides."""
-    yield from _flat(config.model_dump(mode="json", exclude={"provenance", "format_version"}))
+    yield from flat(config.model_dump(mode="json", exclude={"provenance", "format_version"}))
     if config.provenance is not None:
         yield "data_hash", config.provenance.data_hash
         environment = config.provenance.environment
         yield from ((f"environment.{key}", value) for key, value in environment.items() if key not in HARMLESS)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

@@ -13,10 +13,10 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle, is_language_model
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, Provenance
-from asr.experiments.start import num_parameters
+from asr.experiments.ready import num_parameters
 from asr.system.display import clock
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.metrics import PERPLEXITY, WER, Metric
+from asr.training.metrics import LOG_FILE, PERPLEXITY, WER, Metric, read_log
 
 
 def summarize(folder: Path) -> Iterator[tuple[str, str]]:
@@ -105,6 +105,15 @@ def _training_state(folder: Path, epochs: int, metric: Metric) -> str:
         state += f", best {metric.show(best[metric.key])} (epoch {best['epoch']:.0f})"
     state += f", {progress.skipped} steps skipped" if progress.skipped else ""
     return state + (f", {progress.unreadable} times without an unreadable row" if progress.unreadable else "")
+
+
+def trained_steps(folder: Path) -> int | None:
+    """The last step that the log of a model folder tells of; None without a log."""
+    try:
+        records = read_log(folder / "training" / LOG_FILE)
+    except (OSError, ValueError):  # it may be deleted, and is not worth an error here
+        return None
+    return max((record["step"] for record in records if "step" in record), default=0)
 
 
 def _score(score: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -13,12 +13,9 @@ from asr.losses.weights import LossConfig
 from asr.models.encoders import ENCODERS, Encoder, EncoderConfig
 from asr.models.heads import HEADS, Head
 from asr.models.heads.base import NamedHeadConfig
-from asr.models.heads.ctc import CtcHead, CtcHeadConfig, IntermediateCtc, IntermediateCtcConfig
-from asr.models.heads.decoder import AnyDecoder, Decoder
+from asr.models.heads.ctc import CtcHeadConfig, IntermediateCtc, IntermediateCtcConfig
 from asr.text.vocabulary import Vocabulary
 from asr.types import Batch, EncoderOutput
-
-Kind = TypeVar("Kind", bound=Head)
 
 
 class AsrModel(nn.Module):
@@ -70,34 +67,6 @@ class AsrModel(nn.Module):
         encoded = self.encode(batch.features, batch.feature_lens)
         encoded = replace(encoded, host_lens=self.output_lens(batch.readable_lens[0]))
         return {id: cast("Head", head).losses(encoded, batch, config) for id, head in self.heads.items()}
-
-    @property
-    def ctc_head(self) -> CtcHead | None:
-        return ctc_of(self.heads)
-
-    @property
-    def decoder(self) -> AnyDecoder | None:
-        return decoder_of(self.heads)
-
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
-        head = self.ctc_head
-        assert head is not None
-        return head.log_probs(encoded)
-
-
-def head_of(heads: Mapping[str, Any] | nn.ModuleDict, kind: type[Kind]) -> Kind | None:
-    """The first of a model's heads that is of some kind; None without any."""
-    return next((head for head in heads.values() if isinstance(head, kind)), None)
-
-
-def ctc_of(heads: Mapping[str, Any] | nn.ModuleDict) -> CtcHead | None:
-    """The first CTC head; None without any."""
-    return head_of(heads, CtcHead)
-
-
-def decoder_of(heads: Mapping[str, Any] | nn.ModuleDict) -> AnyDecoder | None:
-    """The first attention decoder; None without any."""
-    return head_of(heads, cast("type[AnyDecoder]", Decoder))
 
 
 def build_model(

@@ -23,6 +23,7 @@ class Done:
     recording: Recording
     transcript: Transcript
     source: Source
+    has_speech: bool = True  # False: the detector found none
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def transcribe_files(
     """
     segments: list[Segment] = []
     problem = ""
+    num_spans = 0
     longest = reached = 0.0  # seconds of the recording, and of the track that goes on
     for event in pipeline.run(_tracks(recordings, sample_rate, channel)):
         part: _Part = event.key
@@ -69,6 +71,7 @@ def transcribe_files(
             on_read(part.recording, event.seconds - reached)
             reached = event.seconds
         elif isinstance(event, Ended):
+            num_spans += event.num_spans
             problem = problem or (str(event.error) if event.error is not None else "")
             longest, reached = max(longest, event.seconds), 0.0
             if not part.is_last:
@@ -78,8 +81,8 @@ def transcribe_files(
             else:
                 in_time = sorted(segments, key=lambda segment: segment.start)
                 source = Source(part.recording.name, longest, model, __version__)
-                yield Done(part.recording, Transcript(tuple(in_time)), source)
-            segments, problem, longest = [], "", 0.0
+                yield Done(part.recording, Transcript(tuple(in_time)), source, has_speech=num_spans > 0)
+            segments, problem, longest, num_spans = [], "", 0.0, 0
 
 
 def _tracks(recordings: Sequence[Recording], sample_rate: int, channel: Channels) -> Iterator[Track]:

@@ -60,6 +60,7 @@ class Ended:
     key: Any
     seconds: float
     error: AudioError | None = None
+    num_spans: int = 0  # in which something was to be recognised
 
 
 Event = Heard | Reached | Ended
@@ -141,18 +142,22 @@ class Pipeline:
     def _read(self, tracks: Iterable[Track]) -> Iterator[_Place | Event]:
         """The spans of all tracks, how far each has been read, and how it ended."""
         for track in tracks:
-            num_samples = 0
+            num_samples = num_spans = 0
             error = None
             stream = self._segmenter.stream()
             try:
                 for block in track.blocks():
                     num_samples += len(block)
-                    yield from (_Place(track.key, span) for span in stream.push(block))
+                    for span in stream.push(block):
+                        num_spans += 1
+                        yield _Place(track.key, span)
                     yield Reached(track.key, num_samples / self._segmenter.sample_rate)
-                yield from (_Place(track.key, span) for span in stream.finish())
+                for span in stream.finish():
+                    num_spans += 1
+                    yield _Place(track.key, span)
             except AudioError as reason:
                 error = reason
-            yield Ended(track.key, num_samples / self._segmenter.sample_rate, error)
+            yield Ended(track.key, num_samples / self._segmenter.sample_rate, error, num_spans)
 
     def _submit(self, batch: Sequence[_Place]) -> Future[list[Segment | None]]:
         future = self._executor.submit(self._recognize, [place.span for place in batch])

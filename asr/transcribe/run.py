@@ -14,6 +14,7 @@ from asr.system.display import Display
 from asr.system.outputs import check_outputs
 from asr.system.processes import num_cores
 from asr.system.runtime import peak_memory_mb, write_text_atomic
+from asr.transcribe.empty import EmptyTranscripts
 from asr.transcribe.files import Done, Failed, transcribe_files
 from asr.transcribe.inputs import Job, Recording, find_all, plan_outputs, standard_input
 from asr.transcribe.pipeline import Pipeline
@@ -105,6 +106,7 @@ def run(
         display.update(progress.line(recording))
 
     problems = []
+    empty = EmptyTranscripts()
     with _pipeline(recognizer, load, power) as pipeline:
         results = transcribe_files(
             pipeline,
@@ -119,9 +121,12 @@ def run(
             if isinstance(result, Failed):
                 problems.append(result.reason)
             else:
+                empty.add(result)
                 _deliver(job, result, wanted, write)
     if progress.audio_seconds:
         display.say(progress.summary(peak_memory_mb()))
+    for warning in empty.warnings():
+        display.say(f"warning: {warning}")
     return problems
 
 

@@ -21,6 +21,7 @@ from asr.text.tokenizer.base import SPACE
 from asr.text.vocabulary import BLANK, SOS, SPECIAL_PIECES
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import ctc_text_scores, random_log_probs
+from tests.decoding.fakes import fake_heads
 from tests.foreign_vocabularies import ours
 
 TOKENIZER = ours((SPACE, "a", "b", SPACE + "a", "ab"))
@@ -28,23 +29,13 @@ VOCABULARY = TOKENIZER.vocabulary
 KERNELS = ["compiled", "tensor"]
 
 
-class Posteriors:
-    """A model whose encoder frames are the log-probabilities of CTC themselves."""
-
-    ctc_head = object()
-    decoder = None
-    training = False
-
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
-        return encoded.frames
-
-
 def search(
     log_probs: Tensor, lens: list[int], fusion: Fusion = NO_FUSION, **settings: object
 ) -> list[list[Hypothesis]]:
     if settings.get("kernel") == "compiled":
         pytest.importorskip("numba")
-    searcher = CtcPrefixBeam(CtcPrefixBeamConfig.model_validate(settings), Posteriors(), fusion)  # type: ignore[arg-type]
+    heads = fake_heads(ctc=VOCABULARY if log_probs.shape[2] == len(VOCABULARY) else log_probs.shape[2])
+    searcher = CtcPrefixBeam(CtcPrefixBeamConfig.model_validate(settings), heads, fusion)
     return searcher.search(EncoderOutput(log_probs, torch.tensor(lens)))
 
 
@@ -152,7 +143,7 @@ def test_the_compiled_kernel_is_refused_for_scorers_it_does_not_know() -> None:
         pass
 
     with pytest.raises(ConfigError, match="no n-gram"):
-        CtcPrefixBeam(CtcPrefixBeamConfig(kernel="compiled"), Posteriors(), Fusion(lm=Other()))  # type: ignore[arg-type]
+        CtcPrefixBeam(CtcPrefixBeamConfig(kernel="compiled"), fake_heads(ctc=9), Fusion(lm=Other()))  # type: ignore[arg-type]
 
 
 def test_a_scorer_may_put_anything_where_columns_mean_nothing() -> None:

@@ -13,7 +13,7 @@ import torch
 from asr.bundle.bundle import Bundle
 from asr.config import load_experiment
 from asr.errors import BundleError, ConfigError
-from asr.experiments import run
+from asr.experiments import launch
 from asr.experiments.init_from import REPORT_FILE
 from asr.experiments.prepare import prepare
 
@@ -128,7 +128,7 @@ def test_the_report_tells_what_became_of_every_weight(workspace: Path) -> None:
     (workspace / "train.jsonl").write_text((workspace / "train.jsonl").read_text().replace("four", "jazz"))
     settings = ["seed=11", "init_from={folder: model, partial: true}", "encoder.num_layers=3"]
     settings.append("heads.transformer.ff_dim=32")
-    run.train(Path("experiment.yaml"), Path("out"), overrides=settings, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("out"), overrides=settings, device="cpu")
     report = json.loads(Path("out", "training", REPORT_FILE).read_text(encoding="utf-8"))
     own, given = Bundle.load("out"), Bundle.load("model")
     names = own.model.state_dict().keys()
@@ -152,7 +152,7 @@ def test_a_square_matrix_as_wide_as_the_vocabulary_is_not_taken_for_one_of_token
     rows = (workspace / "train.jsonl").read_text()
     (workspace / "train.jsonl").write_text(rows.replace("four", "fouz"))
     wide = ["heads.transformer.dim=20", "heads.transformer.ff_dim=20"]
-    run.train(Path("experiment.yaml"), Path("wide"), overrides=wide, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("wide"), overrides=wide, device="cpu")
     (workspace / "train.jsonl").write_text(rows.replace("four", "fouj"))
     started, trained = fresh(["init_from=wide", *wide]), Bundle.load("wide")
     assert started.tokenizer.vocab_size == trained.tokenizer.vocab_size == 20

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.errors import ConfigError
-from asr.experiments import run
+from asr.experiments import launch
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.trainer import Trainer
 
@@ -28,7 +28,7 @@ class Killed(BaseException):
 
 def train(out: str, *settings: str, resume: bool = False) -> dict[str, Tensor]:
     """The weights of a run of eight steps."""
-    run.train(Path("experiment.yaml"), Path(out), overrides=(*LEARNING, *settings), resume=resume, device="cpu")
+    launch.train(Path("experiment.yaml"), Path(out), overrides=(*LEARNING, *settings), resume=resume, device="cpu")
     return Bundle.load(out).model.state_dict()
 
 
@@ -57,7 +57,7 @@ def test_frozen_parts_learn_after_so_many_steps(workspace: Path) -> None:
         seen.append("heads.ctc.output.linear.weight" in changed(trainer.model.state_dict()))
 
     overrides = (*LEARNING, "freeze={parts: [heads.ctc], steps: 5}")
-    run.train(Path("experiment.yaml"), Path("out"), overrides=overrides, device="cpu", on_step=note)
+    launch.train(Path("experiment.yaml"), Path("out"), overrides=overrides, device="cpu", on_step=note)
     assert seen == [False] * 5 + [True] * 3
 
 
@@ -102,4 +102,4 @@ def test_what_cannot_be_frozen_is_refused(freeze: str, message: str, workspace: 
 
 def test_random_weights_are_not_frozen(workspace: Path) -> None:
     with pytest.raises(ConfigError, match="without init_from it would keep random weights"):
-        run.train(Path("experiment.yaml"), Path("out"), overrides=("freeze=[encoder]",), device="cpu")
+        launch.train(Path("experiment.yaml"), Path("out"), overrides=("freeze=[encoder]",), device="cpu")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.data import line_files
+from asr.data.manifest import line_files
 from asr.data.sampler import BucketSampler
-from asr.experiments import prepare, run
+from asr.experiments import launch, prepare
 from asr.training.trainer import Trainer
 
 SETTINGS = (
@@ -34,7 +34,7 @@ def train(out: str, *, resume: bool = False, kill_at: int | None = None) -> byte
         if trainer.progress.step == kill_at:
             raise Killed
 
-    run.train(Path("experiment.yaml"), Path(out), overrides=SETTINGS, resume=resume, device="cpu", on_step=die)
+    launch.train(Path("experiment.yaml"), Path(out), overrides=SETTINGS, resume=resume, device="cpu", on_step=die)
     return Path(out, "model.safetensors").read_bytes()
 
 

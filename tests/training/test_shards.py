@@ -17,7 +17,7 @@ from asr.data.manifest import read_manifest
 from asr.data.shards.index import ShardedUtterance
 from asr.data.shards.writer import ShardLimits, write_shards
 from asr.errors import ConfigError
-from asr.experiments import prepare, run
+from asr.experiments import launch, prepare
 from asr.experiments.rows import read_training_rows
 from asr.training.trainer import Trainer
 
@@ -56,7 +56,7 @@ def train(
             raise Killed
 
     overrides = (*SETTINGS, f"data.train={source}", *settings)
-    run.train(Path("experiment.yaml"), Path(out), overrides=overrides, resume=resume, device="cpu", on_step=die)
+    launch.train(Path("experiment.yaml"), Path(out), overrides=overrides, resume=resume, device="cpu", on_step=die)
     lines = Path(out, "training", "train.jsonl").read_text(encoding="utf-8").splitlines()
     clocks = ("seconds", "audio_seconds_per_second", "waited_share")
     return [{key: value for key, value in json.loads(line).items() if key not in clocks} for line in lines]

@@ -58,11 +58,12 @@ def train(
     """
     if neural is not None:
         _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration tells all")
-        from asr.experiments.lm_run import train_lm
+        from asr.experiments import launch
 
-        train_lm(
+        launch.train(
             neural,
             out,
+            kind=launch.LANGUAGE_MODEL,
             overrides=overrides or (),
             resume=resume,
             device=device,

@@ -112,7 +112,7 @@ def spell(lm: TextScores, node: int, token: int) -> int:
 
 
 @compiled
-def hear_token(
+def add_token(
     lm: TextScores, state: int, node: int, end_score: float, end_state: int, token: int
 ) -> tuple[float, int, int]:
     """What a token adds to the language model's score, before its weight, and the n-gram state and trie node after it.

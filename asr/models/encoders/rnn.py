@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asr.lengths import padding_mask
 from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, Tap
 from asr.nn.dropout import Dropout
-from asr.nn.recurrence import recur
+from asr.nn.kernels import recur
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
 from asr.types import EncoderOutput
 

@@ -13,7 +13,7 @@ import pytest
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle
 from asr.errors import AsrError, BundleError, ConfigError, TextError, TrainingError
-from asr.experiments import lm_run
+from asr.experiments import launch
 from asr.experiments.summary import summarize
 from asr.training.trainer import Trainer
 
@@ -44,7 +44,15 @@ def nothing(_trainer: Trainer[Any]) -> None:
 
 
 def train(out: str, *overrides: str, resume: bool = False, on_step: Callable[[Trainer[Any]], None] = nothing) -> None:
-    lm_run.train_lm(Path("lm.yaml"), Path(out), overrides=overrides, resume=resume, device="cpu", on_step=on_step)
+    launch.train(
+        Path("lm.yaml"),
+        Path(out),
+        kind=launch.LANGUAGE_MODEL,
+        overrides=overrides,
+        resume=resume,
+        device="cpu",
+        on_step=on_step,
+    )
 
 
 def records(out: str) -> list[dict[str, Any]]:
