@@ -100,7 +100,7 @@ def test_tokens_are_placed_where_the_greedy_path_has_them(bundle: Bundle, wavefo
     features = bundle.frontend.extract(waveforms[0], 16000)[None]
     with torch.inference_mode():
         encoded = bundle.model.encode(features, torch.tensor([features.shape[1]]))
-        path = bundle.model.ctc_log_probs(encoded)[0].argmax(-1)
+        path = bundle.model.heads["ctc"].log_probs(encoded)[0].argmax(-1)
     (decoded,) = decode_encoded(bundle, encoded, [options(bundle, SearchRequest("ctc_greedy"))])
     frames = decoded.placed.token_frames
     assert frames is not None

@@ -38,7 +38,7 @@ def test_the_an4_model_says_the_same_alone_and_in_any_batch(an4: Path) -> None:
         for batch in loader.epoch(0):
             with torch.inference_mode():
                 encoded = bundle.model.encode(batch.features, batch.feature_lens)
-                log_probs = bundle.model.ctc_log_probs(encoded)
+                log_probs = bundle.model.heads["ctc"].log_probs(encoded)
             for id, length, row in zip(batch.ids, encoded.lens.tolist(), log_probs, strict=True):
                 paths[seconds][id] = row[:length]
     assert len(paths[1.0]) == 130

@@ -153,7 +153,7 @@ def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
             return [[Hypothesis(tuple(tokens), 0.0)]]
 
     monkeypatch.setattr(recognizer, "_options", replace(recognizer._options, searcher=Fixed()))
-    monkeypatch.setattr(recognizer.bundle.model, "ctc_log_probs", lambda _encoded: posteriors.log()[None])
+    monkeypatch.setattr(recognizer.bundle.model.heads["ctc"], "log_probs", lambda _encoded: posteriors.log()[None])
     waveform = np.full(16000, 1e-6, dtype=np.float32)
     for first, last in ((0.07, 0.25), (0.55, 0.8)):
         waveform[round(first * 16000) : round(last * 16000)] = sound(1)[: round(last * 16000) - round(first * 16000)]

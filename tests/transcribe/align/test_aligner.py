@@ -45,7 +45,7 @@ def spoken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
             frame += 8 if token in bundle.tokenizer.separator else 2
         waveform[round((start - 0.03) * 16000) : round(frame * 0.04 * 16000)] = 0.3
     log_probs = (posteriors / posteriors.sum(-1, keepdim=True)).log()
-    monkeypatch.setattr(bundle.model, "ctc_log_probs", lambda _encoded: log_probs[None])
+    monkeypatch.setattr(bundle.model.heads["ctc"], "log_probs", lambda _encoded: log_probs[None])
     return waveform
 
 
