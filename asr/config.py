@@ -32,9 +32,11 @@ from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.heads import HeadConfig
 from asr.models.heads.ctc import CtcHeadConfig
-from asr.optim.optimizer import OptimizerConfig
+from asr.optim.optimizers import OptimizerConfig
+from asr.optim.optimizers.adamw import AdamWConfig
 from asr.optim.schedule import OneCycleConfig, ScheduleConfig
 from asr.registry import Config, NamedConfig, did_you_mean
+from asr.system.text_files import read_text
 from asr.text.normalize import NORMALIZERS
 from asr.text.tokenizer import CharConfig, TokenizerConfig
 from asr.types import MAIN_TOKENIZER
@@ -190,7 +192,7 @@ class Experiment(ModelSpec):
     augment: AugmentConfig | None = None
     spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
     loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = OneCycleConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -252,7 +254,7 @@ class LmExperiment(Config):
     model: str  # folder of the acoustic model whose tokens and normaliser it shares
     data: LmDataConfig
     language_model: LanguageModelConfig = LstmLmConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = OneCycleConfig()
     training: TrainingConfig = TrainingConfig()
     text: TextConfig | None = None
@@ -299,7 +301,7 @@ def parse_lm_experiment(data: dict[str, Any], overrides: Sequence[str] = (), *, 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping; ConfigError if the file is missing or is not one."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration ({error.strerror}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

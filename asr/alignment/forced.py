@@ -7,6 +7,7 @@ installed; the same in torch, for a whole batch at once, does it everywhere else
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -99,16 +100,11 @@ def with_wildcard(log_probs: Tensor, vocabulary: Vocabulary) -> Tensor:
 @cache
 def _compiled() -> Callable[..., float] | None:
     """`_align_one` as machine code; None without numba."""
-    try:
-        import numba
-    except ImportError:
+    if importlib.util.find_spec("numba") is None:
         return None
-    kernel: Callable[..., float]
-    try:
-        kernel = numba.njit(cache=True, nogil=True)(_align_one)
-    except RuntimeError:  # no folder can be written to
-        kernel = numba.njit(nogil=True)(_align_one)
-    return kernel
+    from asr.system.jit import compiled
+
+    return compiled(_align_one)
 
 
 def _align_one(log_probs: Any, tokens: Any, spans: Any, blank: Any) -> Any:

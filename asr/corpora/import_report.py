@@ -11,6 +11,7 @@ from asr.corpora.importers.base import first_json_row
 from asr.data.manifest import write_manifest
 from asr.errors import ManifestError
 from asr.system.runtime import write_text_atomic
+from asr.system.wording import counted
 
 NUM_SHOWN = 10
 
@@ -27,7 +28,7 @@ def is_imported(path: Path) -> bool:
 
 
 def save(manifest: Path, imported: Imported, say: Callable[[str], None]) -> int:
-    """Write a manifest, and `<name>.rejected.jsonl` beside it if rows were left out, whose number is returned.
+    """Write a manifest, and `<name>.rejected.jsonl` next to it if rows were left out, whose number is returned.
 
     ManifestError if no row is left.
     """
@@ -47,10 +48,12 @@ def save(manifest: Path, imported: Imported, say: Callable[[str], None]) -> int:
         first = f"; first reason: {imported.faults[0].reason}" if imported.faults else ""
         raise ManifestError(f"{manifest}: not written, there is no utterance to import{first}")
     write_manifest(manifest, imported.utterances)
+    if empty := [utterance.id for utterance in imported.utterances if not utterance.text.strip()]:
+        more = ", ..." if len(empty) > NUM_SHOWN else ""
+        say(f"{counted(len(empty), 'utterance')} without a text: {', '.join(empty[:NUM_SHOWN])}{more}")
     hours = sum(utterance.duration for utterance in imported.utterances) / 3600
     speakers = {utterance.speaker for utterance in imported.utterances} - {None}
-    say(
-        f"{manifest}: {len(imported.utterances)} utterances, {hours:.2f} h, speakers: {len(speakers) or 'not known'} "
-        f"(read as {imported.format})"
-    )
+    number = counted(len(imported.utterances), "utterance")
+    known = len(speakers) or "not known"
+    say(f"{manifest}: {number}, {hours:.2f} h, speakers: {known} (read as {imported.format})")
     return len(imported.faults)

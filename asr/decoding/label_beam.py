@@ -261,15 +261,17 @@ class LabelBeam:
         scores = texts.scores[..., None] + torch.stack(added).sum(0) + bonus
         scores[..., self.never_next] = -math.inf
         if ahead.forced is not None:
-            tokens, held = ahead.forced
+            prompted, held = ahead.forced
             only = torch.full_like(scores, -math.inf)
-            only.scatter_(2, tokens[:, None, None].expand(*texts.scores.shape, 1), texts.scores[..., None])
+            only.scatter_(2, prompted[:, None, None].expand(*texts.scores.shape, 1), texts.scores[..., None])
             scores = torch.where(held[:, None, None], only, scores)
         vocab_size = scores.shape[2]
         num_kept = min(self.config.beam, scores.shape[1] * (vocab_size - len(self.never_next)))
         scores, places = scores.flatten(1).topk(num_kept, dim=1)
         parents = places // vocab_size
         tokens = (places % vocab_size).masked_fill(scores == -math.inf, self.eos)  # any token that scorers can read
+        if ahead.forced is not None:
+            tokens = torch.where(ahead.forced[1][:, None], ahead.forced[0][:, None], tokens)
         places = parents * vocab_size + tokens
         parts = [part.flatten(1).gather(1, places) for part in added]
         grown = torch.stack([*parts, torch.full_like(scores, bonus)], dim=-1)

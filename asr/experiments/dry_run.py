@@ -30,7 +30,8 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     bundle = prepared.bundle
     parameters = num_parameters(bundle.model)
     rate = _audio_seconds_per_second(prepared)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + 8 * parameters / 2**30  # with AdamW's moments
+    state_bytes = 4 * config.optimizer.state_per_weight * parameters
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + state_bytes / 2**30
     return {
         "hours": round(prepared.train_hours, 3),
         "utterances": len(prepared.train),

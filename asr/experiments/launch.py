@@ -27,7 +27,7 @@ from asr.experiments.records import (
     with_continuation,
     with_provenance,
 )
-from asr.optim.optimizer import build_optimizer
+from asr.optim.optimizers import build_optimizer
 from asr.optim.schedule import schedule
 from asr.system.display import Display, clock
 from asr.system.runtime import computes_bfloat16, remove_temporary_files, write_text_atomic

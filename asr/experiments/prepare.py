@@ -13,13 +13,13 @@ from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, ModelSpec
-from asr.corpora.doctor.rows import SetAside, check_rows
 from asr.data.dataset import SpeechDataset
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.data.manifest.table import durations_of, total_seconds
 from asr.data.permutation import sample_rows
 from asr.data.ranks import BatchesOfRank, RowsOfRank
+from asr.data.requirements import SetAside, check_rows
 from asr.data.sampler import BucketSampler, CurriculumSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
@@ -27,8 +27,7 @@ from asr.errors import ConfigError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
 from asr.experiments.init_from import InitReport, init_from
 from asr.experiments.requirements import requirements, requirements_key
-from asr.experiments.rows import read_training_rows
-from asr.experiments.survey import survey
+from asr.experiments.survey import read_training_rows, survey
 from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
 from asr.system.runtime import derive_rng

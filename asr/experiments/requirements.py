@@ -13,33 +13,33 @@ import torch
 from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle
 from asr.config import Experiment, load_experiment
-from asr.corpora.doctor.model import ModelNeeds
-from asr.corpora.doctor.rows import Requirements
 from asr.data.manifest import read_lines
+from asr.data.requirements import CODES, ModelNeeds, Requirements
 from asr.data.shards.index import is_shard_index
 from asr.decoding.base import ctc_of
-from asr.experiments.rows import read_training_rows
-from asr.features import build_frontend
+from asr.experiments.survey import read_training_rows
+from asr.features import Frontend, build_frontend
+from asr.lengths import ctc_min_frames
 from asr.models.encoders import Encoder
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
 from asr.types import Utterance
 
 
-class _EncoderFrames:
-    """Encoder frames of so many feature frames. Other processes get a copy, for which this holds no more than it needs.
+class Lengths:
+    """What a module makes of one length. A corpus has far fewer lengths than rows, so each is computed once.
 
-    A corpus has far fewer lengths than rows, so each is computed once.
+    Other processes get a copy of it, for which it holds the module without its weights.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = copy.deepcopy(encoder).to("meta")  # its weights would be copied to every process
+    def __init__(self, module: Frontend | Encoder) -> None:
+        self._module = copy.deepcopy(module).to("meta")
         self._known: dict[int, int] = {}
 
-    def __call__(self, feature_frames: int) -> int:
-        if feature_frames not in self._known:
-            self._known[feature_frames] = int(self._encoder.output_lens(torch.tensor([feature_frames])))
-        return self._known[feature_frames]
+    def __call__(self, length: int) -> int:
+        if length not in self._known:
+            self._known[length] = int(self._module.output_lens(torch.tensor([length])))
+        return self._known[length]
 
 
 def requirements(config: Experiment, bundle: Bundle) -> Requirements:
@@ -47,8 +47,10 @@ def requirements(config: Experiment, bundle: Bundle) -> Requirements:
     augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
     needs = ModelNeeds(
         tokenizer=bundle.tokenizer,
-        frontend=bundle.frontend,
-        output_len=_EncoderFrames(bundle.model.encoder) if ctc_of(bundle.model.heads) is not None else None,
+        sample_rate=bundle.frontend.sample_rate,
+        feature_len=Lengths(bundle.frontend),
+        output_len=Lengths(bundle.model.encoder),
+        min_frames=ctc_min_frames if ctc_of(bundle.model.heads) is not None else None,
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
@@ -59,6 +61,7 @@ def requirements_key(config: Experiment, bundle: Bundle) -> str:
     parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "heads"})
     parts["data"] = [config.data.min_duration, config.data.max_duration]
     parts["tokenizer"] = bundle.tokenizer.digest
+    parts["codes"] = CODES  # what is stored under the key holds places in it
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

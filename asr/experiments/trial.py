@@ -40,7 +40,7 @@ class Trial:
         self._loss = config.loss
         self._in_bfloat16 = config.training.dtype == "bfloat16"
         numbers = sum(parameter.numel() for parameter in self._model.parameters())
-        copies = 2 + (1 if config.training.ema_decay else 0)  # AdamW's two moments, and the average
+        copies = config.optimizer.state_per_weight + (1 if config.training.ema_decay else 0)
         self.optimizer_bytes = 4 * numbers * copies
 
     @contextmanager

@@ -13,10 +13,10 @@ from typing import Any, Generic
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
 from asr.optim.averaging import Ema
+from asr.optim.optimizers import Optimizer
 from asr.system.runtime import derive_seed
 from asr.training.distributed import World
 from asr.training.memory import Parts, is_out_of_memory
@@ -88,9 +88,7 @@ class Stepper(Generic[AnyBatch]):
         self._add_up(own.sums)
         norm = clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         is_skipped = ((own.sums[1] > 0) | ~torch.isfinite(norm)).float()
-        # As torch's GradScaler does it: where this is 1, fused optimisers leave weights, moments and step counts alone.
-        self.optimizer.found_inf = is_skipped  # type: ignore[attr-defined]
-        self.optimizer.step()
+        self.optimizer.step_unless(is_skipped)
         if self.ema is not None:
             self.ema.update(self.model, is_skipped)
         return StepOutcome(step, count, own, norm, is_skipped)

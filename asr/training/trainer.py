@@ -19,18 +19,16 @@ from itertools import islice
 from typing import Any, Generic
 
 import torch
-from torch.optim import Optimizer
 
 from asr.config import TrainingConfig
 from asr.errors import StoppedError, TrainingError
 from asr.optim.averaging import Ema
+from asr.optim.optimizers import Optimizer
 from asr.optim.schedule import Schedule
 from asr.system.display import Display, clock
 from asr.training.checkpoint import (
     CheckpointFolder,
     Progress,
-    load_optimizer_tensors,
-    optimizer_tensors,
     with_prefix,
     without_prefix,
 )
@@ -52,7 +50,7 @@ class InterruptedRunError(StoppedError):
 
 @dataclass
 class Trainer(Generic[AnyBatch]):
-    """Runs a task from its newest checkpoint, or from the start, to the end. The optimiser must be a fused one."""
+    """Runs a task from its newest checkpoint, or from the start, to the end."""
 
     task: Task[AnyBatch]
     config: TrainingConfig
@@ -318,7 +316,7 @@ class Trainer(Generic[AnyBatch]):
         if self.log is not None:
             self.progress.log_bytes = self.log.sync()
             tensors = with_prefix("model.", self.model.state_dict())
-            tensors |= with_prefix("optimizer.", optimizer_tensors(self.optimizer))
+            tensors |= with_prefix("optimizer.", self.optimizer.state_tensors())
             if self.ema is not None:
                 tensors |= with_prefix("ema.", self.ema.state_dict())
             self.checkpoints.save(self.progress, tensors)
@@ -336,7 +334,7 @@ class Trainer(Generic[AnyBatch]):
         for warning in found["warnings"]:
             self.display.say(f"warning: {warning}")
         self.model.load_state_dict(without_prefix("model.", tensors))
-        load_optimizer_tensors(self.optimizer, without_prefix("optimizer.", tensors))
+        self.optimizer.load_state_tensors(without_prefix("optimizer.", tensors))
         if self.ema is not None:
             self.ema.load_state_dict(without_prefix("ema.", tensors))
         self.display.say(f"resuming after step {self.progress.step} (epoch {self.progress.epoch + 1})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asr.transcribe.files import Done
+from asr.transcribe.files import Transcribed
 
 MAX_NAMED = 3
 
@@ -14,7 +14,7 @@ class EmptyTranscripts:
         self.num_files = 0
         self._names: dict[str, list[str]] = {"no speech found": [], "no words recognised": []}
 
-    def add(self, done: Done) -> None:
+    def add(self, done: Transcribed) -> None:
         """Take one recording more."""
         self.num_files += 1
         if not done.transcript.text:

@@ -96,6 +96,15 @@ def test_an_utterance_without_frames_gets_the_empty_hypothesis_and_disturbs_nobo
     assert_same([answers[0], answers[2]], search(setup, utterances[:2]))
 
 
+def test_features_that_are_no_numbers_empty_an_utterance_and_disturb_nobody(setup: Setup) -> None:
+    utterances = make_utterances()
+    spoilt = utterances[1].clone()
+    spoilt[20, 3] = float("nan")
+    answers = search(setup, [utterances[0], spoilt, utterances[2]])
+    assert [one.tokens for one in answers[1]] == [()]
+    assert_same([answers[0], answers[2]], search(setup, [utterances[0], utterances[2]]))
+
+
 def test_n_best_lists_are_sorted_distinct_and_their_parts_sum_to_the_score(setup: Setup) -> None:
     for n_best in search(setup, make_utterances()):
         scores = [hypothesis.score for hypothesis in n_best]

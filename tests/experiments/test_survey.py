@@ -11,10 +11,9 @@ import pytest
 from asr.bundle.bundle import Bundle
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, load_experiment
-from asr.corpora.doctor.rows import check_rows
-from asr.data import line_files
-from asr.data.manifest import open_manifest, read_manifest, write_manifest
+from asr.data.manifest import line_files, open_manifest, read_manifest, write_manifest
 from asr.data.manifest.table import Table
+from asr.data.requirements import check_rows
 from asr.experiments import survey as survey_module
 from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.survey import survey

@@ -16,7 +16,7 @@ from asr.features import build_frontend
 from asr.lm.neural import build_language_model
 from asr.losses.label_smoothing import label_smoothing_loss
 from asr.models.asr_model import AsrModel, build_model
-from asr.optim.optimizer import OptimizerConfig, build_optimizer
+from asr.optim.optimizers import OptimizerConfig, build_optimizer
 from asr.registry import NamedConfig
 from asr.types import Batch
 from tests.tiny_models import EOS, vocabulary_of

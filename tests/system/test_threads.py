@@ -18,7 +18,6 @@ from asr.system.threads import off_main_thread
 COMPILES = re.compile(r"\bnjit\(|^@_?compiled\b", re.MULTILINE)
 KERNELS = {  # files with compiled functions, all called from below
     "alignment/forced.py",
-    "decoding/prefix/jit.py",
     "decoding/prefix/kernel.py",
     "decoding/prefix/selection.py",
     "decoding/prefix/text_scores.py",

@@ -13,6 +13,7 @@ from torch import nn
 from asr.config import TrainingConfig
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask
+from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory
@@ -89,7 +90,7 @@ class SmallMachine:
 
 def trainer_for(task: SmallMachine, folder: Path, **settings: object) -> Trainer:
     config = TrainingConfig.model_validate({"epochs": 1, "average_num": 1, "accumulation": 2, **settings})
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, fused=True)
+    optimizer = AdamW(AdamWConfig(lr=0.1), task.model)
     return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display())
 
 

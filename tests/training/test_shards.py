@@ -18,7 +18,7 @@ from asr.data.shards.index import ShardedUtterance
 from asr.data.shards.writer import ShardLimits, write_shards
 from asr.errors import ConfigError
 from asr.experiments import launch, prepare
-from asr.experiments.rows import read_training_rows
+from asr.experiments.survey import read_training_rows
 from asr.training.trainer import Trainer
 
 SETTINGS = (

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from asr.config import TrainingConfig
 from asr.optim.averaging import Ema
+from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.runtime import derive_seed
 from asr.training.distributed import ALONE, World
 from asr.training.step import Stepper
@@ -56,7 +57,7 @@ def batch_of(features: Tensor) -> Batch:
 
 
 def stepper_for(task: Squares, world: World = ALONE) -> Stepper[Batch]:
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, fused=True)
+    optimizer = AdamW(AdamWConfig(lr=0.1), task.model)
     return Stepper(task, TrainingConfig(), 1, optimizer, Ema(task.model, 0.9), world)
 
 

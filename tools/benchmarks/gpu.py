@@ -22,7 +22,8 @@ from asr.models.asr_model import AsrModel, build_model
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.heads.ctc import CtcHeadConfig
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
-from asr.optim.optimizer import OptimizerConfig, build_optimizer
+from asr.optim.optimizers import build_optimizer
+from asr.optim.optimizers.adamw import AdamWConfig
 from asr.text.vocabulary import Vocabulary
 from asr.training.compile import compile_layers, num_compilations
 from asr.types import Batch
@@ -151,7 +152,7 @@ class Side:
 
     def __post_init__(self) -> None:
         self.model.to(self.device).train()
-        self.optimizer = build_optimizer(OptimizerConfig(lr=1e-5), self.model)
+        self.optimizer = build_optimizer(AdamWConfig(lr=1e-5), self.model)
 
     def forward(self) -> float:
         """Seconds of the forward passes of all batches, as in training."""

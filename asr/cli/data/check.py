@@ -11,8 +11,8 @@ import typer
 from asr.cli.outputs import check_outputs
 
 if TYPE_CHECKING:
-    from asr.corpora.doctor.rows import Requirements
     from asr.corpora.doctor.settings import CheckSettings
+    from asr.data.requirements import Requirements
 
 Manifest = Annotated[Path, typer.Argument(help="What to examine.", metavar="MANIFEST")]
 Out = Annotated[Path | None, typer.Option(help="Manifest of the good rows to write, with rejected.jsonl beside it.")]
@@ -104,7 +104,7 @@ def _refuse_clashes(out: Path | None, rejected: Path | None, model: Path | None,
 
 def _requirements(manifest: Path, model: Path | None, config: Path | None, limits: dict[str, Any]) -> Requirements:
     """Those of a model, where one is given, with the limits that are not None."""
-    from asr.corpora.doctor.rows import Requirements
+    from asr.data.requirements import Requirements
 
     requirements = Requirements()
     if model is not None or config is not None:

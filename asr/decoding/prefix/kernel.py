@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoding.prefix.jit import compiled
 from asr.decoding.prefix.selection import choose, promising
 from asr.decoding.prefix.text_scores import (
     NONE,
@@ -17,6 +16,7 @@ from asr.decoding.prefix.text_scores import (
     end_sentence,
     end_word,
 )
+from asr.system.jit import compiled
 
 NOWHERE = -1
 MIX = 1000003  # joins small numbers to one; two that clash by chance would only share a place in the beam

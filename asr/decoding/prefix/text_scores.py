@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoding.prefix.jit import compiled
+from asr.system.jit import compiled
 
 NONE, WORDS, TOKENS = 0, 1, 2  # what the language model is over
 ROOT, SINK = 0, -1  # trie nodes: no letter of the word yet; letters that begin no known word

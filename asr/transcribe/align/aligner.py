@@ -25,6 +25,7 @@ from asr.audio.io import read_blocks
 from asr.bundle.bundle import Bundle
 from asr.decoding.base import ctc_of
 from asr.errors import ConfigError
+from asr.lengths import ctc_min_frames
 from asr.transcribe.align.encoding import EncodedRecording, StoredLogProbs, block_samples, encode_recording
 from asr.transcribe.align.script import ANYTHING, Layout, ScriptLine, ScriptWord, lay_out
 from asr.types import Segment, Transcript, Word
@@ -125,7 +126,7 @@ class Aligner:
         return Alignment(Transcript(segments), tuple(sorted(unspoken, key=lambda one: one.line)))
 
     def _place(self, recording: EncodedRecording, lines: Sequence[ScriptLine]) -> list[_Placed]:
-        """The lines that were spoken, and where; all lines that fit where hardly any seems to be spoken."""
+        """The lines that were spoken, and where; all lines where hardly any seems to be, unless they cannot all be."""
         placed = {one.line: one for one in self._search(recording.log_probs, lines, SEARCH_GAIN)}
         groups = itertools.groupby(range(len(lines)), key=lambda index: lines[index] in placed)
         for run in [list(group) for was_found, group in groups if not was_found]:
@@ -135,7 +136,8 @@ class Aligner:
             gap = max(one.spans[-1][0], other.spans[0][0]), min(one.spans[-1][1], other.spans[0][1])
             one.spans[-1] = other.spans[0] = gap
         spoken = {one.line for one in found}
-        if sum(map(self._num_tokens, spoken)) >= MIN_SPOKEN * sum(map(self._num_tokens, lines)):
+        too_many = len(recording.log_probs) < ctc_min_frames(self._lay_out(lines).tokens)
+        if too_many or sum(map(self._num_tokens, spoken)) >= MIN_SPOKEN * sum(map(self._num_tokens, lines)):
             return found
         forced = self._search(recording.log_probs, lines, FORCING_GAIN)
         return [replace(one, is_spoken=one.line in spoken) for one in forced]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asr.bundle.bundle import Bundle
 from asr.errors import TextError
+from asr.system.text_files import read_text
 from asr.text.normalize import APOSTROPHE, APOSTROPHES, normalize
 from asr.text.tokenizer.base import Tokenizer, split_words
 
@@ -61,7 +62,7 @@ class Layout:
 def read_script(path: Path, bundle: Bundle) -> list[ScriptLine]:
     """The lines of a text file that hold words; TextError if it cannot be read or holds none."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise TextError(f"{path}: cannot read the text ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:

@@ -154,7 +154,7 @@ def test_lines_for_which_the_recording_is_too_short_are_named(
     bundle: Bundle, spoken: np.ndarray, seconds: float
 ) -> None:
     book = [f"{digit} " * 400 for digit in ("zero", "eight", "nine")]
-    if seconds == SECONDS:
+    if seconds == SECONDS:  # long enough for some
         aligned = align(bundle, spoken, "one", "two", *book, "three", "four five", "six")
         assert [one.line for one in aligned.unspoken] == [3, 4, 5]
         assert starts(aligned)["three"] == pytest.approx(PLACES["three"], abs=0.05)

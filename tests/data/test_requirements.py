@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from asr.corpora.doctor.model import ModelNeeds
-from asr.corpora.doctor.rows import NUM_EXAMPLES, Requirements, check_rows
+from asr.corpora.doctor import codes
+from asr.data.requirements import CODES, NUM_EXAMPLES, ModelNeeds, Requirements, check_rows
+from asr.lengths import ctc_min_frames
 from asr.types import Utterance
 
 GOOD = Utterance("good", Path("/nowhere.wav"), 2.0, "Word 1")
@@ -20,7 +22,12 @@ def code_of(tokenizer, frontend) -> Callable[..., str | None]:
     """The code that a row beside a good one is rejected for."""
 
     def check(row, output_len=None, max_speed=1.0, **limits):
-        needs = Requirements("basic", model=ModelNeeds(tokenizer, frontend, output_len, max_speed), **limits)
+        def feature_len(num_samples):
+            return int(frontend.output_lens(torch.tensor(num_samples)))
+
+        min_frames = ctc_min_frames if output_len is not None else None
+        model = ModelNeeds(tokenizer, frontend.sample_rate, feature_len, output_len, min_frames, max_speed)
+        needs = Requirements("basic", model=model, **limits)
         set_aside = check_rows([GOOD, row], needs)
         kept, rejected = set_aside.others([GOOD, row]), set_aside.examples
         assert kept[0] == GOOD
@@ -82,6 +89,10 @@ def test_without_a_model_only_text_and_limits_count():
     ]
     assert set_aside.counts == {"empty_text": 1, "too_short": 1}
     assert list(set_aside.others(rows)) == [rows[0], rows[3]]
+
+
+def test_the_doctor_knows_every_code():
+    assert set(CODES) < set(codes.CODES)
 
 
 def test_no_rows_are_no_fault():
