@@ -92,7 +92,7 @@ def test_needs_have_a_key_of_their_own(bundle: Bundle) -> None:
         "data.max_duration=3.0",
         "data.min_duration=0.2",
         "augment={speed_range: [0.5, 2.0]}",
-        "heads.ctc.id=other",
+        "heads.ctc.intermediate={layers: [1]}",
         "frontend.features={name: fbank, num_mel_bins: 40}",
         "encoder.subsampling.factor=2",
     )
