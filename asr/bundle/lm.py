@@ -67,7 +67,7 @@ class LmBundle:
 
 
 def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenScorer:
-    """What a search asks about texts: the neural language model of a folder, or the n-grams of an ARPA file.
+    """The scorer of texts for a search: the neural language model of a folder, or the n-grams of an ARPA file.
 
     `tokenizer` is the acoustic model's. `unk_score` is added for a word that n-grams of words lack; a neural model has
     the acoustic model's own tokens and needs none. BundleError if there is no such language model, or if it has other
@@ -84,9 +84,9 @@ def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenSc
 
 
 def _require_same_tokens(path: Path, bundle: LmBundle, tokenizer: Tokenizer) -> None:
-    own, other = bundle.tokenizer.vocabulary.pieces, tokenizer.vocabulary.pieces
-    if own == other:
+    if bundle.tokenizer.vocabulary == tokenizer.vocabulary:
         return
+    own, other = bundle.tokenizer.vocabulary.pieces, tokenizer.vocabulary.pieces
     differing = next((token for token, pair in enumerate(zip(own, other, strict=False)) if len(set(pair)) > 1), None)
     detail = f", token {differing} is '{own[differing]}' and not '{other[differing]}'" if differing is not None else ""
     raise BundleError(

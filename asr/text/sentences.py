@@ -10,6 +10,6 @@ from asr.text.vocabulary import Vocabulary
 
 
 def with_start(tokens: Tensor, token_lens: Tensor, vocabulary: Vocabulary) -> Tensor:
-    """Tokens (B, U) -> input (B, U + 1): the start in front, and legal ids where padding stood."""
+    """Tokens (B, U) -> input (B, U + 1): the start in front, and ids of the vocabulary where padding stood."""
     padding = padding_mask(token_lens, tokens.shape[1])
     return F.pad(tokens.masked_fill(padding, vocabulary.end), (1, 0), value=vocabulary.start)

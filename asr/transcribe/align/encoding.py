@@ -35,7 +35,7 @@ class EncodedRecording:
     """What a model makes of a recording."""
 
     log_probs: StoredLogProbs
-    loudness: np.ndarray  # dB, as asr.alignment.timing.loudness says
+    loudness: np.ndarray  # dB, of asr.alignment.timing.loudness
     duration: float  # seconds
 
 
