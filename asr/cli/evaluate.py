@@ -57,8 +57,9 @@ def evaluate(
     require_files(manifest, hotwords)
     require_lm(lm)
     check_overrides(overrides, "search")
-    from asr.bundle.bundle import Bundle, TrainingTexts
+    from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
+    from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate import evaluate as run
     from asr.evaluate import silence, table
     from asr.experiments.card import write_card

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.console import shown
+
 from asr.cli.inputs import require_files
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
 
@@ -58,7 +60,7 @@ def train(
         from asr.experiments.dry_run import dry_run as estimate
 
         for key, value in estimate(config, overrides or (), threads).items():
-            typer.echo(f"{key.replace('_', ' '):24} {value}")
+            typer.echo(f"{key.replace('_', ' '):24} {shown(value)}")
         return
     from asr.experiments import launch
 
