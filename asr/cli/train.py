@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from asr.cli.console import shown
-
 from asr.cli.inputs import require_files
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
 

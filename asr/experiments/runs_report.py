@@ -19,6 +19,7 @@ from asr.system.runtime import atomic_path
 ENVIRONMENT = "environment."  # how settings begin that come from where a run took place
 MAX_ENVIRONMENT = 3  # of these are shown one by one
 MAX_NAMED = 6
+DISPENSABLE = ("started", "audio-s/s", "tokens/s", "params", "time", "model")  # columns of the overview, first to last
 
 SORT_KEYS: dict[str, Callable[[Run], Any]] = {
     "name": lambda run: run.name,
@@ -62,7 +63,7 @@ def tables(runs: Sequence[Run], width: int | None = None) -> Iterator[Table]:
         is_numbered = width is not None and bool(differing) and _width(differences) > width
         if is_numbered:
             differences = _differences([str(number) for number in range(1, len(family) + 1)], differing)
-        yield _overview(title, family, is_numbered)
+        yield _overview(title, family, is_numbered, width)
         if differing:
             yield differences
 
@@ -129,36 +130,45 @@ def _draw(axes: Any, runs: Sequence[Run], key: str, scale: float) -> None:
     axes.grid(alpha=0.3)
 
 
-def _overview(title: str, runs: Sequence[Run], is_numbered: bool) -> Table:
-    metric = runs[0].metric
-    sets = _sets(runs)
-    rate_unit = next((run.rate[1].replace("audio_seconds", "audio-s") for run in runs if run.rate), "audio-s")
-    table = Table(title=title, title_justify="left", box=None)
-    if is_numbered:
-        table.add_column("#", justify="right")
-    table.add_column("name", no_wrap=True, overflow="fold")
-    table.add_column("model")
-    for heading in ("params", "epochs", f"dev {metric.name}{metric.unit}", *(f"{name} WER %" for name in sets)):
-        table.add_column(heading, justify="right")
-    for heading in ("time", f"{rate_unit}/s"):
-        table.add_column(heading, justify="right")
-    table.add_column("started")
-    table.add_column("status")
-    for number, run in enumerate(runs, start=1):
-        table.add_row(
-            *([str(number)] if is_numbered else []),
-            run.name,
-            run.model,
-            f"{run.parameters / 1e6:.2f} M",
-            f"{'-' if run.epochs is None else run.epochs}/{run.planned_epochs}",
-            "-" if run.best is None else f"{metric.scale * run.best:.2f}",
-            *(_rate(run.results.get(name)) for name in sets),
-            "-" if run.seconds is None else clock(run.seconds),
-            "-" if run.rate is None else f"{run.rate[0]:.0f}",
-            "-" if run.started is None else run.started.removesuffix("Z").replace("T", " "),
-            run.status,
-        )
+def _overview(title: str, runs: Sequence[Run], is_numbered: bool, width: int | None) -> Table:
+    """What there is to know of every run; on a narrow terminal the least important columns are left out."""
+    columns = _columns(runs, is_numbered)
+    for dispensable in ("", *DISPENSABLE):
+        columns.pop(dispensable, None)
+        table = Table(title=title, title_justify="left", box=None)
+        for heading in columns:
+            is_text = heading in ("name", "model", "started", "status")
+            table.add_column(
+                heading, justify="left" if is_text else "right", no_wrap=heading == "name", overflow="fold"
+            )
+        for row in zip(*columns.values(), strict=True):
+            table.add_row(*row)
+        if width is None or _width(table) <= width:
+            break
     return table
+
+
+def _columns(runs: Sequence[Run], is_numbered: bool) -> dict[str, list[str]]:
+    """The cells of the overview by heading."""
+    metric = runs[0].metric
+    columns = {"#": [str(number) for number in range(1, len(runs) + 1)]} if is_numbered else {}
+    columns |= {
+        "name": [run.name for run in runs],
+        "model": [run.model for run in runs],
+        "params": [f"{run.parameters / 1e6:.2f} M" for run in runs],
+        "epochs": [f"{'-' if run.epochs is None else run.epochs}/{run.planned_epochs}" for run in runs],
+        f"dev {metric.name}{metric.unit}": [
+            "-" if run.best is None else f"{metric.scale * run.best:.2f}" for run in runs
+        ],
+    }
+    columns |= {f"{name} WER %": [_rate(run.results.get(name)) for run in runs] for name in _sets(runs)}
+    unit = next((run.rate[1].replace("audio_seconds", "audio-s") for run in runs if run.rate), "audio-s")
+    return columns | {
+        "time": ["-" if run.seconds is None else clock(run.seconds) for run in runs],
+        f"{unit}/s": ["-" if run.rate is None else f"{run.rate[0]:.0f}" for run in runs],
+        "started": ["-" if run.started is None else run.started.removesuffix("Z").replace("T", " ") for run in runs],
+        "status": [run.status for run in runs],
+    }
 
 
 def _differences(names: Sequence[str], differing: Mapping[str, Sequence[Any]]) -> Table:
