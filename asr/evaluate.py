@@ -27,8 +27,8 @@ from asr.scoring.html.media import worst_utterances
 from asr.scoring.html.report import write_html
 from asr.scoring.results import Results
 from asr.scoring.wer import Score, score, word_hits
-from asr.system.display import counted
 from asr.system.runtime import write_text_atomic
+from asr.system.wording import counted
 from asr.text.normalize import normalize
 from asr.types import Batch, Hypothesis, Utterance, Word
 
@@ -358,7 +358,7 @@ def table(evaluation: Evaluation) -> str:
         )
     lines += _hotword_lines(evaluation.hotwords) if evaluation.hotwords else []
     if (calibration := evaluation.calibration) is not None:
-        lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {calibration.words} words")
+        lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {counted(calibration.words, 'word')}")
     return "\n".join(lines)
 
 
@@ -384,8 +384,9 @@ def _hotword_lines(effect: HotwordEffect) -> list[str]:
         if pair is not None:
             plain, helped = (score.words for score in pair)
             lines.append(
-                f"  {len(pair[0].ids)} utterances {name}: WER {_percent(plain.rate)} -> {_percent(helped.rate)} % "
-                f"({plain.errors} -> {helped.errors} errors)"
+                f"  {counted(len(pair[0].ids), 'utterance')} {name}: "
+                f"WER {_percent(plain.rate)} -> {_percent(helped.rate)} % "
+                f"({plain.errors} -> {counted(helped.errors, 'error')})"
             )
     return lines
 

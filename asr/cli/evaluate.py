@@ -67,6 +67,7 @@ def evaluate(
     from asr.experiments.summary import trained_steps
     from asr.system.display import Display
     from asr.system.runtime import resolve_device, resolve_dtype
+    from asr.system.wording import counted
 
     read = (manifest, lm, hotwords)
     check_outputs((out / name for name in FILES) if out else [experiment / "results" / "set" / "wer.json"], read)
@@ -98,8 +99,8 @@ def evaluate(
     if out is None:
         write_card(experiment)
     display.say(
-        f"{len(result.utterances)} utterances in {result.num_batches} batches took {result.seconds:.1f} s "
-        f"(RTF {result.rtf or 0:.3f}); details in {folder}"
+        f"{counted(len(result.utterances), 'utterance')} in {counted(result.num_batches, 'batch', 'batches')} "
+        f"took {result.seconds:.1f} s (RTF {result.rtf or 0:.3f}); details in {folder}"
     )
     typer.echo(table(result))
     if warning := silence(result, trained_steps(experiment)):

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from asr.errors import ScoringError
+from asr.system.wording import counted
 
 _NAMED_IDS = 5  # how many ids an error lists before it only counts
 
@@ -100,7 +101,7 @@ def with_speakers(pairs: Iterable[TextPair], speaker_of: Callable[[str], str | N
             unknown.append(pair.id)
         yield pair._replace(speaker=speaker)
     if unknown:
-        raise ScoringError(f"{len(unknown)} utterances have no speaker: {name_ids(unknown)}")
+        raise ScoringError(f"{counted(len(unknown), 'utterance')} without a speaker: {name_ids(unknown)}")
 
 
 def name_ids(ids: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asr.system.wording import counted
 from asr.transcribe.files import Transcribed
 
 MAX_NAMED = 3
@@ -29,4 +30,4 @@ class Tally:
         if self.num_files == 1:
             return names[0]
         named = f" ({', '.join(names)})" if len(names) <= MAX_NAMED and len(names) < self.num_files else ""
-        return f"{len(names)} of {self.num_files} files{named}"
+        return f"{len(names)} of {counted(self.num_files, 'file')}{named}"

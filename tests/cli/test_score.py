@@ -96,7 +96,7 @@ def test_speakers_come_from_a_file(run, tmp_path):
     (tmp_path / "utt2spk").write_text("a-1 anna\nb-2 bea\n")
     assert "anna" in run("--by", "speaker", "--speakers", tmp_path / "utt2spk")
     (tmp_path / "utt2spk").write_text("a-1 anna\n")
-    with pytest.raises(ScoringError, match="1 utterances have no speaker: b-2"):
+    with pytest.raises(ScoringError, match="1 utterance without a speaker: b-2"):
         run("--speakers", tmp_path / "utt2spk")
     assert "not both" in run("--speakers", tmp_path / "utt2spk", "--speaker-from-id", status=2)
 
@@ -127,4 +127,4 @@ def test_the_rule_for_empty_references_is_in_the_help_and_holds(run, tmp_path):
     (tmp_path / "ref.trn").write_text("(a)\n")
     (tmp_path / "hyp.trn").write_text("x y (a)\n")
     assert run().splitlines()[1].split() == ["WER", "n/a", "0", "0", "0", "0", "2"]
-    assert "100.00 % of 1 utterances" in run()
+    assert "100.00 % of 1 utterance with errors" in run()

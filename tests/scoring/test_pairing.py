@@ -71,7 +71,7 @@ def test_the_speaker_of_the_reference_counts_before_that_of_the_hypothesis() -> 
 def test_utterances_without_a_speaker_are_named() -> None:
     pairs = [TextPair("a", "", ""), TextPair("b", "", "")]
     assert [pair.speaker for pair in with_speakers(pairs, str.upper)] == ["A", "B"]
-    with pytest.raises(ScoringError, match="1 utterances have no speaker: b"):
+    with pytest.raises(ScoringError, match="1 utterance without a speaker: b"):
         list(with_speakers(pairs, {"a": "anna"}.get))
 
 

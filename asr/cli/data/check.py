@@ -76,6 +76,7 @@ def check(
     from asr.corpora.doctor.check import check as examine
     from asr.system.display import Display, clock
     from asr.system.processes import num_cores
+    from asr.system.wording import counted
 
     _refuse_clashes(out, rejected, model, config)
     beside = out.with_name("rejected.jsonl") if out is not None else None
@@ -90,7 +91,7 @@ def check(
         workers=workers or num_cores(),
         on_progress=lambda done, total: display.update(f"{done} of {total} rows"),
     )
-    display.say(f"{len(report.lines)} rows examined in {clock(report.seconds)}, processes: {report.workers}")
+    display.say(f"{counted(len(report.lines), 'row')} examined in {clock(report.seconds)}, processes: {report.workers}")
     print_tables(report.table())
     typer.echo(report.summary())
     report.save(json_file=json_file, clean=out, rejected=rejected)

@@ -31,6 +31,7 @@ from asr.scoring.texts import TextFile
 from asr.scoring.wer import Score
 from asr.system.environment import toolkit_state
 from asr.system.runtime import write_text_atomic
+from asr.system.wording import counted
 from asr.types import Utterance, Word
 
 MAX_LISTED = 50_000  # utterances; a browser has little joy in more
@@ -96,7 +97,8 @@ def write_files_html(
 def _footer(score: Score, num_listed: int) -> str:
     listed = f", the {num_listed} with the most errors listed" if num_listed < len(score.ids) else ""
     commit = toolkit_state()
-    return f"{len(score.ids)} utterances{listed}. Written by asr {__version__}{f' ({commit})' if commit else ''}."
+    written = f"Written by asr {__version__}{f' ({commit})' if commit else ''}."
+    return f"{counted(len(score.ids), 'utterance')}{listed}. {written}"
 
 
 def _part(name: str) -> str:
