@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.words import PlacedWords, place_words
-from asr.decoding.base import Searcher
+from asr.decoding.base import Searcher, ctc_of
 from asr.features import Frontend
 from asr.lengths import pad_stack
 from asr.models.asr_model import AsrModel
@@ -161,12 +161,13 @@ def _align(
     Gives log-probabilities (S, V) on the CPU and frames (U, 2), those None where a text does not fit; None for all
     log-probabilities and frames where no head of the model can align.
     """
-    if bundle.model.ctc_head is None:
+    ctc = ctc_of(bundle.model.heads)
+    if ctc is None:
         return None, [None] * len(texts)
     with inference(encoded.frames.device, dtype):
-        log_probs = bundle.model.ctc_log_probs(encoded).cpu()
+        log_probs = ctc.log_probs(encoded).cpu()
     lens = encoded.lens.cpu()
-    frames = align_texts(log_probs, lens, texts, bundle.tokenizer.vocabulary)
+    frames = align_texts(log_probs, lens, texts, ctc.vocabulary)
     return [row[:length] for row, length in zip(log_probs, lens, strict=True)], frames
 
 

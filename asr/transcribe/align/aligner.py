@@ -23,6 +23,7 @@ from asr.alignment.long import LogProbs, Wildcards, align_long
 from asr.alignment.timing import word_times
 from asr.audio.io import read_blocks
 from asr.bundle.bundle import Bundle
+from asr.decoding.base import ctc_of
 from asr.errors import ConfigError
 from asr.lengths import ctc_min_frames
 from asr.transcribe.align.encoding import EncodedRecording, StoredLogProbs, block_samples, encode_recording
@@ -89,7 +90,7 @@ class Aligner:
     """Aligns texts with recordings of any length by a model's CTC output; ConfigError if it has none."""
 
     def __init__(self, bundle: Bundle, *, device: torch.device, confidence: str = "posterior") -> None:
-        if bundle.model.ctc_head is None:
+        if ctc_of(bundle.model.heads) is None:
             raise ConfigError("alignment needs a model with a CTC head; this one has none")
         self.bundle = bundle
         self.device = device

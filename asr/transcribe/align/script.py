@@ -81,7 +81,7 @@ def script_line(number: int, text: str, bundle: Bundle) -> ScriptLine:
     words: list[ScriptWord] = []
     unspoken = ""
     for written in split_words(text):
-        spoken = normalize(written, bundle.config.normalize).split()
+        spoken = normalize(written, bundle.spec.normalize).split()
         if tokens := _tokens(spoken, bundle.tokenizer):
             words.append(ScriptWord(unspoken + written, tokens))
             unspoken = ""
