@@ -18,6 +18,7 @@ from asr.system.display import Display
 from asr.text.tokenizer import CharConfig, train_tokenizer
 from asr.text.vocabulary import EOS, SOS
 from asr.training.checkpoint import CheckpointFolder
+from asr.training.task import StepDraws
 from asr.training.trainer import Trainer
 
 TEXTS = ["one two three", "four", "five six", "seven", "eight nine", "zero one", "two"]
@@ -58,7 +59,7 @@ def test_the_loss_is_the_sum_over_all_tokens_and_ends_one_by_one(name: str, tmp_
     task.model.eval()
     encode = task.bundle.tokenizer.encode
     batch = collate_sentences([Sentence(text, torch.tensor(encode(text), dtype=torch.int64)) for text in TEXTS])
-    output = task.loss(batch)
+    output = task.loss(batch, StepDraws(1, 0))
     expected = [cost(task, encode(text)) for text in TEXTS]
     assert output.per_utterance.tolist() == pytest.approx(expected, rel=1e-9)
     assert output.total.item() == pytest.approx(sum(expected), rel=1e-9)
@@ -109,7 +110,7 @@ def test_a_sentence_learnt_by_heart_has_a_perplexity_of_one(name: str, tmp_path:
     for _ in range(120):
         (batch,) = task.batches(0, 0)
         optimizer.zero_grad()
-        (task.loss(batch).total / task.count(batch)).backward()
+        (task.loss(batch, StepDraws(1, 0)).total / task.count(batch)).backward()
         optimizer.step()
     assert 1.0 <= task.validate()["perplexity"] < 1.05
 
