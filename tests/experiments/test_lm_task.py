@@ -14,6 +14,7 @@ from asr.data.sentences import Sentence, collate_sentences
 from asr.experiments.lm_task import LmTask
 from asr.lm.neural import LANGUAGE_MODELS
 from asr.lm.neural.scorer import NeuralLmScorer
+from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.display import Display
 from asr.text.tokenizer import CharConfig, train_tokenizer
 from asr.text.vocabulary import EOS, SOS
@@ -81,7 +82,7 @@ def test_an_epoch_holds_every_sentence_once_within_the_budget_and_can_be_entered
 
 def trainer_for(task: LmTask, folder: Path, **settings: object) -> Trainer[Any]:
     config = TrainingConfig.model_validate({"epochs": 1, "max_grad_norm": 1e9, "average_num": 1, **settings})
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.02, weight_decay=0.0, fused=True)
+    optimizer = AdamW(AdamWConfig(lr=0.02, weight_decay=0.0), task.model)
     return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display())
 
 
