@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle
-from asr.config import LmConfig, LmDataConfig, TextConfig, load_lm_config
+from asr.config import LmDataConfig, LmExperiment, TextConfig, load_lm_experiment
 from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, RememberingSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences, read_sentences, texts_hash
@@ -52,6 +52,9 @@ class LmTask:
         self.folder = folder
         self.device = device
         self._train, self._dev = train, dev
+        eos = bundle.tokenizer.vocabulary.eos
+        assert eos is not None, "a language model predicts where a sentence ends"
+        self._eos = eos
         self._world = world
         sampler = _sampler(train, bundle.config.data, bundle.config.seed, shuffle=True)
         self._train_sampler = RememberingSampler(RowsOfRank(sampler, sampler.durations, world.rank, world.size))
@@ -75,7 +78,7 @@ class LmTask:
     def _losses(self, batch: SentenceBatch) -> Tensor:
         """Of each sentence, (B,)."""
         log_probs = self.model(batch.tokens, batch.token_lens)
-        return label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0)
+        return label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0, eos=self._eos)
 
     def count(self, batch: SentenceBatch) -> int:
         """The tokens to predict, ends included."""
@@ -140,28 +143,28 @@ class LanguageModelling:
     command: Sequence[str] = ("asr", "lm", "train", "--neural")
     noun = "language model"
 
-    def load(self, path: Path, overrides: Sequence[str]) -> LmConfig:
-        """As `load_lm_config`."""
-        return load_lm_config(path, overrides)
+    def load(self, path: Path, overrides: Sequence[str]) -> LmExperiment:
+        """As `load_lm_experiment`."""
+        return load_lm_experiment(path, overrides)
 
-    def data_hash(self, config: LmConfig) -> str:
+    def data_hash(self, config: LmExperiment) -> str:
         """A hash of all texts."""
         return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
 
-    def with_findings_of(self, saved: LmConfig, config: LmConfig) -> LmConfig:
+    def with_findings_of(self, saved: LmExperiment, config: LmExperiment) -> LmExperiment:
         """As it is."""
         return config
 
-    def begin(self, config: LmConfig, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    def begin(self, config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
         """A task with fresh weights, in the tokens of the acoustic model."""
         acoustic = Bundle.load(config.model)
-        text = TextConfig(normalize=acoustic.config.normalize, tokenizer=acoustic.config.tokenizer)
+        text = TextConfig(normalize=acoustic.spec.normalize, tokenizer=acoustic.spec.tokenizer)
         bundle = LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
         ready = self._ready(bundle, out, world, say)
         bundle.save(out)
         return ready
 
-    def resume(self, config: LmConfig, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    def resume(self, config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
         """The task of a model folder."""
         return self._ready(LmBundle.load(out), out, world, say)
 

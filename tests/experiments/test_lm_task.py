@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asr.bundle.lm import LmBundle
-from asr.config import LmConfig, TextConfig, TrainingConfig
+from asr.config import LmExperiment, TextConfig, TrainingConfig
 from asr.data.sentences import Sentence, collate_sentences
 from asr.experiments.lm_task import LmTask
 from asr.lm.neural import LANGUAGE_MODELS
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def make_task(folder: Path, name: str = "lstm", texts: list[str] = TEXTS, dropout: float = 0.0, **data: Any) -> LmTask:
     tokenizer = train_tokenizer(CharConfig(), TEXTS)
     language_model = LANGUAGE_MODELS.config(name).tiny().model_copy(update={"dropout": dropout})
-    config = LmConfig.model_validate(
+    config = LmExperiment.model_validate(
         {
             "model": "model",
             "data": {"train": ["a"], "dev": ["b"], "max_batch_tokens": 24} | data,

@@ -196,11 +196,11 @@ def test_views_of_an_utterance_stay_together_in_a_part(batch_of_views: tuple[Asr
 @pytest.fixture
 def batch_of_views(workspace: Path) -> tuple[AsrTask, object]:
     """A task trained on pairs of views, in evaluation mode, and a batch of three utterances."""
-    from asr.config import load_config
+    from asr.config import load_experiment
     from asr.experiments.prepare import prepare
     from asr.types import Batch
 
-    config = load_config(Path("experiment.yaml"), ["loss.consistency_weight=0.2"])
+    config = load_experiment(Path("experiment.yaml"), ["loss.consistency_weight=0.2"])
     task = AsrTask(prepare(config, lambda _: None), Path("out"), torch.device("cpu"))
     task.model.eval()
     lens = torch.tensor([96, 80, 64, 96, 80, 64])
