@@ -18,7 +18,7 @@ from asr.errors import ConfigError, TextError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.transcribe.align.aligner import Aligner, Alignment, Unspoken, by_words
 from asr.transcribe.align.script import ANYTHING, ScriptLine, lay_out, read_script, script_line
-from asr.types import Segment
+from asr.types import MAIN_TOKENIZER, Segment
 from tests.conftest import melody
 from tests.foreign_vocabularies import FOREIGN
 from tests.tiny_models import tiny_model
@@ -248,14 +248,14 @@ def test_any_text_has_its_lines_in_order_and_names_those_not_spoken(
 def test_words_are_spelled_in_the_tokens_of_any_family(bundle: Bundle, name: str) -> None:
     tokenizer = FOREIGN[name]()
     text = "\u65e5\u672c\u3002" if name == "characters" else "\u201cThe, \u2014 HEAT!\u201d"
-    words = script_line(1, text, replace(bundle, tokenizer=tokenizer)).words
+    words = script_line(1, text, replace(bundle, tokenizers={MAIN_TOKENIZER: tokenizer})).words
     assert " ".join(word.text for word in words) == text
     plain = ["\u65e5\u672c"] if name == "characters" else ["THE", "HEAT"]
     if name == "whisper":  # which writes small letters and marks, too
         assert [tokenizer.decode(word.tokens) for word in words] == ["\u201cThe,", "HEAT!\u201d"]
     else:
         assert [word.tokens for word in words] == [tuple(tokenizer.encode(word)) for word in plain]
-    (unknown,) = script_line(1, "\u0141\u0141", replace(bundle, tokenizer=tokenizer)).words
+    (unknown,) = script_line(1, "\u0141\u0141", replace(bundle, tokenizers={MAIN_TOKENIZER: tokenizer})).words
     assert name == "whisper" or set(unknown.tokens) == {ANYTHING}
 
 
