@@ -27,8 +27,8 @@ from asr.scoring.html.media import worst_utterances
 from asr.scoring.html.report import write_html
 from asr.scoring.results import Results
 from asr.scoring.wer import Score, score, word_hits
+from asr.system.display import counted
 from asr.system.runtime import write_text_atomic
-from asr.system.wording import counted
 from asr.text.normalize import normalize
 from asr.types import Batch, Hypothesis, Utterance, Word
 

@@ -27,9 +27,9 @@ from asr.errors import ConfigError, StoppedError
 from asr.experiments.prepare import evaluation_loader
 from asr.lm.base import TokenScorer
 from asr.scoring.wer import Score, score
+from asr.system.display import counted
 from asr.system.environment import environment
 from asr.system.runtime import atomic_path, write_text_atomic
-from asr.system.wording import counted
 from asr.types import EncoderOutput, Utterance
 
 Value = float | int

@@ -66,9 +66,8 @@ def evaluate(
     from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
     from asr.scoring.coverage import unwritable
-    from asr.system.display import Display
+    from asr.system.display import Display, counted
     from asr.system.runtime import resolve_device, resolve_dtype
-    from asr.system.wording import counted
 
     read = (manifest, lm, hotwords)
     check_outputs((out / name for name in FILES) if out else [experiment / "results" / "set" / "wer.json"], read)

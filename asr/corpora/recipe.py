@@ -12,9 +12,9 @@ from asr.audio.io import audio_info
 from asr.data.download import download, extract
 from asr.data.manifest import write_manifest
 from asr.errors import AsrError
+from asr.system.display import counted
 from asr.system.runtime import derive_rng
 from asr.system.text_files import read_text
-from asr.system.wording import counted
 from asr.types import Utterance
 
 Splits = Mapping[str, Sequence[Utterance]]

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from asr.corpora.stats import QUANTILES, CorpusStats, quantiles
 from asr.errors import AsrError
+from asr.system.display import counted
 from asr.system.runtime import atomic_path
-from asr.system.wording import counted
 
 NUM_BINS = 12
 BAR = 40  # characters of the longest bar

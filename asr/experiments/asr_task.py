@@ -19,7 +19,7 @@ from asr.experiments.prepare import Prepared, data_hash, prepare
 from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
 from asr.experiments.trial import Trial
 from asr.scoring.wer import score
-from asr.system.wording import counted
+from asr.system.display import counted
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World

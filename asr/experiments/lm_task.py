@@ -19,7 +19,7 @@ from asr.data.sentences import Sentence, SentenceBatch, collate_sentences, read_
 from asr.errors import TrainingError
 from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
 from asr.losses.label_smoothing import label_smoothing_loss
-from asr.system.wording import counted
+from asr.system.display import counted
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import PERPLEXITY, TOKENS

@@ -17,8 +17,7 @@ from asr.lm.ngram.arpa import open_binary, write_arpa
 from asr.lm.ngram.counts import SPECIAL_WORDS, IdCorpus
 from asr.lm.ngram.kneser_ney import OrderSummary, estimate
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, Perplexity, perplexity
-from asr.system.display import clock
-from asr.system.wording import counted
+from asr.system.display import clock, counted
 from asr.text.normalize import normalize
 from asr.text.tokenizer.base import split_words
 

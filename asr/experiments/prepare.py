@@ -30,8 +30,8 @@ from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.survey import read_training_rows, survey
 from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
+from asr.system.display import counted
 from asr.system.runtime import derive_rng
-from asr.system.wording import counted
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.training.distributed import ALONE, World

@@ -14,8 +14,7 @@ from asr.bundle.lm import LmBundle, is_language_model
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, Provenance
 from asr.experiments.ready import num_parameters
-from asr.system.display import clock
-from asr.system.wording import counted
+from asr.system.display import clock, counted
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import LOG_FILE, PERPLEXITY, WER, Metric, read_log
 

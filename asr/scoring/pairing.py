@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from asr.errors import ScoringError
-from asr.system.wording import counted
+from asr.system.display import counted
 
 _NAMED_IDS = 5  # how many ids an error lists before it only counts
 

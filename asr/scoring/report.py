@@ -15,8 +15,8 @@ from asr.scoring.breakdown import FrequentErrors, Group
 from asr.scoring.compare import Comparison
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
+from asr.system.display import counted
 from asr.system.runtime import atomic_path
-from asr.system.wording import counted
 from asr.text.normalize import CER_NORMALIZER
 
 _COUNTS = ("reference", "hits", "sub", "del", "ins")

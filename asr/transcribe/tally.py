@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asr.system.wording import counted
+from asr.system.display import counted
 from asr.transcribe.files import Transcribed
 
 MAX_NAMED = 3

@@ -74,9 +74,8 @@ def check(
         require_model(model)
     from asr.cli.console import print_tables
     from asr.corpora.doctor.check import check as examine
-    from asr.system.display import Display, clock
+    from asr.system.display import Display, clock, counted
     from asr.system.processes import num_cores
-    from asr.system.wording import counted
 
     _refuse_clashes(out, rejected, model, config)
     beside = out.with_name("rejected.jsonl") if out is not None else None

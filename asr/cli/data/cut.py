@@ -27,8 +27,7 @@ def cut(
     from asr.bundle.bundle import Bundle
     from asr.data.manifest import read_manifest, write_manifest
     from asr.experiments.pieces import cut as run
-    from asr.system.display import Display
-    from asr.system.wording import counted
+    from asr.system.display import Display, counted
 
     check_outputs((out,), (manifest,), experiment)
     use_threads(threads)

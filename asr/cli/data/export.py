@@ -29,8 +29,7 @@ def export(
     from asr.corpora.exporters import EXPORTERS
     from asr.data.manifest import read_manifest
     from asr.registry import did_you_mean
-    from asr.system.display import Display
-    from asr.system.wording import counted
+    from asr.system.display import Display, counted
 
     if format_name not in EXPORTERS:
         raise typer.BadParameter(f"unknown format '{format_name}'{did_you_mean(format_name, EXPORTERS)}")

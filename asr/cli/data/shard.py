@@ -34,8 +34,7 @@ def shard(
     from asr.data.shards.index import INDEX_FILE
     from asr.data.shards.writer import ShardLimits, parse_size, write_shards
     from asr.errors import AsrError
-    from asr.system.display import Display
-    from asr.system.wording import counted
+    from asr.system.display import Display, counted
 
     try:
         limits = ShardLimits(parse_size(shard_size), num_utterances)

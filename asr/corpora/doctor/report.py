@@ -17,8 +17,8 @@ from asr.corpora.doctor.settings import CheckSettings, Judgement
 from asr.data.manifest import ManifestLine, manifest_row, write_manifest
 from asr.data.requirements import Requirements
 from asr.errors import ManifestError
+from asr.system.display import counted
 from asr.system.runtime import write_text_atomic
-from asr.system.wording import counted
 from asr.types import Utterance
 
 

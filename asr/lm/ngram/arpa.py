@@ -37,8 +37,8 @@ import numpy as np
 from asr.errors import LmError
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, UNK_WORD, NgramModel
 from asr.lm.ngram.trie import NgramTrie, distinct, edge_keys, find
+from asr.system.display import counted
 from asr.system.runtime import atomic_path
-from asr.system.wording import counted
 
 LN10 = math.log(10.0)
 ZERO = -99.0  # log10 of a probability of zero, by custom

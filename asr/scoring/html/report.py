@@ -29,9 +29,9 @@ from asr.scoring.html.word_times import read_word_times
 from asr.scoring.results import Results
 from asr.scoring.texts import TextFile
 from asr.scoring.wer import Score
+from asr.system.display import counted
 from asr.system.environment import toolkit_state
 from asr.system.runtime import write_text_atomic
-from asr.system.wording import counted
 from asr.types import Utterance, Word
 
 MAX_LISTED = 50_000  # utterances; a browser has little joy in more

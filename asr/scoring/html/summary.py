@@ -9,7 +9,7 @@ from asr.scoring.alignment import ErrorCounts
 from asr.scoring.breakdown import UNKNOWN_SPEAKER, Group, by_length, by_speaker, frequent_errors
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
-from asr.system.wording import counted
+from asr.system.display import counted
 
 TOP = 20  # errors of each kind
 _LEGEND = (
