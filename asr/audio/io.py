@@ -21,6 +21,7 @@ from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
 from asr.audio.samples import Watch
 from asr.audio.sndfile import SndfileReader, UnknownFormatError
+from asr.audio.structure import Head
 from asr.errors import AudioError
 from asr.system.runtime import atomic_path
 
@@ -121,20 +122,20 @@ def write_wav(path: str | Path, waveform: np.ndarray, sample_rate: int) -> None:
 
 @contextmanager
 def _open(path: Path, raw: RawFormat | None, *, is_partial: bool = False) -> Iterator[SndfileReader | MediaReader]:
-    _check_file(path)
-    reader = _reader(path, raw, is_partial)
+    reader = _reader(path, _check_file(path), raw, is_partial)
     try:
         yield reader
     finally:
         reader.close()
 
 
-def _check_file(path: Path) -> None:
-    """AudioError unless there is a file with something in it that may be read."""
+def _check_file(path: Path) -> Head:
+    """The beginning of a file; AudioError unless there is one with something in it that may be read."""
+    head = Head(b"", 0, 0)
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
-            open(path, "rb").close()
+            head = Head.read(path, status)
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
             raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
@@ -147,16 +148,17 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"{path}: is a pipe or a device, not a file; copy it into a file first")
     if status.st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again")
+    return head
 
 
-def _reader(path: Path, raw: RawFormat | None, is_partial: bool) -> SndfileReader | MediaReader:
+def _reader(path: Path, head: Head, raw: RawFormat | None, is_partial: bool) -> SndfileReader | MediaReader:
     suffix = path.suffix.lower()
     if raw is None and suffix in RAW_SUFFIXES:
         raise AudioError(f"{path}: {suffix} files have no header; give rate, channels and encoding: --raw 8000:1:s16le")
     if raw is None and suffix in MEDIA_SUFFIXES:
         return MediaReader(path, partial=is_partial)
     try:
-        return SndfileReader(path, raw, partial=is_partial)
+        return SndfileReader(path, raw, head=head, partial=is_partial)
     except UnknownFormatError as error:
         if not has_pyav():
             advice = "convert it to wav or flac, or run: pip install 'asr-toolkit[media]', which reads more formats"

@@ -12,6 +12,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from asr.audio.parts import Part
+from asr.audio.structure import CACHED_FILES, Head
 
 # kbit/s by index, for (MPEG 1?, layer); 0 is a frame of free size, which we do not count.
 BIT_RATES = {
@@ -26,7 +27,6 @@ SAMPLE_RATES = (44100, 48000, 32000)  # Hz; half of it for MPEG 2, a quarter for
 MAX_LOST_BYTES = 1 << 20  # without a frame, tags and zeros apart: what follows is no mp3 any more
 RUN = 20  # frames, half a second, that follow each other by no accident
 INDEXED = 64  # the place of every so manyth frame is remembered
-CACHED_FILES = 64  # whose frames are remembered, so that segments of long files are found at once
 MUTED = 24  # frames at least as long as what earlier frames may hold for a later one, even at 8 kbit/s
 MAX_FRAME_BYTES = 1792  # of layer 3
 ZEROS = 1 << 16  # bytes of padding looked at together
@@ -81,18 +81,13 @@ class Mp3Length:
         return int(self.tag is not None)
 
 
-def count_frames(path: Path) -> Mp3Length | None:
+@functools.lru_cache(CACHED_FILES)
+def count_frames(path: Path, head: Head) -> Mp3Length | None:
     """Walk through all frames of an mp3, past tags, padding and damage; None for a file that is something else.
 
     What is no sound does not decide that, pictures and zeros for instance, but noise does: it is an mp3 if RUN frames
     follow each other somewhere, or if half of it is frames.
     """
-    status = path.stat()
-    return _count_frames(path, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(CACHED_FILES)
-def _count_frames(path: Path, size: int, _changed: int) -> Mp3Length | None:
     with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         start = place = _next_frame(data, _behind_tags(data, 0), None)
         if start is None or place is None:
@@ -115,14 +110,14 @@ def _count_frames(path: Path, size: int, _changed: int) -> Mp3Length | None:
                 num_bytes += known[key]
                 run += 1
                 place += known[key]
-                end = min(place, size)
+                end = min(place, len(data))
             else:
                 longest_run, run = max(longest_run, run), 0
                 place = _next_frame(data, _behind_tags(data, place), header)
         if max(longest_run, run) < RUN and 2 * num_bytes < _noise(data, start, end):
             return None
         first = data[start : start + header.num_bytes]
-        has_padding = start != _behind_tags(data, 0) or data[:1] == b"\0" or size - end > 128
+        has_padding = start != _behind_id3(data, 0) or len(data) - end > 128
     tag, announced = _length_tag(first, header)
     num_sounding = num_frames - (tag is not None)
     return Mp3Length(start, end, first, tag, announced, num_sounding, header.num_samples, tuple(places), has_padding)
@@ -189,11 +184,8 @@ def _behind_tags(data: mmap, place: int) -> int:
     """The byte behind the tags and zeros that stand at `place`: ID3v2, ID3v1 and APE, pictures in them included."""
     while True:
         head = data[place : place + 32]
-        if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 0x80:
-            size = 0
-            for byte in head[6:10]:  # seven bits a byte
-                size = size << 7 | byte
-            place += 10 + size
+        if head[:3] == b"ID3" and (behind := _behind_id3(data, place)) > place:
+            place = behind
         elif head[:8] == b"APETAGEX" and len(head) == 32:
             place += 32 + (int.from_bytes(head[12:16], "little") if head[23] & 0x20 else 0)
         elif head[:3] == b"TAG":
@@ -204,6 +196,17 @@ def _behind_tags(data: mmap, place: int) -> int:
             place += len(head := data[place : place + ZEROS]) - len(head.lstrip(b"\0"))
         else:
             return place
+
+
+def _behind_id3(data: mmap, place: int) -> int:
+    """The byte behind an ID3v2 tag at `place`; `place` without one."""
+    head = data[place : place + 10]
+    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:]) > 0x7F:
+        return place
+    size = 0
+    for byte in head[6:]:  # seven bits a byte
+        size = size << 7 | byte
+    return place + 10 + size
 
 
 def _noise(data: mmap, start: int, end: int) -> int:

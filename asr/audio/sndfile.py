@@ -14,13 +14,13 @@ import soundfile
 from asr.audio.mpeg import INDEXED, MUTED, FrameHeader, Mp3Length, count_frames, from_frame, with_length
 from asr.audio.parts import Part
 from asr.audio.raw import ENCODINGS, RawFormat
-from asr.audio.structure import find_parts
+from asr.audio.structure import STREAMED_SIZE, Head, find_parts
 from asr.errors import AudioError, TruncatedAudioError
 
 BLOCK_SAMPLES = 1 << 18  # decoded at once, so that channels are mixed down before a long file is held in full
+PARTIAL_SAMPLES = 1 << 12  # decoded at once where damage is expected, since a block with damage is lost
 MAGIC = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"NIST", b".snd", b"riff", b"caff")  # what is no mp3 begins so
 UNKNOWN_LENGTH = 1 << 48  # samples; libsndfile has more than that where a flac was written to a pipe
-STREAMED_SIZE = 0x7FFFF000  # a size of this or more is what writers to a pipe put where they cannot know it
 MP3_PREROLL = MUTED + 4  # frames decoded before a segment; four settle the filters
 OPUS_PREROLLS = (10, 30, 90)  # seconds; where two of them agree on the last second, so does decoding from the beginning
 
@@ -37,12 +37,15 @@ class SndfileReader:
     `partial`, what is there of a file cut short is read, and `fault` says what is missing.
     """
 
-    def __init__(self, path: Path, raw: RawFormat | None = None, *, partial: bool = False) -> None:
+    def __init__(
+        self, path: Path, raw: RawFormat | None = None, *, head: Head | None = None, partial: bool = False
+    ) -> None:
         self.path = path
         self.fault: AudioError | None = None
+        self._head = head or Head.read(path)
         self._raw = raw
         self._partial = partial
-        self._parts: tuple[Part | None, ...] = (() if raw is not None else find_parts(path)) or (None,)
+        self._parts: tuple[Part | None, ...] = (() if raw is not None else find_parts(path, self._head)) or (None,)
         self._current = self._reader(0)
         self.sample_rate, self.num_channels = self._current.sample_rate, self._current.num_channels
         self._lengths = [self._current.num_samples]
@@ -76,7 +79,7 @@ class SndfileReader:
         return self._current.count_samples()
 
     def _reader(self, number: int) -> _PartReader:
-        reader = _PartReader(self.path, self._raw, self._parts[number], partial=self._partial)
+        reader = _PartReader(self.path, self._raw, self._head, self._parts[number], partial=self._partial)
         self.fault = self.fault or reader.fault
         return reader
 
@@ -97,8 +100,9 @@ class SndfileReader:
 class _PartReader:
     """One recording: a file, or a part of one."""
 
-    def __init__(self, path: Path, raw: RawFormat | None, part: Part | None, *, partial: bool) -> None:
+    def __init__(self, path: Path, raw: RawFormat | None, head: Head, part: Part | None, *, partial: bool) -> None:
         self.path = path
+        self._head = head
         self.fault: AudioError | None = None
         self._part = part
         self._partial = partial
@@ -124,8 +128,9 @@ class _PartReader:
             return
         position = self._go_to(first)
         last = end if last is None else min(last, end)
+        at_once = PARTIAL_SAMPLES if self._partial else BLOCK_SAMPLES
         while position < last:
-            block = self._read(position, min(BLOCK_SAMPLES, last - position))
+            block = self._read(position, min(at_once, last - position))
             if not len(block):
                 if self.num_samples is None or (position > first and self._may_end_early):
                     return
@@ -148,21 +153,25 @@ class _PartReader:
             return self._open_mp3(path) if self._is_mpeg() else _ForwardOnly(path)
         except (soundfile.SoundFileError, OSError) as error:
             reason = str(getattr(error, "error_string", error)).rstrip(".\n ")
-            if _is_shorten(self.path):
+            if self._head.data.startswith(b"NIST_1A") and b"embedded-shorten" in self._head.data:
                 reason = "SPHERE compressed by shorten"
+            if self._part is not None and (self._part.begin or self._part.is_cut):  # not to be read as less by others
+                where = f"from byte {self._part.begin} on" if self._part.begin else "to its end"
+                raise TruncatedAudioError(
+                    f"{self.path}: cannot be read {where} ({reason}); the file is damaged; record or copy it again"
+                ) from error
             raise UnknownFormatError(f"{self.path}: cannot be read as audio ({reason})") from error
 
     def _is_mpeg(self) -> bool:
-        with open(self.path, "rb") as file:
-            head = file.read(4)
+        head = self._head.data[:4]
         is_named_so = self.path.suffix.lower() == ".mp3" and head not in MAGIC
         return is_named_so or head[:3] == b"ID3" or FrameHeader.parse(head) is not None
 
     def _open_raw(self, path: bytes | Path, raw: RawFormat) -> _ForwardOnly:
-        if self.path.stat().st_size % raw.frame_bytes:
+        if self._head.size % raw.frame_bytes:
             self._report(
                 AudioError(
-                    f"{self.path}: {self.path.stat().st_size} bytes are no whole number of samples of "
+                    f"{self.path}: {self._head.size} bytes are no whole number of samples of "
                     f"{raw.frame_bytes} bytes ({raw.channels} x {raw.encoding}); correct the raw format, or record it "
                     "again"
                 )
@@ -179,7 +188,7 @@ class _PartReader:
 
     def _open_mp3(self, path: bytes | Path) -> _ForwardOnly:
         """An mp3 without what stands around its frames, with the counted length where it tells none or another."""
-        length = self._mp3 = count_frames(self.path)
+        length = self._mp3 = count_frames(self.path, self._head)
         if length is None:  # libsndfile would say so, too, after lines of its own on standard error
             raise UnknownFormatError(f"{self.path}: cannot be read as audio (Format not recognised)")
         missing = None if length.announced is None else length.announced - length.num_frames
@@ -197,7 +206,7 @@ class _PartReader:
 
     def _check(self) -> None:
         sound = self._sound
-        promised = _promised_samples(self.path, sound) if self._part is None else None
+        promised = _promised_samples(self._head.data, sound) if self._part is None or not self._part.front else None
         if promised is not None and promised > sound.frames:
             self._report(_truncated(self.path, sound.frames, promised))
         if self._part is not None and self._part.is_cut:
@@ -302,11 +311,10 @@ class _ForwardOnly(soundfile.SoundFile):
             self._under.close()
 
 
-def _promised_samples(path: Path, sound: _ForwardOnly) -> int | None:
+def _promised_samples(head: bytes, sound: _ForwardOnly) -> int | None:
     """How many samples the header announces where libsndfile silently settles for those that are there."""
     if sound.format == "NIST":
-        with open(path, "rb") as file:
-            found = re.search(rb"sample_count -i (\d+)", file.read(1024))
+        found = re.search(rb"sample_count -i (\d+)", head[:1024])
         return int(found[1]) if found else None
     for announced, present in re.findall(
         r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE
@@ -314,13 +322,6 @@ def _promised_samples(path: Path, sound: _ForwardOnly) -> int | None:
         if int(present) < int(announced) < STREAMED_SIZE:
             return int(sound.frames) * int(announced) // max(1, int(present))
     return None
-
-
-def _is_shorten(path: Path) -> bool:
-    """Whether it is a SPHERE file compressed as many corpora are, which libsndfile does not read."""
-    with open(path, "rb") as file:
-        head = file.read(1024)
-    return head.startswith(b"NIST_1A") and b"embedded-shorten" in head
 
 
 def _truncated(path: Path, read: int, expected: int) -> TruncatedAudioError:

@@ -7,6 +7,7 @@ hold several, and a program that writes to a pipe cannot know the length that th
 from __future__ import annotations
 
 import functools
+import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from asr.audio.parts import Part
 from asr.errors import AudioError
 
 CACHED_FILES = 64  # whose structure is remembered, so that segments of long files are found at once
+HEAD_BYTES = 4096  # in which most files say all that there is to know
+STREAMED_SIZE = 0x7FFFF000  # a size of this or more is what writers to a pipe put where they cannot know it
 WRAPPED = 1 << 32  # bytes; longer recordings overflow the sizes of wav
 
 
@@ -49,24 +52,49 @@ CONTAINERS = {
 }
 
 
-def find_parts(path: Path) -> tuple[Part, ...]:
+@dataclass(frozen=True)
+class Head:
+    """What one look at a file tells; its structure is remembered for as long as these stay as they are."""
+
+    data: bytes  # the first HEAD_BYTES
+    size: int  # bytes
+    changed: int  # ns
+
+    @classmethod
+    def read(cls, path: Path, status: os.stat_result | None = None) -> Head:
+        """The beginning of a file; OSError where it cannot be read."""
+        status = status or path.stat()
+        with open(path, "rb") as file:
+            return cls(file.read(HEAD_BYTES), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(CACHED_FILES)
+def find_parts(path: Path, head: Head) -> tuple[Part, ...]:
     """The recordings in a file, in order; () for what is one as it stands, and for what is not known here.
 
     Raises AudioError for two blocks of samples in one recording.
     """
-    status = path.stat()
-    return _find_parts(path, status.st_size, status.st_mtime_ns)
+    survey = _SURVEYS.get(head.data[:4])
+    if survey is None or _is_plain(head.data, head.size):
+        return ()
+    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        parts = tuple(survey(data, path))
+    return () if parts == (Part(0, head.size),) else parts
 
 
-@functools.lru_cache(CACHED_FILES)
-def _find_parts(path: Path, size: int, _changed: int) -> tuple[Part, ...]:
-    with open(path, "rb") as file:
-        survey = _SURVEYS.get(file.read(4))
-        if survey is None:
-            return ()
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            parts = tuple(survey(data, path))
-    return () if parts == (Part(0, size),) else parts
+def _is_plain(head: bytes, size: int) -> bool:
+    """Whether the first bytes tell already that a file of `size` bytes is one recording up to its end."""
+    container = CONTAINERS.get(head[:4])
+    if container is None:
+        return False
+    place = container.header
+    while place + container.head <= len(head):
+        end = place + container.size.unpack_from(head, place + container.id_bytes)[0]
+        end += container.head * (not container.counts_head)
+        if head[place : place + len(container.data)] == container.data:
+            return bool(end == size > place + container.head + container.empty)
+        place = end + -end % container.align
+    return False
 
 
 def _chunked(data: mmap, path: Path) -> Iterator[Part]:
@@ -86,7 +114,7 @@ def _chunked(data: mmap, path: Path) -> Iterator[Part]:
                 if samples is not None and size > container.empty:
                     raise AudioError(f"{path}: the file holds two blocks of samples; convert it to wav or flac")
                 if samples is None and _is_unknown(data, payload, size, container):
-                    yield Part(payload, len(data), _with_size(data, begin, place, container))
+                    yield Part(payload, len(data), _with_size(data, begin, payload, container))
                     return
                 samples = payload
             elif not _is_id(data[place : place + 4]):
@@ -116,22 +144,24 @@ def _is_unknown(data: mmap, payload: int, size: int, container: Container) -> bo
     if size >= 1 << 62:
         return True
     behind = payload + max(0, size - container.head * container.counts_head)
-    if behind >= len(data) or (size > container.empty and len(data) - behind < WRAPPED):
+    if behind >= len(data) or (container.empty < size < STREAMED_SIZE and len(data) - behind < WRAPPED):
         return False
     follows = data[behind : behind + container.head]
     is_chunk = len(follows) == container.head and _is_id(follows[:4])
     return not is_chunk or container.size.unpack_from(follows, container.id_bytes)[0] > len(data) - behind
 
 
-def _with_size(data: mmap, begin: int, place: int, container: Container) -> bytes:
+def _with_size(data: mmap, begin: int, payload: int, container: Container) -> bytes:
     """Everything before the samples, with the size that they have up to the end of the file."""
-    payload = place + container.head
     rest = len(data) - payload + container.head * container.counts_head
     front = bytearray(data[begin:payload])
+    if front[:4] == b"RIFF" and rest >= STREAMED_SIZE:  # a chunk of wav cannot be so long
+        front[:12] = b"RF64\xff\xff\xff\xffWAVEds64\x1c" + bytes(31)
     if _has_large_size(bytes(front[:16])):
         struct.pack_into("<QQ", front, 20, len(front) - 8 + rest, rest)
         rest = 0xFFFFFFFF
-    container.size.pack_into(front, place - begin + container.id_bytes, min(rest, 2 ** (8 * container.size.size) - 1))
+    at = len(front) - container.size.size
+    container.size.pack_into(front, at, min(rest, 2 ** (8 * container.size.size) - 1))
     return bytes(front)
 
 
