@@ -52,6 +52,14 @@ class TrainingError(AsrError):
     """A training run that cannot start or go on."""
 
 
+class StoppedError(AsrError):
+    """Work stopped by Ctrl-C or a signal; the line says what is kept and how to resume. Exit status 130."""
+
+
+class UsageError(AsrError):
+    """A command that asks for what contradicts itself. Exit status 2."""
+
+
 class WorkerError(AsrError):
     """A process that loads data and was killed from outside."""
 

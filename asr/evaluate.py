@@ -14,10 +14,11 @@ import torch
 
 from asr.alignment.confidence import Measure, confidence_measure
 from asr.audio.io import load_audio
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import encode_corpus
 from asr.bundle.decode import Decoding
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, search_encoded
+from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.words import PlacedWords
 from asr.data.manifest import read_manifest
 from asr.experiments.prepare import evaluation_loader
@@ -26,11 +27,14 @@ from asr.scoring.html.media import worst_utterances
 from asr.scoring.html.report import write_html
 from asr.scoring.results import Results
 from asr.scoring.wer import Score, score, word_hits
+from asr.system.display import counted
 from asr.system.runtime import write_text_atomic
 from asr.text.normalize import normalize
 from asr.types import Batch, Hypothesis, Utterance, Word
 
 NO_WORDS = PlacedWords((), ())
+
+MANY_EMPTY = 0.1  # share of utterances without a word that deserves a warning
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def evaluate(
     """
     measure = confidence_measure(confidence)
     utterances = read_manifest(manifest)
-    config = bundle.config
+    config = bundle.spec
     began = time.perf_counter()
     device = torch.device(device)
     bundle.model.to(device)
@@ -241,7 +245,7 @@ def _hotword_effect(
     boosted: dict[str, str],
 ) -> HotwordEffect:
     """Compare hypotheses by utterance id without and with hotwords."""
-    normalizer = bundle.config.normalize
+    normalizer = bundle.spec.normalize
     phrases = [normalize(hotword.text, normalizer).split() for hotword in decoding.hotwords]
 
     def occurrences(text: str) -> list[int]:
@@ -356,6 +360,20 @@ def table(evaluation: Evaluation) -> str:
     if (calibration := evaluation.calibration) is not None:
         lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {calibration.words} words")
     return "\n".join(lines)
+
+
+def silence(evaluation: Evaluation, steps: int | None) -> str | None:
+    """A line where more than a tenth of all utterances got no word; None otherwise.
+
+    `steps` are those that the model was trained for, None where nobody knows.
+    """
+    spoken = [utterance for utterance in evaluation.utterances if utterance.text.strip()]
+    num_empty = sum(not evaluation.hypotheses[utterance.id] for utterance in spoken)
+    if num_empty <= MANY_EMPTY * len(spoken):
+        return None
+    if num_empty < len(spoken):
+        return f"{num_empty} of {counted(len(spoken), 'utterance')}: no words recognised"
+    return "the model writes nothing" + ("" if steps is None else f": trained for {counted(steps, 'step')}")
 
 
 def _hotword_lines(effect: HotwordEffect) -> list[str]:

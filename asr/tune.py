@@ -23,7 +23,7 @@ from asr.bundle.recognition import DecodeOptions, search_encoded
 from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.decoding.fusion import BeamConfig
-from asr.errors import ConfigError
+from asr.errors import ConfigError, StoppedError
 from asr.experiments.prepare import evaluation_loader
 from asr.lm.base import TokenScorer
 from asr.scoring.wer import Score, score
@@ -65,6 +65,12 @@ class Tuned:
     best: Trial
     trials: tuple[Trial, ...]
     utterances: Sequence[Utterance]
+    is_interrupted: bool = False  # by Ctrl-C: more trials were to come
+
+    @property
+    def is_improved(self) -> bool:
+        """Whether a trial was better than the first, that of the settings it began with."""
+        return self.best.rank < self.trials[0].rank
 
 
 class Tuner:
@@ -73,7 +79,7 @@ class Tuner:
     def __init__(self, bundle: Bundle, manifest: Path, device: torch.device) -> None:
         self.bundle = bundle
         self.utterances = read_manifest(manifest)
-        loader = evaluation_loader(bundle.config, self.utterances, bundle, num_workers=0)
+        loader = evaluation_loader(bundle.spec, self.utterances, bundle, num_workers=0)
         corpus = encode_corpus(bundle.model.to(device), loader.epoch(0), device)
         # log-probabilities of intermediate CTC are large, and no search asks for them
         self._encoded = [(batch.ids, EncoderOutput(encoded.frames, encoded.lens)) for batch, encoded in corpus]
@@ -90,7 +96,7 @@ class Tuner:
             texts |= {id: self.bundle.tokenizer.decode(tokens) for id, tokens in zip(ids, best, strict=True)}
         seconds = time.perf_counter() - began
         hypotheses = {id: texts.get(id, "") for id in self._references}
-        result = score(self._references, hypotheses, normalize=self.bundle.config.normalize)
+        result = score(self._references, hypotheses, normalize=self.bundle.spec.normalize)
         return Trial(settings, result, seconds / max(self._seconds, 1e-9))
 
 
@@ -103,7 +109,8 @@ def tune(
 ) -> Tuned:
     """The best settings of a beam search, starting from those of `decoding`.
 
-    Raises ConfigError for a search without settings to tune. Stops early after `max_trials`.
+    Raises ConfigError for a search without settings to tune. Stops early after `max_trials`, and at Ctrl-C if a trial
+    is done by then.
     """
     names = tunable(decoding)
     settings: dict[str, Value] = {name: getattr(decoding.search, name) for name in names}
@@ -120,12 +127,28 @@ def tune(
             on_trial(trials[key])
         return trials[key]
 
-    best = trial(settings)
+    is_interrupted = False
+    try:
+        _climb(settings, trial)
+    except KeyboardInterrupt:
+        if not trials:
+            raise
+        is_interrupted = True
+    best = min(trials.values(), key=lambda one: one.rank)  # of equals the first
+    chosen = replace(decoding, search=decoding.search.model_copy(update=dict(best.settings)))
+    if best.settings.get("lm_weight") == 0.0:
+        chosen = replace(chosen, lm=None)
+    return Tuned(chosen, best, tuple(trials.values()), tuner.utterances, is_interrupted)
+
+
+def _climb(start: Mapping[str, Value], trial: Callable[[Mapping[str, Value]], Trial | None]) -> None:
+    """Try settings from `start` on until a round over all grids changes nothing, or `trial` gives no more results."""
+    best = trial(start)
     assert best is not None
     before = None
     while best.settings != before:
         before = best.settings
-        for name in names:
+        for name in start:
             for value in GRIDS[name]:
                 result = trial({**best.settings, name: value})
                 if result is not None and result.rank < best.rank:
@@ -136,10 +159,6 @@ def tune(
                 if result is None or result.rank >= best.rank:
                     break
                 best = result
-    chosen = replace(decoding, search=decoding.search.model_copy(update=dict(best.settings)))
-    if best.settings.get("lm_weight") == 0.0:
-        chosen = replace(chosen, lm=None)
-    return Tuned(chosen, best, tuple(trials.values()), tuner.utterances)
 
 
 def _together(settings: Mapping[str, Value], direction: int) -> dict[str, Value] | None:
@@ -187,6 +206,21 @@ def write_decode_config(folder: Path, tuned: Tuned, manifest: Path, command: str
     )
     write_text_atomic(folder / DECODE_FILE, dump_yaml(config))
     return config
+
+
+def keep_the_best(folder: Path, tuned: Tuned, manifest: Path, command: str, dry_run: bool) -> StoppedError:
+    """What to raise after Ctrl-C; `decode.yaml` is written, but for a dry run, if a better trial than the first exists.
+
+    Without a better one nobody knows whether these settings are of use: those of the folder stay.
+    """
+    done = f"interrupted after {len(tuned.trials)} trials"
+    if not tuned.is_improved:
+        return StoppedError(f"{done}: none better than the settings it began with; nothing is written")
+    best = "  ".join(f"{name} {cell}" for name, cell in trial_row(tuned.best).items())
+    if dry_run:
+        return StoppedError(f"{done}; best so far, not written: {best}")
+    write_decode_config(folder, tuned, manifest, command)
+    return StoppedError(f"{done}; best so far, written to {folder / DECODE_FILE}: {best}")
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

@@ -25,8 +25,8 @@ data: {train: train.jsonl, dev: dev.jsonl, num_workers: 0}
 frontend: {cmvn: utterance}
 tokenizer: {name: char}
 encoder: {name: transformer, dim: 16, num_layers: 2, num_heads: 2, ff_dim: 24, subsampling: {channels: 4}}
-decoder: {name: transformer, dim: 16, num_layers: 1, num_heads: 2, ff_dim: 24}
-loss: {ctc_weight: 0.3}
+heads: [{name: ctc}, {name: transformer, dim: 16, num_layers: 1, num_heads: 2, ff_dim: 24}]
+loss: {weights: {ctc: 0.3, transformer: 0.7}}
 optimizer: {lr: 1.0e-9}
 training: {epochs: 2}
 """
@@ -67,7 +67,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from asr.audio.io import write_wav
     from asr.data.manifest import write_manifest
-    from asr.experiments import run
+    from asr.experiments import launch
     from asr.types import Utterance
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -93,7 +93,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "part.jsonl").write_text('{"id": "a", "text": "one"}\n', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run.train(Path("experiment.yaml"), Path("model"), device="cpu")
+        launch.train(Path("experiment.yaml"), Path("model"), device="cpu")
     return folder
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jiwer
 import pytest
 
 from asr import Recognizer
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
+from asr.bundle.training_texts import TrainingTexts
 from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, ManifestError
-from asr.evaluate import Evaluation, evaluate, table
+from asr.evaluate import Evaluation, evaluate, silence, table
+from asr.experiments.summary import trained_steps
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import Utterance
 
@@ -26,7 +29,7 @@ def bundle(workspace: Path) -> Bundle:
 
 @pytest.fixture
 def search(bundle: Bundle) -> Decoding:
-    return Decoding(bundle.config.search)
+    return Decoding(bundle.spec.search)
 
 
 def everything(workspace: Path) -> list[Utterance]:
@@ -95,8 +98,8 @@ def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundl
     row = next(row for row in everything(workspace) if row.id == "u5")
     write_manifest(workspace / "loud.jsonl", [Utterance(row.id, row.audio, row.duration, f"{text.upper()} !")])
     assert evaluate(bundle, workspace / "loud.jsonl", search).score.words.rate != 0
-    config = bundle.config.model_copy(update={"normalize": "basic"})
-    basic = Bundle(config, bundle.frontend, bundle.tokenizer, bundle.model)
+    config = bundle.spec.model_copy(update={"normalize": "basic"})
+    basic = Bundle(config, bundle.frontend, bundle.tokenizers, bundle.model)
     result = evaluate(basic, workspace / "loud.jsonl", search)
     assert result.score.words.rate == 0
     assert result.to_json()["normalize"] == "basic"
@@ -197,3 +200,33 @@ def test_the_report_shows_the_worst_with_the_words_heard_where_they_are(
     assert "<title>model on dev.jsonl</title>" in page
     assert page.count("data:image/png") == 1
     assert '"../audio/4.wav"' in page
+
+
+@pytest.mark.parametrize(
+    ("num_empty", "warning"),
+    [
+        (6, "the model writes nothing: trained for 2 steps"),
+        (2, "2 of 6 utterances: no words recognised"),
+        (0, None),
+    ],
+)
+def test_many_hypotheses_without_a_word_are_worth_a_warning(
+    workspace: Path, bundle: Bundle, search: Decoding, num_empty: int, warning: str | None
+) -> None:
+    write_manifest(workspace / "all.jsonl", everything(workspace))
+    result = evaluate(bundle, workspace / "all.jsonl", search)
+    texts = {id: "" if number < num_empty else "one" for number, id in enumerate(result.hypotheses)}
+    assert silence(replace(result, hypotheses=texts), 2) == warning
+
+
+def test_silence_that_is_transcribed_as_such_is_right(workspace: Path, bundle: Bundle, search: Decoding) -> None:
+    write_manifest(workspace / "all.jsonl", [replace(row, text="") for row in everything(workspace)])
+    result = evaluate(bundle, workspace / "all.jsonl", search)
+    assert silence(replace(result, hypotheses=dict.fromkeys(result.hypotheses, "")), 2) is None
+
+
+def test_the_steps_of_a_model_are_those_of_its_log(workspace: Path) -> None:
+    records = [json.loads(line) for line in (workspace / "model/training/train.jsonl").read_text("utf-8").splitlines()]
+    assert trained_steps(workspace / "model") == max(record.get("step", 0) for record in records) > 0
+    (workspace / "model/training/train.jsonl").unlink()
+    assert trained_steps(workspace / "model") is None

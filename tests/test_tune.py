@@ -19,7 +19,7 @@ from asr.lm.ngram.arpa import write_arpa
 from asr.lm.ngram.counts import IdCorpus
 from asr.lm.ngram.kneser_ney import estimate
 from asr.scoring.wer import score
-from asr.tune import GRIDS, Trial, Tuner, Value, tune, write_decode_config
+from asr.tune import GRIDS, Trial, Tuner, Value, keep_the_best, tune, write_decode_config
 
 
 class Landscape(Tuner):
@@ -79,7 +79,7 @@ def test_settings_of_a_search_decide_what_is_tuned(bundle: Bundle, workspace: Pa
 
 def test_a_greedy_search_has_nothing_to_tune(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match="nothing to tune"):
-        tune(Landscape(bundle, {}), Decoding(bundle.config.search))
+        tune(Landscape(bundle, {}), Decoding(bundle.spec.search))
 
 
 def test_what_was_found_is_written_with_its_language_model_and_used(bundle: Bundle, workspace: Path, lm: Path) -> None:
@@ -109,3 +109,46 @@ def test_a_language_model_that_the_folder_only_links_to_is_left_alone(
     write_decode_config(workspace / "model", replace(tuned, utterances=[]), workspace / "dev.jsonl", "asr tune")
     assert (workspace / "shared" / "lm.arpa.gz").read_bytes() == b"somebody else's"
     assert (workspace / "model" / "lm.arpa.gz").read_bytes() == lm.read_bytes()
+
+
+class Impatient(Landscape):
+    """Ctrl-C arrives after so many trials."""
+
+    def __init__(self, bundle: Bundle, best: Mapping[str, Value], trials: int) -> None:
+        super().__init__(bundle, best)
+        self.left = trials
+
+    def measure(self, decoding: Decoding, lm: object, settings: Mapping[str, Value]) -> Trial:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return super().measure(decoding, lm, settings)
+
+
+def interrupted(bundle: Bundle, folder: Path, lm: Path, trials: int, dry_run: bool = False) -> str:
+    tuner = Impatient(bundle, {"lm_weight": 0.3, "length_bonus": 1.0}, trials)
+    tuned = tune(tuner, Decoding(CtcPrefixBeamConfig(lm_weight=0.5), lm))
+    assert tuned.is_interrupted
+    assert len(tuned.trials) == trials
+    return str(keep_the_best(folder, tuned, folder.parent / "dev.jsonl", "asr tune model dev.jsonl", dry_run))
+
+
+def test_ctrl_c_keeps_the_best_trial_so_far(bundle: Bundle, workspace: Path, lm: Path) -> None:
+    line = interrupted(bundle, workspace / "model", lm, 12)
+    assert line.startswith("interrupted after 12 trials; best so far, written to ")
+    config = read_decode_config(workspace / "model")
+    assert config is not None
+    assert f"lm_weight {config.search.model_dump()['lm_weight']:g}" in line
+
+
+@pytest.mark.parametrize(("trials", "dry_run", "says"), [(1, False, "nothing is written"), (12, True, "not written")])
+def test_ctrl_c_writes_nothing_where_nothing_better_was_found_or_wanted(
+    bundle: Bundle, workspace: Path, lm: Path, trials: int, dry_run: bool, says: str
+) -> None:
+    assert says in interrupted(bundle, workspace / "model", lm, trials, dry_run)
+    assert read_decode_config(workspace / "model") is None
+
+
+def test_ctrl_c_before_the_first_trial_ends_goes_on_to_the_caller(bundle: Bundle, lm: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tune(Impatient(bundle, {"lm_weight": 0.3, "length_bonus": 1.0}, 0), Decoding(CtcPrefixBeamConfig(), lm))

@@ -23,7 +23,7 @@ import numpy as np
 
 from asr.audio.io import write_wav
 from asr.data.manifest import write_manifest
-from asr.experiments import run
+from asr.experiments import launch
 from asr.experiments.claim import is_claimed
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import LOG_FILE, is_finished, read_log
@@ -89,7 +89,7 @@ def start(out: Path) -> ForkProcess:
 def _train(out: Path) -> None:
     os.chdir(out.parent)
     sys.stderr = open(out.with_suffix(".log"), "w", encoding="utf-8")
-    run.train(Path("experiment.yaml"), Path(out.name), resume=True, device="cpu", threads=1)
+    launch.train(Path("experiment.yaml"), Path(out.name), resume=True, device="cpu", threads=1)
 
 
 def wait(process: ForkProcess, out: Path, limit: float = math.inf) -> float:

@@ -7,6 +7,7 @@ installed; the same in torch, for a whole batch at once, does it everywhere else
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -16,79 +17,96 @@ import torch
 from torch import Tensor
 
 from asr.lengths import pad_stack, padding_mask
-from asr.text.vocabulary import BLANK, EOS, SOS, UNK
+from asr.system.threads import off_main_thread
+from asr.text.vocabulary import Vocabulary
 
-# Natural log. On AN4's dev set a word or two replaced by UNK stays within 80 ms of its place in 91 of 100 cases with
-# 0.5, and in 85 where UNK cannot pass over blanks; on the digits' dev set always, and in 92.
+# Natural log. On AN4's dev set a word or two replaced by wildcards stays within 80 ms of its place in 91 of 100 cases
+# with 0.5, and in 85 where a wildcard cannot pass over blanks; on the digits' dev set always, and in 92.
 WILDCARD_GAP = 0.5
 
 
-def forced_align(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor) -> tuple[Tensor, Tensor]:
+def forced_align(
+    log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor, blank: int
+) -> tuple[Tensor, Tensor]:
     """Frames of every token, and the log-probability of the path, for log-probabilities (B, S, V), tokens (B, U).
 
     Returns spans (B, U, 2) int64, the first frame of a token and the one after its last, and scores (B,) float64.
     Where no path exists (fewer frames than CTC needs, a token that is impossible) the score is -inf; such spans, and
-    those of padding, are 0. UNK stands for anything: see `with_wildcard`.
+    those of padding, are 0.
     """
-    if (tokens == UNK).any():
-        log_probs = with_wildcard(log_probs)
     spans = torch.zeros(*tokens.shape, 2, dtype=torch.int64, device=tokens.device)
     scores = torch.full((len(tokens),), -torch.inf, dtype=torch.float64, device=tokens.device)
     if log_probs.shape[1] == 0:
         return spans, scores
     kernel = _compiled() if log_probs.device.type == "cpu" else None
     if kernel is None:
-        return align_batch(log_probs, lens, tokens, token_lens)
-    emissions, ids, found = log_probs.detach().numpy(), tokens.numpy(), spans.numpy()
-    for row, (num_frames, num_tokens) in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
-        scores[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], found[row])
+        return align_batch(log_probs, lens, tokens, token_lens, blank)
+    emissions, ids, found, values = log_probs.detach().numpy(), tokens.numpy(), spans.numpy(), scores.numpy()
+
+    def align_all() -> None:
+        for row, (num_frames, num_tokens) in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
+            values[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], found[row], blank)
+
+    off_main_thread(align_all)
     return spans, scores
 
 
-def align_texts(log_probs: Tensor, lens: Tensor, texts: Sequence[Sequence[int]]) -> list[np.ndarray | None]:
-    """Frames (U, 2) of the tokens of one text for each row of log-probabilities (B, S, V); None where it cannot fit."""
+def align_texts(
+    log_probs: Tensor, lens: Tensor, texts: Sequence[Sequence[int]], vocabulary: Vocabulary
+) -> list[np.ndarray | None]:
+    """Frames (U, 2) of the tokens of one text for each row of log-probabilities (B, S, V); None where it cannot fit.
+
+    The unknown token stands for anything: see `with_wildcard`.
+    """
     tokens, token_lens = pad_stack([torch.tensor(text, dtype=torch.int64) for text in texts])
-    spans, scores = forced_align(log_probs, lens, tokens, token_lens)
+    if (tokens == wildcard(vocabulary)).any():
+        log_probs = with_wildcard(log_probs, vocabulary)
+    assert vocabulary.blank is not None
+    spans, scores = forced_align(log_probs, lens, tokens, token_lens, vocabulary.blank)
     return [spans[row, : len(text)].numpy() if scores[row].isfinite() else None for row, text in enumerate(texts)]
 
 
-def align_scored(log_probs: Tensor, tokens: Sequence[int]) -> tuple[np.ndarray, float]:
+def align_scored(log_probs: Tensor, tokens: Sequence[int], blank: int) -> tuple[np.ndarray, float]:
     """Frames (U, 2) of the tokens of one text in log-probabilities (S, V), and the score; see `forced_align`."""
     ids = torch.tensor([tokens], dtype=torch.int64)
     lens, token_lens = torch.tensor([len(log_probs)]), torch.tensor([len(tokens)])
-    spans, scores = forced_align(log_probs[None], lens, ids, token_lens)
+    spans, scores = forced_align(log_probs[None], lens, ids, token_lens, blank)
     return spans[0].numpy(), float(scores[0])
 
 
-def with_wildcard(log_probs: Tensor) -> Tensor:
-    """Log-probabilities (..., V) whose UNK is as likely as the best token of that frame, SOS and EOS aside.
+def wildcard(vocabulary: Vocabulary) -> int:
+    """The token that `with_wildcard` makes one: the unknown one, or one past the last where there is none."""
+    return vocabulary.unk if vocabulary.unk is not None else len(vocabulary)
 
-    Where that is BLANK it costs `WILDCARD_GAP`: UNK passes over the blanks inside what it stands for, which may take
-    several tokens, and leaves those around it alone.
+
+def with_wildcard(log_probs: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """Log-probabilities (..., V) with a token that stands for anything, see `wildcard`; (..., V + 1) if it is new.
+
+    It is as likely as the best token of the frame that writes text. Where that is the blank it costs `WILDCARD_GAP`:
+    the wildcard passes over the blanks inside what it stands for, which may take several tokens, and leaves those
+    around it alone.
     """
+    assert vocabulary.blank is not None
     silent = torch.zeros(log_probs.shape[-1], dtype=torch.bool, device=log_probs.device)
-    silent[[BLANK, SOS, EOS]] = True
+    silent[sorted(vocabulary.control - {vocabulary.unk})] = True
     written = log_probs.masked_fill(silent, -torch.inf).amax(-1)
-    best = torch.maximum(written, log_probs[..., BLANK] - WILDCARD_GAP)
-    return log_probs.index_copy(-1, torch.tensor([UNK], device=log_probs.device), best[..., None])
+    best = torch.maximum(written, log_probs[..., vocabulary.blank] - WILDCARD_GAP)[..., None]
+    if vocabulary.unk is None:
+        return torch.cat([log_probs, best], dim=-1)
+    return log_probs.index_copy(-1, torch.tensor([vocabulary.unk], device=log_probs.device), best)
 
 
 @cache
 def _compiled() -> Callable[..., float] | None:
     """`_align_one` as machine code; None without numba."""
-    try:
-        import numba
-    except ImportError:
+    if importlib.util.find_spec("numba") is None:
         return None
-    kernel: Callable[..., float]
-    try:
-        kernel = numba.njit(cache=True, nogil=True)(_align_one)
-    except RuntimeError:  # no folder can be written to
-        kernel = numba.njit(nogil=True)(_align_one)
-    return kernel
+    from asr.system.jit import compiled
+
+    return compiled(_align_one)
 
 
-def _align_one(log_probs: Any, tokens: Any, spans: Any) -> Any:
+def _align_one(log_probs: Any, tokens: Any, spans: Any, blank: Any) -> Any:
     """Fill spans (U, 2) of one utterance from (S, V) and (U,), and return the score; written for numba.
 
     Only states that the first frame reaches and that reach the end are visited; the others stay at -inf.
@@ -98,19 +116,19 @@ def _align_one(log_probs: Any, tokens: Any, spans: Any) -> Any:
     if num_frames == 0:
         return -np.inf
     best = np.full(num_states + 2, -np.inf)  # two states more in front, so that looking back needs no bounds
-    best[2] = log_probs[0, BLANK]
+    best[2] = log_probs[0, blank]
     if num_tokens:
         best[3] = log_probs[0, tokens[0]]
     steps = np.zeros((num_frames, num_states), np.int8)  # how many states back
     for frame in range(1, num_frames):
-        blank = np.float64(log_probs[frame, BLANK])
+        silence = np.float64(log_probs[frame, blank])
         first = max(0, num_states - 2 * (num_frames - frame))
         for state in range(min(num_states, 2 * frame + 2) - 1, first - 1, -1):
             here, step = best[state + 2], 0
             if best[state + 1] > here:
                 here, step = best[state + 1], 1
             if state % 2 == 0:
-                best[state + 2] = here + blank
+                best[state + 2] = here + silence
             else:
                 token = tokens[state // 2]
                 if state > 1 and token != tokens[state // 2 - 1] and best[state] > here:
@@ -132,9 +150,11 @@ def _align_one(log_probs: Any, tokens: Any, spans: Any) -> Any:
     return score
 
 
-def align_batch(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor) -> tuple[Tensor, Tensor]:
-    """`forced_align` in torch, on any device; UNK is a token like others."""
-    emissions, may_skip = _lattice(log_probs.double(), tokens)
+def align_batch(
+    log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Tensor, blank: int
+) -> tuple[Tensor, Tensor]:
+    """`forced_align` in torch, on any device."""
+    emissions, may_skip = _lattice(log_probs.double(), tokens, blank)
     num_states = emissions.shape[2]
     no_way = torch.full_like(emissions[:, 0], float("-inf"))
     best = no_way.clone()
@@ -150,9 +170,9 @@ def align_batch(log_probs: Tensor, lens: Tensor, tokens: Tensor, token_lens: Ten
     return _spans(states, tokens.shape[1]) * aligned[..., None], scores
 
 
-def _lattice(log_probs: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def _lattice(log_probs: Tensor, tokens: Tensor, blank: int) -> tuple[Tensor, Tensor]:
     """Log-probabilities of the states (B, S, 2U + 1), and where the blank before a state may be skipped (B, 2U + 1)."""
-    states = torch.full((len(tokens), 2 * tokens.shape[1] + 1), BLANK, device=tokens.device)
+    states = torch.full((len(tokens), 2 * tokens.shape[1] + 1), blank, device=tokens.device)
     states[:, 1::2] = tokens
     may_skip = torch.zeros_like(states, dtype=torch.bool)
     may_skip[:, 3::2] = tokens[:, 1:] != tokens[:, :-1]

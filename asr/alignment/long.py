@@ -11,12 +11,10 @@ and a recording part, and for how long, the best path of all is found. Time grow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-
-from asr.text.vocabulary import BLANK
 
 CHECKPOINT_BYTES = 1 << 27
 MIN_BLOCK_FRAMES = 1000  # between checkpoints, more where they would take more than CHECKPOINT_BYTES
@@ -38,7 +36,7 @@ class Wildcards:
     """Where a text and a recording may part. At all `places` (N,), in rising order, stands the same token.
 
     What is between two neighbours may be left out for the price between them, `prices` (N - 1,), finite and not
-    negative: then that token is heard once, not twice. It may go on after blanks, each time for the price of a `pause`.
+    negative: then that token stands once, not twice. It may continue after blanks, each time for the price `pause`.
     """
 
     places: Sequence[int] = ()
@@ -51,6 +49,7 @@ def align_long(
     tokens: Sequence[int],
     wildcards: Wildcards | None = None,
     *,
+    blank: int,
     checkpoint_bytes: int = CHECKPOINT_BYTES,
     min_block_frames: int = MIN_BLOCK_FRAMES,
 ) -> tuple[np.ndarray, float]:
@@ -60,7 +59,7 @@ def align_long(
     them. Without a path the score is -inf and all frames are 0. What makes a token a wildcard is its log-probabilities,
     see `asr.alignment.forced.with_wildcard`.
     """
-    lattice = _Lattice.of(tokens, wildcards or Wildcards())
+    lattice = _Lattice.of(tokens, wildcards or Wildcards(), blank)
     scores = np.full((2, len(tokens) + 1), -np.inf)
     scores[0, 0] = 0.0
     block_frames = max(min_block_frames, -(-len(log_probs) * scores.nbytes // checkpoint_bytes))
@@ -94,21 +93,28 @@ class _Lattice:
     skips: np.ndarray  # (U,) 0 where the blank before a token may be skipped, -inf otherwise
     wildcards: np.ndarray  # (N,) their places
     price_sums: np.ndarray  # (N,) sum of the prices of all that may be left out before them
-    pause: float  # price of going on with one after blanks
+    pause: float  # price of continuing with one after blanks
+    blank: int
 
     @classmethod
-    def of(cls, tokens: Sequence[int], wildcards: Wildcards) -> _Lattice:
+    def of(cls, tokens: Sequence[int], wildcards: Wildcards, blank: int) -> _Lattice:
         ids = np.asarray(tokens, dtype=np.int64)
         skips = np.full(len(ids), -np.inf)
         skips[1:][ids[1:] != ids[:-1]] = 0.0
         places = np.asarray(wildcards.places, dtype=np.int64) + 1
-        return cls(ids, skips, places, np.cumsum([0.0, *wildcards.prices])[: len(places)], wildcards.pause)
+        price_sums = np.cumsum([0.0, *wildcards.prices])[: len(places)]
+        return cls(ids, skips, places, price_sums, wildcards.pause, blank)
 
     def part(self, first: int, last: int) -> _Lattice:
         """The states of places `first` to `last`."""
         inside = (first < self.wildcards) & (self.wildcards <= last)
-        tokens, skips = self.tokens[first:last], self.skips[first:last]
-        return _Lattice(tokens, skips, self.wildcards[inside] - first, self.price_sums[inside], self.pause)
+        return replace(
+            self,
+            tokens=self.tokens[first:last],
+            skips=self.skips[first:last],
+            wildcards=self.wildcards[inside] - first,
+            price_sums=self.price_sums[inside],
+        )
 
     def advance(self, scores: np.ndarray, row: np.ndarray) -> np.ndarray:
         """Take scores one frame on, of log-probabilities (V,); returns the wildcards now best reached by a detour."""
@@ -119,7 +125,7 @@ class _Lattice:
         np.maximum(blank, token, out=blank)
         np.maximum(token[1:], reached, out=token[1:])
         row = row.astype(np.float64)
-        blank += row[BLANK]
+        blank += row[self.blank]
         token[1:] += row[self.tokens]
         waiting = token[self.wildcards] + self.price_sums
         best = np.maximum.accumulate(waiting)
@@ -183,7 +189,7 @@ def _spans(states: np.ndarray, num_tokens: int) -> np.ndarray:
     """First and one past the last frame (U, 2) of the tokens that states (S,) pass."""
     spans = np.zeros((num_tokens, 2), np.int64)
     frames = np.flatnonzero(states % 2)
-    heard, first, counts = np.unique(states[frames] // 2, return_index=True, return_counts=True)
-    spans[heard, 0] = frames[first]
-    spans[heard, 1] = frames[first + counts - 1] + 1
+    passed, first, counts = np.unique(states[frames] // 2, return_index=True, return_counts=True)
+    spans[passed, 0] = frames[first]
+    spans[passed, 1] = frames[first + counts - 1] + 1
     return spans

@@ -11,12 +11,13 @@ from contextlib import closing
 import torch
 
 from asr.bundle.recognition import inference
-from asr.decoding.base import Searcher, SearchModel
+from asr.decoding.base import Searcher
+from asr.models.asr_model import AsrModel
 from asr.types import Batch, EncoderOutput, Hypothesis
 
 
 def decode_corpus(
-    model: SearchModel,
+    model: AsrModel,
     searcher: Searcher,
     batches: Iterable[Batch],
     device: torch.device,
@@ -35,7 +36,7 @@ def decode_corpus(
 
 
 def encode_corpus(
-    model: SearchModel, batches: Iterable[Batch], device: torch.device, dtype: torch.dtype = torch.float32
+    model: AsrModel, batches: Iterable[Batch], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Generator[tuple[Batch, EncoderOutput]]:
     """Yield each batch with what the encoder makes of it, on the device; the model's mode is as in `decode_corpus`."""
     was_training = model.training

@@ -6,6 +6,8 @@ search the model was trained with.
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import load_lm
-from asr.config import DECODE_FILE, DecodeConfig, ExperimentConfig, parse_config, read_yaml, validate
+from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml, with_overrides
+from asr.config_errors import validate
 from asr.decoding import SEARCHES
-from asr.decoding.base import Searcher, build_search
+from asr.decoding.base import Searcher, build_search, ctc_of, decoder_of
 from asr.decoding.fusion import BeamConfig, Fusion
 from asr.decoding.hotwords import Hotword, HotwordScorer, normalized_hotwords
 from asr.decoding.lm_rescoring import LmRescored
@@ -24,17 +27,34 @@ from asr.lm.base import TokenScorer
 from asr.registry import NamedConfig
 
 NO_LM = "none"
+MAX_SEARCHERS = 32
+MAX_LMS = 2
 
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What a user asks for; None leaves it to the model."""
+    """What a user asks for; None leaves it to the model. Requests are equal if they ask for the same."""
 
     name: str | None = None
     overrides: Sequence[str] = ()  # search.key=value
     lm: str | None = None  # a path, or "none"
     lm_mode: str | None = None  # fusion or rescore
     hotwords: Sequence[Hotword] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("overrides", "hotwords"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def over(self, base: SearchRequest) -> SearchRequest:
+        """The same, with what `base` says where this one is silent; settings stay with the search they are of."""
+        kept = base.overrides if self.name in (None, base.name) else ()
+        return SearchRequest(
+            self.name or base.name,
+            (*kept, *self.overrides),
+            self.lm if self.lm is not None else base.lm,
+            self.lm_mode or base.lm_mode,
+            self.hotwords or base.hotwords,
+        )
 
 
 @dataclass(frozen=True)
@@ -50,12 +70,16 @@ class Decoding:
         """The language model in a model's tokens; BundleError if they do not go together."""
         if self.lm is None:
             return None
-        unk_score = self.search.unk_score if isinstance(self.search, BeamConfig) else 0.0
-        return load_lm(self.lm, bundle.tokenizer, unk_score)
+        return load_lm(self.lm, bundle.tokenizer, self.unk_score)
+
+    @property
+    def unk_score(self) -> float:
+        """Added by a language model of words for one that it lacks, natural log."""
+        return self.search.unk_score if isinstance(self.search, BeamConfig) else 0.0
 
     def build(self, bundle: Bundle, lm: TokenScorer | None) -> Searcher:
         """The search over a model, with a language model that was loaded; ConfigError if they do not go together."""
-        hotwords = normalized_hotwords(self.hotwords, bundle.config.normalize, bundle.tokenizer)
+        hotwords = normalized_hotwords(self.hotwords, bundle.spec.normalize, bundle.tokenizer)
         fusion = Fusion(
             lm=lm if self.lm_mode == "fusion" else None,
             hotwords=HotwordScorer(hotwords, bundle.tokenizer) if hotwords else None,
@@ -81,22 +105,78 @@ class Decoding:
         }
 
 
-def choose_decoding(bundle: Bundle, folder: Path | str, request: SearchRequest = SearchRequest()) -> Decoding:
-    """How to decode with the model of a folder.
+class Searchers:
+    """The searches over a bundle that requests ask for, each built once; several threads may share them.
+
+    `default` is for requests that ask for nothing; `base` is what all requests ask for if they do not say otherwise,
+    with the model of `folder`. The last MAX_SEARCHERS are kept, and the last MAX_LMS language models.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        default: Decoding,
+        folder: Path | str | None = None,
+        base: SearchRequest = SearchRequest(),
+    ) -> None:
+        self._bundle = bundle
+        self._default = default
+        self._folder = folder
+        self._base = base
+        self._lms: OrderedDict[tuple[Path, float], TokenScorer | None] = OrderedDict()
+        self._built: OrderedDict[SearchRequest | None, Searcher] = OrderedDict()
+        self._lock = threading.Lock()
+        self.get(None)
+
+    def get(self, request: SearchRequest | None) -> Searcher:
+        """The search for a request, None for the default; raises as `choose_decoding` and `Decoding.build` do."""
+        with self._lock:
+            if request in self._built:
+                self._built.move_to_end(request)
+                return self._built[request]
+        decoding = self._default
+        if request is not None:
+            decoding = choose_decoding(self._bundle, self._folder, request.over(self._base))
+        searcher = decoding.build(self._bundle, self._lm(decoding))
+        with self._lock:
+            self._built[request] = searcher
+            _forget_oldest(self._built, MAX_SEARCHERS)
+        return searcher
+
+    def _lm(self, decoding: Decoding) -> TokenScorer | None:
+        if decoding.lm is None:
+            return None
+        key = decoding.lm, decoding.unk_score
+        with self._lock:
+            if key in self._lms:
+                return self._lms[key]
+        lm = decoding.load_lm(self._bundle)  # may take long, and others need not wait for it
+        with self._lock:
+            self._lms[key] = lm
+            _forget_oldest(self._lms, MAX_LMS)
+        return lm
+
+
+def _forget_oldest(kept: OrderedDict[Any, Any], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+def choose_decoding(bundle: Bundle, folder: Path | str | None, request: SearchRequest = SearchRequest()) -> Decoding:
+    """How to decode with the model of a folder, or with one that has none.
 
     Raises ConfigError for an unknown search, setting, value or mode, and for an override of anything but the search,
     which could have no effect on a model that is trained already.
     """
-    folder = Path(folder)
-    tuned = read_decode_config(folder)
+    tuned = None if folder is None else read_decode_config(Path(folder))
     if request.lm_mode not in (None, "fusion", "rescore"):
         raise ConfigError(f"--lm-mode {request.lm_mode}: use fusion (in the search) or rescore (of its n-best list)")
     lm, lm_mode = None, request.lm_mode or "fusion"
-    own = bundle.config.search
-    if tuned is not None:
+    own = bundle.spec.search
+    if tuned is not None and folder is not None:
         own = tuned.search
         if tuned.lm is not None:
-            lm, lm_mode = folder / tuned.lm, request.lm_mode or tuned.lm_mode
+            lm, lm_mode = Path(folder) / tuned.lm, request.lm_mode or tuned.lm_mode
     if request.lm is not None:
         lm = Path(request.lm) if request.lm != NO_LM else None
     name = request.name
@@ -105,7 +185,7 @@ def choose_decoding(bundle: Bundle, folder: Path | str, request: SearchRequest =
         name = _beam_search_for(bundle)
     elif name is not None and request.lm is None and not issubclass(SEARCHES.config(name), BeamConfig):
         lm = None  # a greedy search was asked for, and the tuned search's language model was not
-    return Decoding(search_config(bundle.config, own, name, request.overrides), lm, lm_mode, tuple(request.hotwords))
+    return Decoding(search_config(bundle.spec, own, name, request.overrides), lm, lm_mode, tuple(request.hotwords))
 
 
 def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchRequest) -> Decoding:
@@ -117,15 +197,15 @@ def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchReques
 
 
 def search_config(
-    config: ExperimentConfig, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
+    spec: ModelSpec, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
 ) -> NamedConfig:
     """The search `own`, or another by name with its defaults, with `search.key=value` overrides applied."""
     for override in overrides:
         if not override.startswith("search."):
             raise ConfigError(f"--set {override}: a trained model's search.* settings can be changed, nothing else")
     search = own if name in (None, own.name) else SEARCHES.config(name).model_validate({})
-    data = config.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
-    return parse_config(data, overrides, source="--set").search
+    data = spec.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
+    return validate(type(spec), with_overrides(data, overrides), "--set").search
 
 
 def read_decode_config(folder: Path) -> DecodeConfig | None:
@@ -136,6 +216,7 @@ def read_decode_config(folder: Path) -> DecodeConfig | None:
 
 def _beam_search_for(bundle: Bundle) -> str:
     """The search that makes the most of a model."""
-    if bundle.model.ctc_head is None:
+    heads = bundle.model.heads
+    if ctc_of(heads) is None:
         return "attention_beam"
-    return "ctc_prefix_beam" if bundle.model.decoder is None else "joint_beam"
+    return "ctc_prefix_beam" if decoder_of(heads) is None else "joint_beam"

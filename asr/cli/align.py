@@ -20,6 +20,7 @@ from asr.cli.options import (
     subtitle_rules,
     use_threads,
 )
+from asr.cli.outputs import check_outputs
 
 
 class Level(StrEnum):
@@ -55,14 +56,16 @@ def align(
     from asr.audio.io import audio_info
     from asr.bundle.bundle import Bundle
     from asr.system.runtime import resolve_device, write_text_atomic
-    from asr.transcribe.align.align import Aligner, by_words
+    from asr.transcribe.align.aligner import Aligner, by_words
     from asr.transcribe.align.script import read_script
-    from asr.transcribe.inputs import Recording, plan_outputs
+    from asr.transcribe.inputs import plan_outputs
+    from asr.transcribe.recordings import FileRecording
     from asr.transcribe.writers import WRITERS, Source
 
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
-    outputs = plan_outputs([Recording(audio, Path(audio.name))], names, output_dir)[0].outputs if output_dir else {}
+    outputs = plan_outputs([FileRecording(audio, Path(audio.name))], names, output_dir)[0].outputs if output_dir else {}
+    check_outputs(outputs.values(), (audio, text), model)
     if outputs and not overwrite and all(path.exists() for path in outputs.values()):
         typer.echo(f"{audio} is done already; --overwrite does it again", err=True)
         return

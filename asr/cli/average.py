@@ -20,8 +20,10 @@ def average(
     """Average the weights of several epochs into a new model."""
     if (best is None) == (last is None):
         raise typer.BadParameter("give either --best K or --last K")
-    from asr.experiments import run
+    from asr.experiments.average import average_epochs
+    from asr.system.outputs import check_folder
     from asr.system.runtime import resolve_dtype
 
-    epochs = run.average(experiment, out, best=best, last=last, dtype=resolve_dtype(weights))
+    check_folder(out)
+    epochs = average_epochs(experiment, out, best=best, last=last, dtype=resolve_dtype(weights))
     typer.echo(f"averaged epochs {', '.join(map(str, epochs))} into {out}")

@@ -21,6 +21,9 @@ from asr.cli.options import (
     search_request,
     use_threads,
 )
+from asr.cli.outputs import check_outputs
+
+FILES = ("hypotheses.jsonl", "wer.json", "reliability.png", "report.html")
 
 
 def evaluate(
@@ -46,14 +49,18 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
-    from asr.bundle.bundle import Bundle, TrainingTexts
+    from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
+    from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate import evaluate as run
-    from asr.evaluate import table
+    from asr.evaluate import silence, table
     from asr.experiments.card import write_card
+    from asr.experiments.summary import trained_steps
     from asr.system.display import Display
     from asr.system.runtime import resolve_device, resolve_dtype
 
+    folder = out or experiment / "results" / manifest.stem
+    check_outputs((folder / name for name in FILES), (manifest, lm, hotwords), experiment)
     use_threads(threads)
     display = Display()
     bundle = Bundle.load(experiment)
@@ -70,7 +77,6 @@ def evaluate(
         num_worst=worst,
         on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
     )
-    folder = out or experiment / "results" / manifest.stem
     for problem in result.save(folder, experiment):
         display.say(f"{folder / 'report.html'}: {problem}")
     if out is None:
@@ -80,3 +86,5 @@ def evaluate(
         f"(RTF {result.rtf or 0:.3f}); details in {folder}"
     )
     typer.echo(table(result))
+    if warning := silence(result, trained_steps(experiment)):
+        display.say(f"warning: {warning}")

@@ -24,7 +24,7 @@ from asr.cli.score import score
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
 from asr.cli.tune import tune
-from asr.errors import AsrError
+from asr.errors import AsrError, StoppedError, UsageError
 from asr.system.libraries import settle_libraries
 
 DEBUG = "--debug"  # understood anywhere on the line, before or after the command
@@ -59,7 +59,7 @@ def _app(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status 0: fine; 1: an error, told in one line; 2: wrong usage; 130: Ctrl-C."""
+    """Run the command line. Exit status 0: fine; 1: an error, told in one line; 2: wrong usage; 130: interrupted."""
     settle_libraries()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
@@ -70,12 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if leaving.code == 130:
             print("interrupted", file=sys.stderr)
         raise
+    except StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         if debug:
             traceback.print_exc()
         line = str(error) if isinstance(error, AsrError) else _surprise(error)
         print(f"error: {line}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 def _surprise(error: Exception) -> str:

@@ -26,7 +26,10 @@ def runs(
     from asr.cli.console import print_tables
     from asr.experiments import runs_report
     from asr.experiments.runs import find_runs
+    from asr.system.outputs import check_inside
 
+    if plot is not None:
+        check_inside((plot,), folder, mine=(plot,) if plot.suffix.lower() == ".png" else ())
     found, broken = find_runs(folder)
     found = runs_report.sort_runs(found, sort)
     if json:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.outputs import check_outputs
+
 Compare = Annotated[
     Path | None, typer.Option(metavar="HYP2", help="Another system's texts: is B, these, better than A, HYP?")
 ]
@@ -91,7 +93,8 @@ def score(
 ) -> None:
     """Word error rate with its 95 % bootstrap interval.
 
-    Utterances are matched by id; in plain lines the id is the line number. An empty reference counts as an utterance:
+    Utterances are matched by id; in plain lines the id is the line number. White space of any kind parts words, a
+    no-break space as well. An empty reference counts as an utterance:
     the words recognised there are insertions. Without any reference word there is no rate.
     """
     from rich.console import Console
@@ -108,6 +111,8 @@ def score(
         raise typer.BadParameter("--manifest is for the page of --html FILE")
     if speakers is not None and speaker_from_id:
         raise typer.BadParameter("give --speakers or --speaker-from-id, not both")
+    written = None if alignments == Path("-") else alignments
+    check_outputs((json_file, html_file, written), (ref, hyp, compare, speakers, hesitations, manifest))
     dropped = read_hesitations(hesitations, normalize) if hesitations is not None else ()
     rules = Rules(normalize, align, markup, dropped, split_hyphens, merge_compounds)
     reference, *systems = open_texts(ref, *filter(None, (hyp, compare)), format_name=format_name)

@@ -51,13 +51,16 @@ def train(
         same = repeat(reproduce, out, resume=resume, device=device, threads=threads, tensorboard=tensorboard)
         raise typer.Exit(0 if same else 1)
     assert config is not None
-    from asr.experiments import run
 
     if dry_run:
-        for key, value in run.dry_run(config, overrides or (), threads).items():
+        from asr.experiments.dry_run import dry_run as estimate
+
+        for key, value in estimate(config, overrides or (), threads).items():
             typer.echo(f"{key.replace('_', ' '):24} {value}")
         return
-    run.train(
+    from asr.experiments import launch
+
+    launch.train(
         config,
         out,
         overrides=overrides or (),

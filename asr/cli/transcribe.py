@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ from asr.cli.options import (
     subtitle_rules,
     use_threads,
 )
+from asr.cli.outputs import MODEL_FILES
 
 Sources = Annotated[
     list[str],
@@ -87,12 +89,13 @@ def transcribe(
     from asr.system.display import Display
     from asr.transcribe.inputs import OutputClashError
     from asr.transcribe.recognizer import Recognizer
-    from asr.transcribe.run import Power, Wanted, transcribe_sources
+    from asr.transcribe.run import OutputOptions, WorkerOptions, transcribe_sources
     from asr.transcribe.segmentation import segmentation_config, split_overrides
 
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
-    wanted = Wanted(names, rules, str(model), output_dir, overwrite, parse_channel_option(channel), verbose)
+    output = OutputOptions(names, rules, str(model), output_dir, overwrite, parse_channel_option(channel), verbose)
+    output = replace(output, also_read=(lm, hotwords, *(model / name for name in MODEL_FILES)))
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)
     load = partial(
@@ -109,7 +112,7 @@ def transcribe(
     write = partial(typer.echo, nl=False)
     try:
         is_fine = transcribe_sources(
-            audio, parse_raw_option(raw), load, wanted, Power(workers, threads), Display(), write
+            audio, parse_raw_option(raw), load, output, WorkerOptions(workers, threads), Display(), write
         )
     except OutputClashError as error:
         raise typer.BadParameter(str(error)) from error

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.options import Device, Lm, LmMode, Overrides, Search, Threads, use_threads
+from asr.cli.outputs import check_outputs
 
 
 def tune(
@@ -26,7 +27,8 @@ def tune(
 ) -> None:
     """Choose the settings of a beam search on dev data and write them into the model folder as decode.yaml.
 
-    Later commands decode with these settings and this language model, unless told otherwise.
+    Later commands decode with these settings and this language model, unless told otherwise. Ctrl-C keeps the best so
+    far, if it is better than the settings it began with.
     """
     import shlex
     import sys
@@ -38,9 +40,11 @@ def tune(
     from asr.bundle.decode import SearchRequest, choose_beam_search
     from asr.system.display import Display
     from asr.system.runtime import resolve_device
-    from asr.tune import Trial, Tuner, trial_row, write_decode_config
+    from asr.tune import Trial, Tuner, keep_the_best, trial_row, write_decode_config
     from asr.tune import tune as run
 
+    if not dry_run:
+        check_outputs((experiment / "decode.yaml",), (manifest,))
     use_threads(threads)
     display = Display()
     bundle = Bundle.load(experiment, resolve_device(device))
@@ -52,6 +56,9 @@ def tune(
         display.update("  ".join(f"{name} {cell}" for name, cell in trial_row(trial).items()))
 
     tuned = run(tuner, decoding, max_trials=trials, on_trial=show)
+    command = shlex.join(["asr", *sys.argv[1:]])
+    if tuned.is_interrupted:
+        raise keep_the_best(experiment, tuned, manifest, command, dry_run)
     rows = [trial_row(trial) for trial in tuned.trials]
     table = Table(*rows[0])
     for trial, row in zip(tuned.trials, rows, strict=True):
@@ -61,5 +68,5 @@ def tune(
     best = "  ".join(f"{name} {cell}" for name, cell in trial_row(tuned.best).items())
     console.print(f"best of {len(rows)}: {best}", highlight=False)
     if not dry_run:
-        write_decode_config(experiment, tuned, manifest, shlex.join(["asr", *sys.argv[1:]]))
+        write_decode_config(experiment, tuned, manifest, command)
         display.say(f"written: {experiment / 'decode.yaml'}")

@@ -7,19 +7,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asr.corpora.importers import Imported
+from asr.corpora.importers.base import first_json_row
 from asr.data.manifest import write_manifest
 from asr.errors import ManifestError
 from asr.system.runtime import write_text_atomic
+from asr.system.wording import counted
 
 NUM_SHOWN = 10
 
 
+def rejected_rows_of(manifest: Path) -> Path:
+    """Where the rows go that were left out of a manifest."""
+    return manifest.with_suffix(".rejected.jsonl")
+
+
+def is_imported(path: Path) -> bool:
+    """Whether a file is what an import writes: a manifest, or its rejected rows."""
+    keys = first_json_row(path).keys()
+    return {"id", "audio"} <= keys or keys == {"id", "where", "reason"}
+
+
 def save(manifest: Path, imported: Imported, say: Callable[[str], None]) -> int:
-    """Write a manifest, and `<name>.rejected.jsonl` beside it if rows were left out, whose number is returned.
+    """Write a manifest, and `<name>.rejected.jsonl` next to it if rows were left out, whose number is returned.
 
     ManifestError if no row is left.
     """
-    rejected = manifest.with_suffix(".rejected.jsonl")
+    rejected = rejected_rows_of(manifest)
     rejected.unlink(missing_ok=True)
     if imported.faults:
         rows = [{"id": fault.id, "where": fault.where, "reason": fault.reason} for fault in imported.faults]
@@ -35,10 +48,12 @@ def save(manifest: Path, imported: Imported, say: Callable[[str], None]) -> int:
         first = f"; first reason: {imported.faults[0].reason}" if imported.faults else ""
         raise ManifestError(f"{manifest}: not written, there is no utterance to import{first}")
     write_manifest(manifest, imported.utterances)
+    if empty := [utterance.id for utterance in imported.utterances if not utterance.text.strip()]:
+        more = ", ..." if len(empty) > NUM_SHOWN else ""
+        say(f"{counted(len(empty), 'utterance')} without a text: {', '.join(empty[:NUM_SHOWN])}{more}")
     hours = sum(utterance.duration for utterance in imported.utterances) / 3600
     speakers = {utterance.speaker for utterance in imported.utterances} - {None}
-    say(
-        f"{manifest}: {len(imported.utterances)} utterances, {hours:.2f} h, speakers: {len(speakers) or 'not known'} "
-        f"(read as {imported.format})"
-    )
+    number = counted(len(imported.utterances), "utterance")
+    known = len(speakers) or "not known"
+    say(f"{manifest}: {number}, {hours:.2f} h, speakers: {known} (read as {imported.format})")
     return len(imported.faults)

@@ -13,6 +13,7 @@ from asr.data.download import download, extract
 from asr.data.manifest import write_manifest
 from asr.errors import AsrError
 from asr.system.runtime import derive_rng
+from asr.system.text_files import read_text
 from asr.types import Utterance
 
 Splits = Mapping[str, Sequence[Utterance]]
@@ -56,7 +57,7 @@ class Source:
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbers, from 1, and contents of the lines of a corpus's text file that are not blank; AsrError if unreadable."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = read_text(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise AsrError(f"{path}: {reason}; the corpus is not complete, fetch it again") from error

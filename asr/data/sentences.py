@@ -15,6 +15,7 @@ from torch import Tensor
 from asr.data.dataset import pad_tokens
 from asr.data.manifest import read_manifest
 from asr.errors import TextError
+from asr.system.text_files import decode_text
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer
 
@@ -99,7 +100,7 @@ def collate_sentences(sentences: Sequence[Sentence]) -> SentenceBatch:
 def _lines(path: Path) -> list[str]:
     try:
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig").split("\n")
+        return decode_text(gzip.decompress(content) if path.suffix == ".gz" else content).split("\n")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise TextError(f"{path}: cannot read the text ({reason}); check the path") from error

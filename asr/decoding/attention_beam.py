@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from asr.decoding.base import SEARCHES, SearchModel, require_decoder
+from asr.decoding.base import SEARCHES, Heads, Prompt, TokenFilter, require_decoder
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.decoding.label_beam import LabelBeam, LabelBeamConfig
+from asr.decoding.whole import WholeSearch
 from asr.types import EncoderOutput, Hypothesis
 
 
@@ -29,18 +31,32 @@ class AttentionBeamConfig(LabelBeamConfig):
 
 
 @SEARCHES.register(AttentionBeamConfig)
-class AttentionBeam:
-    """Beam search over the decoder and the fusion; see `LabelBeam`."""
+class AttentionBeam(WholeSearch):
+    """Beam search over the decoder and the fusion, once an utterance is whole; see `LabelBeam`.
 
-    def __init__(self, config: AttentionBeamConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> None:
+    Up to `beam` hypotheses per utterance; attention cannot tell where a token starts.
+    """
+
+    needs: ClassVar = frozenset({"decoder"})
+
+    def __init__(
+        self,
+        config: AttentionBeamConfig,
+        heads: Heads,
+        fusion: Fusion = NO_FUSION,
+        filters: Sequence[TokenFilter] = (),
+    ) -> None:
+        decoder = require_decoder(config.name, heads)
+        self.vocabulary = decoder.vocabulary
         self._beam = LabelBeam(
             config,
-            require_decoder(config.name, model),
+            decoder,
             fusion,
+            filters,
             eos_threshold=config.eos_threshold,
             length_normalisation=config.length_normalisation,
         )
 
-    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
-        """Up to `beam` hypotheses per utterance; attention cannot tell where a token starts."""
-        return self._beam.search(encoded)
+    def decode(self, encoded: EncoderOutput, prompts: Sequence[Prompt]) -> list[list[Hypothesis]]:
+        """See `WholeSearch`."""
+        return self._beam.search(encoded, prompts)

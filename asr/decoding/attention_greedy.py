@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from asr.decoding.base import SEARCHES, SearchModel, require_decoder
+from asr.decoding.base import SEARCHES, Heads, Prompt, TokenFilter, require_decoder
 from asr.decoding.fusion import NO_FUSION, Fusion
+from asr.decoding.prompts import Prompts
+from asr.decoding.whole import WholeSearch
 from asr.registry import NamedConfig
-from asr.text.vocabulary import EOS, SOS
 from asr.types import EncoderOutput, Hypothesis
 
 
@@ -22,40 +26,80 @@ class AttentionGreedyConfig(NamedConfig):
 
 
 @SEARCHES.register(AttentionGreedyConfig)
-class AttentionGreedy:
-    """Batched, with the decoder's cache; utterances leave the batch as they end.
+class AttentionGreedy(WholeSearch):
+    """Batched, with the decoder's cache, once utterances are whole; they leave the batch as they end.
 
-    The score is the log-probability of the tokens and EOS. An utterance at its limit of tokens is made to end there.
+    One hypothesis per utterance; its score is the log-probability of the tokens and eos. An utterance at its limit of
+    tokens is made to end there, as is one for which the filters leave no token. Attention cannot tell where a token
+    starts.
     """
 
-    def __init__(self, config: AttentionGreedyConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> None:
+    needs: ClassVar = frozenset({"decoder"})
+
+    def __init__(
+        self,
+        config: AttentionGreedyConfig,
+        heads: Heads,
+        fusion: Fusion = NO_FUSION,
+        filters: Sequence[TokenFilter] = (),
+    ) -> None:
         fusion.refuse(config.name)
         self.config = config
-        self.decoder = require_decoder(config.name, model)
+        self.decoder = require_decoder(config.name, heads)
+        self.vocabulary = self.decoder.vocabulary
+        self.filters = tuple(filters)
+        assert self.vocabulary.eos is not None
+        self._eos = self.vocabulary.eos
 
-    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
-        """One hypothesis per utterance; attention cannot tell where a token starts."""
-        sentences: list[list[int]] = [[] for _ in encoded.lens]
-        scores = [0.0] * len(sentences)
+    def decode(self, encoded: EncoderOutput, prompts: Sequence[Prompt]) -> list[list[Hypothesis]]:
+        """See `WholeSearch`."""
+        answers = [[Hypothesis((), 0.0, {"attention": 0.0})] for _ in encoded.lens]
         rows = encoded.lens.nonzero().squeeze(1)
+        if not len(rows):
+            return answers
         limits = (encoded.lens[rows] * self.config.max_tokens_per_frame).ceil()
-        tokens = torch.full_like(rows, SOS)
-        state = self.decoder.init_state(EncoderOutput(encoded.frames[rows], encoded.lens[rows])) if len(rows) else None
-        num_tokens = 0
-        while len(rows):
-            log_probs, state = self.decoder.step(tokens, state)
-            tokens = log_probs.argmax(-1).masked_fill(limits <= num_tokens, EOS)
-            token_scores = log_probs.gather(1, tokens[:, None]).squeeze(1)
-            for row, token, score in zip(rows.tolist(), tokens.tolist(), token_scores.tolist(), strict=True):
-                scores[row] += score
-                if token != EOS:
-                    sentences[row].append(token)
-            going = (tokens != EOS).nonzero().squeeze(1)
+        begun = Prompts.of(prompts, rows.device).select(rows)
+        texts = begun.first
+        scores = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+        state = self.decoder.init_state(EncoderOutput(encoded.frames[rows], encoded.lens[rows]))
+        while True:
+            log_probs, state = self.decoder.step(texts[:, -1], state)
+            at_limit = limits <= texts.shape[1] - begun.lens
+            tokens, gained = self._best(log_probs, texts, begun, rows, at_limit)
+            forced = begun.forced(texts.shape[1])
+            if forced is not None:
+                tokens = torch.where(forced[1], forced[0], tokens)
+                gained = gained.masked_fill(forced[1] & ~gained.isnan(), 0.0)
+            scores = scores + gained.double()
+            ended = tokens == self._eos
+            if forced is not None:
+                ended &= ~forced[1]
+            ended |= scores.isnan()
+            for place in ended.nonzero().squeeze(1).tolist():
+                row, score = int(rows[place]), float(scores[place])
+                if not math.isnan(score):
+                    text = tuple(texts[place].tolist()[len(prompts[row]) :])
+                    answers[row] = [Hypothesis(text, score, {"attention": score})]
+            texts = torch.cat([texts, tokens[:, None]], dim=1)
+            going = (~ended).nonzero().squeeze(1)
+            if not len(going):
+                return answers
             if len(going) < len(rows):
-                rows, limits, tokens = rows[going], limits[going], tokens[going]
-                state = self.decoder.reorder(state, going) if len(going) else None
-            num_tokens += 1
-        return [
-            [Hypothesis(tuple(sentence), score, {"attention": score})]
-            for sentence, score in zip(sentences, scores, strict=True)
-        ]
+                rows, limits, texts, scores = rows[going], limits[going], texts[going], scores[going]
+                begun, state = begun.select(going), self.decoder.reorder(state, going)
+
+    def _best(
+        self, log_probs: Tensor, texts: Tensor, prompts: Prompts, rows: Tensor, at_limit: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The next tokens (N,) and their log-probabilities; NaN where the decoder gives none that is possible."""
+        allowed = log_probs
+        for rule in self.filters:
+            allowed = rule(allowed, texts, prompts.lens, rows)
+        best, tokens = allowed.max(-1)
+        must_end = at_limit | (best == -math.inf)
+        tokens = tokens.masked_fill(must_end, self._eos)
+        gained = allowed.gather(1, tokens[:, None]).squeeze(1)
+        if self.filters:
+            best = log_probs.amax(-1)
+            gained = torch.where(must_end, log_probs[:, self._eos], gained)
+        return tokens, gained.masked_fill(~best.isfinite(), math.nan)

@@ -1,22 +1,45 @@
-"""What a search is and what it needs of a model."""
+"""What a search is, what it needs of a model's heads, and how one is built.
+
+B utterances (rows), S encoder frames, U tokens, N rows of a decoder, V vocabulary.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.errors import ConfigError
 from asr.registry import NamedConfig, Registry
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis
+
+Prompt = tuple[int, ...]
+
+
+class CtcScorer(Protocol):
+    """A head that gives every encoder frame a distribution over tokens and blank."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    def log_probs(self, encoded: EncoderOutput) -> Tensor:
+        """Log-probabilities (B, S, V); those of sos and eos, which are no labels of CTC, are -inf."""
+        ...
 
 
 class StepDecoder(Protocol):
-    """A decoder that predicts one token at a time; the state is its own affair."""
+    """A head that predicts one token at a time; the state is its own affair."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
 
     def __call__(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        """Teacher forcing: tokens (B, U) without SOS -> log-probabilities (B, U + 1, V); row u predicts token u."""
+        """Teacher forcing: tokens (B, U) without sos -> log-probabilities (B, U + 1, V); row u predicts token u."""
         ...
 
     def init_state(self, encoded: EncoderOutput) -> Any:
@@ -24,7 +47,7 @@ class StepDecoder(Protocol):
         ...
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Log-probabilities (N, V) of the token after the last ones (N,), SOS at first, and the next state."""
+        """Log-probabilities (N, V) of the token after the last ones (N,), and the next state."""
         ...
 
     def reorder(self, state: Any, index: Tensor) -> Any:
@@ -32,67 +55,149 @@ class StepDecoder(Protocol):
         ...
 
 
-class SearchModel(Protocol):
-    """What searches use of a model: an encoder and at least one of CTC head and decoder."""
+class Heads(Protocol):
+    """The heads of a model by id, as a `dict` or a `ModuleDict` has them."""
 
-    @property
-    def ctc_head(self) -> object | None: ...
+    def values(self) -> Iterable[Any]: ...
 
-    @property
-    def decoder(self) -> StepDecoder | None: ...
 
-    @property
-    def training(self) -> bool: ...
+class TokenFilter(Protocol):
+    """A rule about the next token of a decoder: of a family of models, of a language, of a grammar.
 
-    def train(self, mode: bool = True) -> object: ...
+    Built for a request and handed to a search. Gets log-probabilities (N, V), all tokens so far (N, U), of which the
+    first `prompt_lens` (N,) are the prompt, and which utterance (row of `Search.start`) each row is about (N,). Returns
+    log-probabilities, -inf for tokens that must not come next; it does not change those it was given. What it says of a
+    row that is still inside its prompt (U < prompt_lens) does not count. A row's answer must not depend on other rows.
+    """
 
-    def encode(self, features: Tensor, feature_lens: Tensor) -> EncoderOutput: ...
+    def __call__(self, log_probs: Tensor, tokens: Tensor, prompt_lens: Tensor, rows: Tensor) -> Tensor: ...
 
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
-        """Log-probabilities (B, S, V) of the CTC head."""
-        ...
+
+class SearchState(ABC):
+    """What a search remembers of some utterances between two chunks; never changed in place."""
+
+    @abstractmethod
+    def select(self, index: Tensor) -> Self:
+        """The state of the rows `index` (M,) int64, which may repeat, drop or permute rows."""
+
+    @staticmethod
+    @abstractmethod
+    def join(states: Sequence[Any]) -> Any:
+        """One state of all rows of several states of one search, which may be of different numbers of frames."""
+
+
+State = TypeVar("State", bound=SearchState)
+
+
+class Search(ABC, Generic[State]):
+    """Turns encoder output into hypotheses. Constructor: (config, heads, fusion=NO_FUSION, filters=()).
+
+    An utterance's answer depends neither on the others in its batch nor on how its frames are cut into chunks. One with
+    a frame that is no number, or where every token is impossible, gets the empty hypothesis.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()  # what heads must be able to do: "ctc", "decoder"
+    vocabulary: Vocabulary  # of the tokens of its hypotheses
+
+    @abstractmethod
+    def start(
+        self, rows: int, prompts: Sequence[Prompt | None] | None = None, device: torch.device | str = "cpu"
+    ) -> State:
+        """The state of so many utterances before their first frame, on the device where the frames will be.
+
+        `prompts` are what a decoder is given to read before it writes, of any lengths; None for (vocabulary.sos,). The
+        prompt is no part of a hypothesis and does not count in its score. ConfigError for a search without a decoder.
+        """
+
+    @abstractmethod
+    def advance(self, state: State, encoded: EncoderOutput) -> State:
+        """The state after the next frames of all utterances; an utterance may have none."""
+
+    def partial(self, state: State) -> list[tuple[int, ...]]:
+        """The best tokens of each utterance so far; () where the search cannot tell before the end."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def finish(self, state: State) -> list[list[Hypothesis]]:
+        """N-best lists, best first, none empty, one per utterance; without frames that of the empty hypothesis."""
+
+    def search(self, encoded: EncoderOutput, prompts: Sequence[Prompt | None] | None = None) -> list[list[Hypothesis]]:
+        """N-best lists of whole utterances: start, one advance, finish."""
+        state = self.start(len(encoded.lens), prompts, encoded.frames.device)
+        return self.finish(self.advance(state, encoded))
 
 
 class Searcher(Protocol):
-    """Turns encoder output into hypotheses. An utterance's answer must not depend on the others in its batch."""
-
-    def __init__(self, config: NamedConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> None:
-        """ConfigError if the model lacks a part that the search needs, or the search has no use for the fusion."""
-        ...
+    """What decodes whole utterances: every `Search`, and what wraps one."""
 
     def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
-        """N-best lists, best first, one per utterance; an utterance without frames gets the empty hypothesis."""
+        """N-best lists, best first, none empty, one per utterance."""
         ...
 
 
-SEARCHES: Registry[type[Searcher]] = Registry("search")
+AnySearch = Search[Any]
+SEARCHES: Registry[type[AnySearch]] = Registry("search")
 
 
-def build_search(config: NamedConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> Searcher:
-    """The configured search over a model, helped by the scorers of `fusion`.
+def build_search(
+    config: NamedConfig, model: Any, fusion: Fusion = NO_FUSION, filters: Sequence[TokenFilter] = ()
+) -> AnySearch:
+    """The configured search over a model or its heads, helped by the scorers of `fusion` and bound by `filters`.
 
-    ConfigError if the model lacks a part that the search needs, or if the search follows the model alone.
+    ConfigError if a head is missing that the search needs, or if the search has no use for the fusion.
     """
-    return SEARCHES.part(config.name)(config, model, fusion)
+    build: Any = SEARCHES.part(config.name)
+    searcher: AnySearch = build(config, heads_of(model), fusion, filters)
+    return searcher
 
 
-def default_search(model: SearchModel) -> str:
-    """Name of the search to use when nobody chose one."""
-    return "ctc_greedy" if model.ctc_head is not None else "attention_greedy"
+def heads_of(model: Any) -> Heads:
+    """The heads of a model; a mapping of heads is returned as it is."""
+    heads: Heads = model if isinstance(model, Mapping) else model.heads
+    return heads
 
 
-def require_ctc(search: str, model: SearchModel) -> None:
-    """ConfigError unless the model has a CTC head."""
-    if model.ctc_head is None:
-        raise ConfigError(
-            f"search '{search}' needs a CTC head, but the model has none; use attention_greedy or attention_beam"
-        )
+def ctc_of(heads: Heads) -> CtcScorer | None:
+    """The first head that gives every frame a distribution; None without any."""
+    return next((head for head in heads.values() if hasattr(head, "log_probs")), None)
 
 
-def require_decoder(search: str, model: SearchModel) -> StepDecoder:
-    """The model's decoder; ConfigError if it has none."""
-    if model.decoder is None:
-        raise ConfigError(
-            f"search '{search}' needs a decoder, but the model has none; use ctc_greedy or ctc_prefix_beam"
-        )
-    return model.decoder
+def decoder_of(heads: Heads) -> StepDecoder | None:
+    """The first head that predicts token by token; None without any."""
+    return next((head for head in heads.values() if hasattr(head, "step")), None)
+
+
+def require_ctc(search: str, heads: Heads) -> CtcScorer:
+    """The CTC head; ConfigError if there is none, naming searches that would do."""
+    head = ctc_of(heads)
+    if head is None:
+        raise ConfigError(f"search '{search}' needs a CTC head, but the model has none; {_alternatives(heads)}")
+    if head.vocabulary.blank is None:
+        raise ConfigError(f"search '{search}' needs a blank, which the vocabulary of the CTC head lacks")
+    return head
+
+
+def require_decoder(search: str, heads: Heads) -> StepDecoder:
+    """The decoder; ConfigError if there is none, naming searches that would do."""
+    head = decoder_of(heads)
+    if head is None:
+        raise ConfigError(f"search '{search}' needs a decoder, but the model has none; {_alternatives(heads)}")
+    if head.vocabulary.eos is None:
+        raise ConfigError(f"search '{search}' needs an end of sentence, which the vocabulary of the decoder lacks")
+    return head
+
+
+def require_both(search: str, heads: Heads) -> tuple[CtcScorer, StepDecoder]:
+    """The CTC head and the decoder, of the same tokens; ConfigError otherwise."""
+    ctc, decoder = require_ctc(search, heads), require_decoder(search, heads)
+    if ctc.vocabulary.pieces != decoder.vocabulary.pieces:
+        raise ConfigError(f"search '{search}' needs a CTC head and a decoder with the same tokenizer")
+    return ctc, decoder
+
+
+def _alternatives(heads: Heads) -> str:
+    """What to use instead of a search whose heads are missing."""
+    found = {"ctc": ctc_of(heads), "decoder": decoder_of(heads)}
+    able = {name for name, head in found.items() if head is not None}
+    names = [name for name in SEARCHES.names() if SEARCHES.part(name).needs <= able]
+    return f"use {', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "no search fits it"

@@ -17,47 +17,46 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asr.lengths import padding_mask
-from asr.text.vocabulary import BLANK, EOS
 
 LOWEST = -500.0  # a lower log-probability of a token in a frame counts as this one: sums over time stay finite
 
 
 @dataclass(frozen=True)
 class CtcPrefixState:
-    """All ways to say W texts of each of B utterances in the first 0, 1, ..., S frames; natural logarithms, float64."""
+    """All ways to speak W texts of each of B utterances in the first 0, 1, ..., S frames; natural logarithms."""
 
     probs: Tensor  # (B, V, S) of every token in every frame, not logarithms
     blanks: Tensor  # (B, S + 1) probability that all frames so far are blank
     lens: Tensor  # (B,) frames
-    last: Tensor  # (B, W) last token of each text; BLANK if it has none
-    ends_spoken: Tensor  # (B, W, S + 1) the text was said, and the last frame belongs to its last token
-    ends_blank: Tensor  # (B, W, S + 1) the text was said, and the last frame is a blank
+    last: Tensor  # (B, W) last token of each text; the blank if it has none
+    ends_spoken: Tensor  # (B, W, S + 1) the text was spoken, and the last frame belongs to its last token
+    ends_blank: Tensor  # (B, W, S + 1) the text was spoken, and the last frame is a blank
     prefix: Tensor  # (B, W) score of the text as a beginning
 
 
-def ctc_prefix_state(log_probs: Tensor, lens: Tensor) -> CtcPrefixState:
+def ctc_prefix_state(log_probs: Tensor, lens: Tensor, blank: int) -> CtcPrefixState:
     """The state of the empty text, W = 1, of utterances with log-probabilities (B, S, V) and frames (B,)."""
     padding = padding_mask(lens, log_probs.shape[1])
     # What stands in padding does not count, but has to be a number.
     floored = log_probs.double().clamp(min=LOWEST).masked_fill(padding[..., None], 0.0).transpose(1, 2).contiguous()
-    blanks = F.pad(floored[:, BLANK].cumsum(1), (1, 0))
+    blanks = F.pad(floored[:, blank].cumsum(1), (1, 0))
     return CtcPrefixState(
         probs=floored.exp_(),
         blanks=blanks,
         lens=lens,
-        last=torch.full((len(lens), 1), BLANK, device=lens.device),
+        last=torch.full((len(lens), 1), blank, device=lens.device),
         ends_spoken=torch.full_like(blanks, -math.inf)[:, None],
         ends_blank=blanks[:, None],
         prefix=blanks[:, :1],
     )
 
 
-def ctc_prefix_scores(state: CtcPrefixState) -> Tensor:
+def ctc_prefix_scores(state: CtcPrefixState, eos: int) -> Tensor:
     """What each next token adds to the score of its text, (B, W, V) float64, never above 0.
 
-    The sum over a text's tokens is the log-probability that the speech begins with it. The EOS column is what is to be
-    added for the text to be all of the speech; the sum is then the log-probability of the text. The BLANK column means
-    nothing. A token for which no frames are left gets -inf.
+    The sum over a text's tokens is the log-probability that the speech begins with it. Column `eos` is what is to be
+    added for the text to be all of the speech; the sum is then the log-probability of the text. The column of the
+    blank means nothing. A token for which no frames are left gets -inf.
     """
     either = torch.logaddexp(state.ends_spoken, state.ends_blank)
     weights, scale = _weights(either, state.lens)
@@ -66,14 +65,16 @@ def ctc_prefix_scores(state: CtcPrefixState) -> Tensor:
     weights, scale = _weights(state.ends_blank, state.lens)
     again = (weights * _of_tokens(state.probs, state.last)).sum(-1).log() + scale
     scores.scatter_(2, state.last[..., None], again[..., None])
-    scores[..., EOS] = either.gather(2, state.lens[:, None, None].expand(*again.shape, 1)).squeeze(2)
+    scores[..., eos] = either.gather(2, state.lens[:, None, None].expand(*again.shape, 1)).squeeze(2)
     return (scores - state.prefix[..., None]).masked_fill_(scores == -math.inf, -math.inf).clamp_(max=0.0)
 
 
-def extend_ctc_prefixes(state: CtcPrefixState, utterances: Tensor, parents: Tensor, tokens: Tensor) -> CtcPrefixState:
+def extend_ctc_prefixes(
+    state: CtcPrefixState, utterances: Tensor, parents: Tensor, tokens: Tensor, held: Tensor | None = None
+) -> CtcPrefixState:
     """The state of texts that are one token (B', W') longer than texts `parents` (B', W') of `utterances` (B',).
 
-    Utterances may be left out, but keep their order.
+    Utterances may be left out, but keep their order. The texts of those that are `held` (B',) stay as they are.
     """
     state = _of_utterances(state, utterances)
     one_way = parents[..., None].expand(-1, -1, state.blanks.shape[1])
@@ -83,14 +84,21 @@ def extend_ctc_prefixes(state: CtcPrefixState, utterances: Tensor, parents: Tens
     log_probs = _of_tokens(state.probs, tokens).log()
     starts = (before + log_probs).masked_fill(padding_mask(state.lens, before.shape[-1])[:, None], -math.inf)
     spoken = _flow(before, F.pad(log_probs.cumsum(-1), (1, 0)))
+    after_blank = _flow(spoken[..., :-1], state.blanks[:, None])
+    prefix = starts.logsumexp(-1)
+    if held is not None:
+        tokens = torch.where(held[:, None], state.last.gather(1, parents), tokens)
+        spoken = torch.where(held[:, None, None], state.ends_spoken.gather(1, one_way), spoken)
+        after_blank = torch.where(held[:, None, None], blank, after_blank)
+        prefix = torch.where(held[:, None], state.prefix.gather(1, parents), prefix)
     return CtcPrefixState(
         probs=state.probs,
         blanks=state.blanks,
         lens=state.lens,
         last=tokens,
         ends_spoken=spoken,
-        ends_blank=_flow(spoken[..., :-1], state.blanks[:, None]),
-        prefix=starts.logsumexp(-1),
+        ends_blank=after_blank,
+        prefix=prefix,
     )
 
 

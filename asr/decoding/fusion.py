@@ -1,4 +1,4 @@
-"""Shallow fusion: what language models and hotwords say of a text is added to what the model heard.
+"""Shallow fusion: the scores of language models and hotwords are added to those of the acoustic model.
 
 Shallow fusion is Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation", section 4.1.
 """
@@ -15,6 +15,7 @@ from torch import Tensor
 from asr.errors import ConfigError
 from asr.lm.base import TokenScorer
 from asr.registry import NamedConfig
+from asr.text.vocabulary import Vocabulary
 
 
 class BeamConfig(NamedConfig):
@@ -28,7 +29,7 @@ class BeamConfig(NamedConfig):
 
 @dataclass(frozen=True)
 class Fusion:
-    """The scorers of text that a search may use beside the model."""
+    """The scorers of text that a search may add to the model."""
 
     lm: TokenScorer | None = None
     hotwords: TokenScorer | None = None  # its weight is in its scores
@@ -47,20 +48,21 @@ MIX = 1000003  # joins small numbers to one; two that clash by chance do little 
 class FusedScorer:
     """The scorers of a fusion that have weight, asked together. All of it is empty where there are none."""
 
-    def __init__(self, fusion: Fusion, lm_weight: float) -> None:
+    def __init__(self, fusion: Fusion, lm_weight: float, vocabulary: Vocabulary) -> None:
         self._scorers: list[tuple[str, float, TokenScorer]] = []
         if fusion.lm is not None and lm_weight > 0.0:
             self._scorers.append(("lm", lm_weight, fusion.lm))
         if fusion.hotwords is not None:
             self._scorers.append(("hotwords", 1.0, fusion.hotwords))
         self.names = tuple(name for name, _, _ in self._scorers)  # the parts of a hypothesis' score
+        self.start, self.end = vocabulary.start, vocabulary.end
 
     def init_state(self, num_rows: int, device: torch.device) -> tuple[Any, ...]:
-        """The state before SOS of so many rows."""
+        """The state before the start of so many rows."""
         return tuple(scorer.init_state(num_rows, device) for _, _, scorer in self._scorers)
 
     def step(self, tokens: Tensor, state: tuple[Any, ...]) -> tuple[list[Tensor], tuple[Any, ...]]:
-        """Feed each row's last token (N,), SOS first; weighted scores (N, V) for each name, and the state after."""
+        """Feed each row's last token (N,), `start` first; weighted scores (N, V) for each name, and the state after."""
         scores, states = [], []
         for (_, weight, scorer), old in zip(self._scorers, state, strict=True):
             raw, new = scorer.step(tokens, old)

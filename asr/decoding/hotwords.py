@@ -1,4 +1,4 @@
-"""Hotwords: words and phrases that a search is told to expect.
+"""Hotwords: words and phrases that a search expects, each with a boost.
 
 The phrases form an Aho-Corasick automaton over letters (Aho and Corasick 1975), so it does not matter how a tokenizer
 splits a word. A text earns part of a phrase's boost with each of its letters and keeps it when the phrase is complete;
@@ -8,6 +8,7 @@ phrase in it, no more and no less.
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from asr.errors import ConfigError
+from asr.system.text_files import read_text
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer
 from asr.text.tokenizer.base import SPACE, Spelling, split_words
@@ -37,9 +39,15 @@ class Hotword:
 
 
 def parse_hotword(text: str) -> Hotword:
-    """`WORD` or `WORD:boost`, a phrase likewise; ConfigError if there is no word, or if the boost is no number."""
+    """`WORD` or `WORD:boost`, a phrase likewise.
+
+    A boost is a number right behind the last colon. Behind a digit it needs a decimal point, `GATE 3:4.0`, for `3:30`
+    is a time. What follows a colon after a space is text. ConfigError if there is no word, or if the boost is no
+    finite number.
+    """
     phrase, separator, boost = text.rpartition(":")
-    if not separator:
+    is_phrase = phrase[-1:].isdigit() and "." not in boost  # a time, a verse, a ratio
+    if not separator or is_phrase or (boost and boost.split() != [boost]):
         phrase, boost = text, str(DEFAULT_BOOST)
     try:
         value = float(boost)
@@ -53,7 +61,7 @@ def parse_hotword(text: str) -> Hotword:
 def read_hotwords(path: Path) -> list[Hotword]:
     """One hotword a line, as for `parse_hotword`; empty lines and those that start with # do not count."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: cannot read the hotwords ({error}); give a text file, one hotword a line"
@@ -71,19 +79,24 @@ def read_hotwords(path: Path) -> list[Hotword]:
 def normalized_hotwords(hotwords: Iterable[Hotword], normalizer: str, tokenizer: Tokenizer) -> list[Hotword]:
     """Hotwords in the form of a model's texts, each once, the last boost given.
 
-    Raises ConfigError for one that the model's tokens cannot write.
+    Those that the model's tokens cannot write are left out; a warning names them.
     """
-    unique: dict[str, Hotword] = {}
+    writable: dict[str, Hotword] = {}
+    left_out: dict[str, str] = {}
     for hotword in hotwords:
         text = normalize(hotword.text, normalizer)
-        if not text or not tokenizer.can_write(text):
-            unknown = " ".join(tokenizer.unknown_characters(text)) or text
-            raise ConfigError(
-                f"hotword '{hotword.text}': the model cannot write '{unknown}'; its tokens.txt shows what it can "
-                "(upper or lower case matters)"
-            )
-        unique[text] = Hotword(text, hotword.boost)
-    return list(unique.values())
+        if text and tokenizer.can_write(text):
+            writable[text] = Hotword(text, hotword.boost)
+        else:
+            left_out[hotword.text] = "".join(tokenizer.unknown_characters(text)) or text
+    if left_out:
+        names = ", ".join(f"'{text}' ('{unknown}')" for text, unknown in left_out.items())
+        warnings.warn(
+            f"hotwords that the model cannot write are left out: {names}; its tokens.txt shows what it can (upper or "
+            "lower case matters)",
+            stacklevel=2,
+        )
+    return list(writable.values())
 
 
 class HotwordScorer:
@@ -171,7 +184,7 @@ class _Automaton:
     def _complete(self, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each letter leads from each node (S, L), and what arriving at a node earns, shorter phrases included.
 
-        Nodes are visited by depth: where a node has no child, its longest proper suffix knows the way.
+        Nodes are visited by depth: where a node has no child, that of its longest proper suffix is taken.
         """
         goto = np.zeros((self.num_nodes, len(self.letter_ids) + 1), dtype=np.int64)
         suffix = np.zeros(self.num_nodes, dtype=np.int64)

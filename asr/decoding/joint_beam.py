@@ -4,13 +4,15 @@ speech recognition"): CTC keeps the decoder from skipping and repeating, the dec
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from asr.decoding.base import SEARCHES, SearchModel, require_ctc, require_decoder
+from asr.decoding.base import SEARCHES, Heads, Prompt, TokenFilter, require_both
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.decoding.label_beam import LabelBeam, LabelBeamConfig
+from asr.decoding.whole import WholeSearch
 from asr.types import EncoderOutput, Hypothesis
 
 
@@ -26,14 +28,21 @@ class JointBeamConfig(LabelBeamConfig):
 
 
 @SEARCHES.register(JointBeamConfig)
-class JointBeam:
-    """Beam search over CTC prefix scores, the decoder and the fusion; see `LabelBeam`."""
+class JointBeam(WholeSearch):
+    """Beam search over CTC prefix scores, the decoder and the fusion, once an utterance is whole; see `LabelBeam`.
 
-    def __init__(self, config: JointBeamConfig, model: SearchModel, fusion: Fusion = NO_FUSION) -> None:
-        require_ctc(config.name, model)
-        self._model = model
-        self._beam = LabelBeam(config, require_decoder(config.name, model), fusion, ctc_weight=config.ctc_weight)
+    Up to `beam` hypotheses per utterance.
+    """
 
-    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
-        """Up to `beam` hypotheses per utterance."""
-        return self._beam.search(encoded, self._model.ctc_log_probs(encoded))
+    needs: ClassVar = frozenset({"ctc", "decoder"})
+
+    def __init__(
+        self, config: JointBeamConfig, heads: Heads, fusion: Fusion = NO_FUSION, filters: Sequence[TokenFilter] = ()
+    ) -> None:
+        self._ctc, decoder = require_both(config.name, heads)
+        self.vocabulary = decoder.vocabulary
+        self._beam = LabelBeam(config, decoder, fusion, filters, ctc_weight=config.ctc_weight)
+
+    def decode(self, encoded: EncoderOutput, prompts: Sequence[Prompt]) -> list[list[Hypothesis]]:
+        """See `WholeSearch`."""
+        return self._beam.search(encoded, prompts, self._ctc.log_probs(encoded))

@@ -2,12 +2,13 @@
 
 Each step asks the decoder, the scorers of the fusion and CTC what every token would add to every text, all at once:
 
-    finished    the best ways to end so far: every step offers each unfinished text with EOS behind it
-    unfinished  the best texts that may go on, all of the same length
+    finished    the best ways to end so far: every step offers each unfinished text with eos behind it
+    unfinished  the best texts that may go on, all of the same length, prompts included
 
 An utterance is done when none of its unfinished texts scores higher than the worst of `beam` finished ones, or when it
 is at its limit of tokens. Where no token raises a score (no length bonus, hotwords or length normalisation), no text
-that is still to come could have entered the n-best list.
+that is still to come could have entered the n-best list. While an utterance is held inside its prompt, its one text
+grows by the prompt's tokens, which count for nothing and which neither CTC nor the fusion sees.
 
 B utterances (those that are not done), W texts of each, U tokens, P parts of a score, V vocabulary; rows are B * W.
 """
@@ -15,7 +16,8 @@ B utterances (those that are not done), W texts of each, U tokens, P parts of a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,13 +25,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr.decoding.base import StepDecoder
+from asr.decoding.base import Prompt, StepDecoder, TokenFilter
 from asr.decoding.ctc_prefix_score import CtcPrefixState, ctc_prefix_scores, ctc_prefix_state, extend_ctc_prefixes
 from asr.decoding.fusion import BeamConfig, FusedScorer, Fusion
-from asr.text.vocabulary import BLANK, EOS, SOS, UNK
+from asr.decoding.prompts import Prompts
 from asr.types import EncoderOutput, Hypothesis
-
-NEVER_NEXT = [BLANK, SOS, EOS]  # tokens that no text goes on with
 
 
 class LabelBeamConfig(BeamConfig):
@@ -44,8 +44,8 @@ class Texts:
 
     scores: Tensor  # (B, W) float64
     parts: Tensor  # (B, W, P) float64, which sum to the scores
-    tokens: Tensor  # (B, W, U)
-    lens: Tensor  # (B, W) tokens
+    tokens: Tensor  # (B, W, U), the prompt first
+    lens: Tensor  # (B, W) tokens without the prompt
 
     def take(self, utterances: Tensor) -> Texts:
         """The texts of some utterances."""
@@ -63,10 +63,10 @@ class Texts:
             torch.cat([self.lens, others.lens], dim=1).gather(1, kept),
         )
 
-    def n_best(self, utterance: int, names: tuple[str, ...]) -> list[Hypothesis]:
+    def n_best(self, utterance: int, prompt_len: int, names: tuple[str, ...]) -> list[Hypothesis]:
         """The texts of one utterance as hypotheses."""
         return [
-            Hypothesis(tuple(tokens[:length]), score, dict(zip(names, parts, strict=True)))
+            Hypothesis(tuple(tokens[prompt_len : prompt_len + length]), score, dict(zip(names, parts, strict=True)))
             for score, parts, tokens, length in zip(
                 self.scores[utterance].tolist(),
                 self.parts[utterance].tolist(),
@@ -87,15 +87,41 @@ class ScorerStates:
     fused: tuple[Any, ...]
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """The utterances that are not done, and where they stand before a step."""
+
+    rows: Tensor  # (B,) their places in the batch
+    limits: Tensor  # (B,) tokens that they may write at most
+    prompts: Prompts
+    forced: tuple[Tensor, Tensor] | None  # next tokens (B,) of prompts, and for whom they are meant (B,)
+    written: Tensor  # (B,) tokens after the prompt, negative inside it
+
+    @classmethod
+    def at(cls, position: int, rows: Tensor, limits: Tensor, prompts: Prompts) -> Ahead:
+        """Where all texts have so many tokens, prompts included."""
+        return cls(rows, limits, prompts, prompts.forced(position), position - prompts.lens)
+
+    @property
+    def at_limit(self) -> Tensor:
+        """Whether no token may follow, (B,)."""
+        return self.limits <= self.written
+
+    @property
+    def held(self) -> Tensor | None:
+        """Whether an utterance is inside its prompt, (B,); None where none is."""
+        return self.forced[1] if self.forced is not None else None
+
+
 class LabelBeam:
     """Batched, with cached states; utterances leave the batch as they are done.
 
     The score of a hypothesis is the weighted sum of the log-probabilities of CTC (of the whole text, over all paths),
-    of the decoder (tokens and EOS) and of the fusion, and of the length bonus. `length_normalisation` is the exponent a
+    of the decoder (tokens and eos) and of the fusion, and of the length bonus. `length_normalisation` is the exponent a
     of Wu et al. 2016, "Google's neural machine translation system", section 7: a finished text of U tokens has score
-    and parts divided by ((5 + U + 1) / 6) ** a. With `eos_threshold` c, a text may end only where EOS has at least
+    and parts divided by ((5 + U + 1) / 6) ** a. With `eos_threshold` c, a text may end only where eos has at least
     the best token's probability to the power of c (Hannun et al. 2019, "Sequence-to-sequence speech recognition with
-    time-depth separable convolutions", section 3.3), or at its limit.
+    time-depth separable convolutions", section 3.3), or at its limit. There it ends whatever the filters say.
     """
 
     def __init__(
@@ -103,19 +129,28 @@ class LabelBeam:
         config: LabelBeamConfig,
         decoder: StepDecoder,
         fusion: Fusion,
+        filters: Sequence[TokenFilter] = (),
         *,
         ctc_weight: float = 0.0,
         eos_threshold: float | None = None,
         length_normalisation: float = 0.0,
     ) -> None:
+        vocabulary = decoder.vocabulary
+        assert vocabulary.eos is not None
         self.config = config
         self.decoder = decoder
-        self.fused = FusedScorer(fusion, config.lm_weight)
+        self.fused = FusedScorer(fusion, config.lm_weight, vocabulary)
+        self.filters = tuple(filters)
         self.ctc_weight = ctc_weight
         self.eos_threshold = eos_threshold
         self.length_normalisation = length_normalisation
+        self.eos, self.blank = vocabulary.eos, vocabulary.blank
+        roles = (vocabulary.blank, vocabulary.sos, vocabulary.eos)
+        self.never_next = sorted({role for role in roles if role is not None})  # tokens that no text goes on with
 
-    def search(self, encoded: EncoderOutput, ctc_log_probs: Tensor | None = None) -> list[list[Hypothesis]]:
+    def search(
+        self, encoded: EncoderOutput, prompts: Sequence[Prompt], ctc_log_probs: Tensor | None = None
+    ) -> list[list[Hypothesis]]:
         """N-best lists of up to `beam` hypotheses; "ctc" is among the parts with log-probabilities (B, S, V)."""
         names = ("attention", *self.fused.names, "length")
         if ctc_log_probs is not None:
@@ -125,103 +160,155 @@ class LabelBeam:
         if not len(rows):
             return answers
         limits = (encoded.lens[rows] * self.config.max_tokens_per_frame).ceil()
+        begun = Prompts.of(prompts, rows.device).select(rows)
         states = self._init_states(EncoderOutput(encoded.frames[rows], encoded.lens[rows]), rows, ctc_log_probs)
-        unfinished = _no_texts(len(rows), 1, len(names), rows.device)
-        finished = _no_texts(len(rows), 0, len(names), rows.device)
+        unfinished = _no_texts(begun.first[:, None], 1, len(names))
+        finished = _no_texts(begun.first[:, None], 0, len(names))
+        penalties = self._penalties(int(encoded.frames.shape[1] * self.config.max_tokens_per_frame) + 4, rows.device)
+        ahead = Ahead.at(unfinished.tokens.shape[2], rows, limits, begun)
         while True:
-            added, states = self._step(unfinished, states)
-            at_limit = limits <= unfinished.tokens.shape[2]
-            finished = finished.merge(self._end(unfinished, added, at_limit), self.config.beam)
+            penalty = penalties[ahead.written.clamp(min=0)]
+            added, states = self._step(unfinished, states, ahead)
+            finished = finished.merge(self._end(unfinished, added, ahead, penalty), self.config.beam)
             width = unfinished.scores.shape[1]
-            unfinished, parents = self._go_on(unfinished, added)
-            done = at_limit | self._is_decided(unfinished, finished)
-            for utterance in done.nonzero().squeeze(1).tolist():
-                answers[int(rows[utterance])] = finished.n_best(utterance, names)
+            unfinished, parents = self._go_on(unfinished, added, ahead)
+            decided = self._is_decided(unfinished, finished, penalties[(ahead.written + 1).clamp(min=0)])
+            is_nan = unfinished.scores.isnan().any(1)
+            done = ahead.at_limit | decided | is_nan
+            for utterance in (done & ~is_nan).nonzero().squeeze(1).tolist():
+                row = int(ahead.rows[utterance])
+                answers[row] = finished.n_best(utterance, len(prompts[row]), names) or answers[row]
             going = (~done).nonzero().squeeze(1)
             if not len(going):
                 return answers
-            rows, limits, parents = rows[going], limits[going], parents[going]
-            unfinished, finished = unfinished.take(going), finished.take(going)
+            unfinished, finished, parents = unfinished.take(going), finished.take(going), parents[going]
             last = unfinished.tokens[..., -1]
+            held = ahead.held[going] if ahead.held is not None else None
             index = (going[:, None] * width + parents).flatten()
             states = ScorerStates(
-                extend_ctc_prefixes(states.ctc, going, parents, last) if states.ctc is not None else None,
+                extend_ctc_prefixes(states.ctc, going, parents, last, held) if states.ctc is not None else None,
                 self.decoder.reorder(states.decoder, index),
                 self.fused.reorder(states.fused, index),
             )
+            ahead = Ahead.at(
+                unfinished.tokens.shape[2], ahead.rows[going], ahead.limits[going], ahead.prompts.select(going)
+            )
 
     def _init_states(self, encoded: EncoderOutput, rows: Tensor, ctc_log_probs: Tensor | None) -> ScorerStates:
-        return ScorerStates(
-            ctc=ctc_prefix_state(ctc_log_probs[rows], encoded.lens) if ctc_log_probs is not None else None,
-            decoder=self.decoder.init_state(encoded),
-            fused=self.fused.init_state(len(rows), rows.device),
-        )
+        ctc = None
+        if ctc_log_probs is not None:
+            assert self.blank is not None
+            ctc = ctc_prefix_state(ctc_log_probs[rows], encoded.lens, self.blank)
+        fused = self.fused.init_state(len(rows), rows.device)
+        return ScorerStates(ctc, self.decoder.init_state(encoded), fused)
 
-    def _step(self, texts: Texts, states: ScorerStates) -> tuple[list[Tensor], ScorerStates]:
+    def _step(self, texts: Texts, states: ScorerStates, ahead: Ahead) -> tuple[list[Tensor], ScorerStates]:
         """What each next token would add to the parts of the score but the length: (B, W, V) float64 each."""
-        B, W, U = texts.tokens.shape
-        last = texts.tokens[..., -1].flatten() if U else torch.full((B * W,), SOS, device=texts.tokens.device)
-        log_probs, decoder_state = self.decoder.step(last, states.decoder)
-        fused, fused_state = self.fused.step(last, states.fused)
-        attention = _weighted(1.0 - self.ctc_weight, log_probs.double())
+        B, W, _ = texts.tokens.shape
+        log_probs, decoder_state = self.decoder.step(texts.tokens[..., -1].flatten(), states.decoder)
+        log_probs = log_probs.double()
+        attention = _weighted(1.0 - self.ctc_weight, log_probs)
+        if self.filters:
+            log_probs = self._filtered(log_probs, texts, ahead)
+            attention = _weighted(1.0 - self.ctc_weight, log_probs).masked_fill(log_probs == -math.inf, -math.inf)
+        fused, fused_state = self._step_fused(texts, states.fused, ahead)
         added = [scores.double().view(B, W, -1) for scores in (attention, *fused)]
         if states.ctc is not None:
-            added.insert(0, _weighted(self.ctc_weight, ctc_prefix_scores(states.ctc)))
+            added.insert(0, _weighted(self.ctc_weight, ctc_prefix_scores(states.ctc, self.eos)))
         return added, ScorerStates(states.ctc, decoder_state, fused_state)
 
-    def _end(self, texts: Texts, added: list[Tensor], at_limit: Tensor) -> Texts:
-        """All texts with EOS behind them."""
-        penalty = self._penalty(texts)
-        ends = torch.stack([*(scores[..., EOS] for scores in added), torch.zeros_like(texts.scores)], dim=-1)
-        scores = (texts.scores + ends.sum(-1)) / penalty
+    def _filtered(self, log_probs: Tensor, texts: Texts, ahead: Ahead) -> Tensor:
+        """Log-probabilities (N, V) as the filters leave them; eos keeps its own at the limit."""
+        W = texts.tokens.shape[1]
+        prompt_lens, rows = (each.repeat_interleave(W) for each in (ahead.prompts.lens, ahead.rows))
+        tokens = texts.tokens.flatten(0, 1)
+        allowed = log_probs
+        for rule in self.filters:
+            allowed = rule(allowed, tokens, prompt_lens, rows)
+        allowed = allowed.clone()
+        at_limit = ahead.at_limit.repeat_interleave(W)
+        allowed[:, self.eos] = torch.where(at_limit, log_probs[:, self.eos], allowed[:, self.eos])
+        return allowed
+
+    def _step_fused(self, texts: Texts, state: tuple[Any, ...], ahead: Ahead) -> tuple[list[Tensor], tuple[Any, ...]]:
+        """Scores (N, V) of the fusion for the next tokens; texts inside their prompt are not begun for it."""
+        if not self.fused.names:
+            return [], state
+        written = ahead.written[:, None].expand(texts.scores.shape)
+        tokens = texts.tokens[..., -1].masked_fill(written <= 0, self.fused.start).flatten()
+        scores, after = self.fused.step(tokens, state)
+        if ahead.held is not None:
+            rows = torch.arange(len(tokens), device=tokens.device)
+            begun = (written >= 0).flatten()
+            after = self.fused.reorder(self.fused.concat(state, after), rows + begun.long() * len(tokens))
+        return scores, after
+
+    def _end(self, texts: Texts, added: list[Tensor], ahead: Ahead, penalty: Tensor) -> Texts:
+        """All texts with eos behind them."""
+        ends = torch.stack([*(scores[..., self.eos] for scores in added), torch.zeros_like(texts.scores)], dim=-1)
+        scores = (texts.scores + ends.sum(-1)) / penalty[:, None]
         if self.eos_threshold is not None:
             attention = added[-1 - len(self.fused.names)]
-            too_early = attention[..., EOS] < self.eos_threshold * attention.amax(-1)
-            scores = scores.masked_fill(too_early & ~at_limit[:, None], -math.inf)
-        return Texts(scores, (texts.parts + ends) / penalty, texts.tokens, texts.lens)
+            too_early = attention[..., self.eos] < self.eos_threshold * attention.amax(-1)
+            scores = scores.masked_fill(too_early & ~ahead.at_limit[:, None], -math.inf)
+        if ahead.held is not None:
+            scores = scores.masked_fill(ahead.held[:, None], -math.inf)
+        return replace(texts, scores=scores, parts=(texts.parts + ends) / penalty[:, None, None])
 
-    def _go_on(self, texts: Texts, added: list[Tensor]) -> tuple[Texts, Tensor]:
+    def _go_on(self, texts: Texts, added: list[Tensor], ahead: Ahead) -> tuple[Texts, Tensor]:
         """The best texts with one more token, and which texts (B, W) they come from."""
         bonus = self.config.length_bonus
         scores = texts.scores[..., None] + torch.stack(added).sum(0) + bonus
-        scores[..., NEVER_NEXT] = -math.inf
+        scores[..., self.never_next] = -math.inf
+        if ahead.forced is not None:
+            prompted, held = ahead.forced
+            only = torch.full_like(scores, -math.inf)
+            only.scatter_(2, prompted[:, None, None].expand(*texts.scores.shape, 1), texts.scores[..., None])
+            scores = torch.where(held[:, None, None], only, scores)
         vocab_size = scores.shape[2]
-        num_kept = min(self.config.beam, scores.shape[1] * (vocab_size - len(NEVER_NEXT)))
+        num_kept = min(self.config.beam, scores.shape[1] * (vocab_size - len(self.never_next)))
         scores, places = scores.flatten(1).topk(num_kept, dim=1)
         parents = places // vocab_size
-        tokens = (places % vocab_size).masked_fill(scores == -math.inf, UNK)  # any token that scorers can read
+        tokens = (places % vocab_size).masked_fill(scores == -math.inf, self.eos)  # any token that scorers can read
+        if ahead.forced is not None:
+            tokens = torch.where(ahead.forced[1][:, None], ahead.forced[0][:, None], tokens)
         places = parents * vocab_size + tokens
         parts = [part.flatten(1).gather(1, places) for part in added]
         grown = torch.stack([*parts, torch.full_like(scores, bonus)], dim=-1)
+        is_written = torch.ones_like(parents)
+        if ahead.held is not None:
+            grown = grown.masked_fill(ahead.held[:, None, None], 0.0)
+            is_written = is_written.masked_fill(ahead.held[:, None], 0)
         return (
             Texts(
                 scores,
                 _gather(texts.parts, parents) + grown,
                 torch.cat([_gather(texts.tokens, parents), tokens[..., None]], dim=-1),
-                texts.lens.gather(1, parents) + 1,
+                texts.lens.gather(1, parents) + is_written,
             ),
             parents,
         )
 
-    def _is_decided(self, unfinished: Texts, finished: Texts) -> Tensor:
+    def _is_decided(self, unfinished: Texts, finished: Texts, penalty: Tensor) -> Tensor:
         """Whether no unfinished text would enter the n-best list if it ended now for nothing, (B,)."""
-        best = unfinished.scores.amax(1) / self._penalty(unfinished)
+        best = unfinished.scores.amax(1) / penalty
         is_full = finished.scores.shape[1] == self.config.beam
         return best <= (finished.scores[:, -1] if is_full else -math.inf)
 
-    def _penalty(self, texts: Texts) -> float:
-        """What the scores of texts as long as these are divided by when they end; EOS counts as a token."""
-        penalty: float = ((5 + texts.tokens.shape[2] + 1) / 6) ** self.length_normalisation
-        return penalty
+    def _penalties(self, num: int, device: torch.device) -> Tensor:
+        """What the scores of texts of 0, 1, ... tokens are divided by when they end, (num,); eos counts as a token."""
+        penalties = [((5 + length + 1) / 6) ** self.length_normalisation for length in range(num)]
+        return torch.tensor(penalties, dtype=torch.float64, device=device)
 
 
-def _no_texts(num_utterances: int, num_texts: int, num_parts: int, device: torch.device) -> Texts:
-    """So many empty texts of each utterance."""
+def _no_texts(tokens: Tensor, num_texts: int, num_parts: int) -> Texts:
+    """So many texts of each utterance that begin with the prompt's first tokens (B, 1, U)."""
+    B, device = len(tokens), tokens.device
     return Texts(
-        torch.zeros(num_utterances, num_texts, dtype=torch.float64, device=device),
-        torch.zeros(num_utterances, num_texts, num_parts, dtype=torch.float64, device=device),
-        torch.zeros(num_utterances, num_texts, 0, dtype=torch.int64, device=device),
-        torch.zeros(num_utterances, num_texts, dtype=torch.int64, device=device),
+        torch.zeros(B, num_texts, dtype=torch.float64, device=device),
+        torch.zeros(B, num_texts, num_parts, dtype=torch.float64, device=device),
+        tokens.expand(-1, num_texts, -1),
+        torch.zeros(B, num_texts, dtype=torch.int64, device=device),
     )
 
 

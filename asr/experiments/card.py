@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from asr.bundle.folder import CONFIG_FILE
-from asr.config import Provenance, parse_config, parse_lm_config, read_yaml
+from asr.bundle.lm import is_language_model
+from asr.config import LmExperiment, ModelSpec, Provenance, load_spec
+from asr.experiments.records import read_experiment
 from asr.system.runtime import write_text_atomic
 from asr.training.metrics import LOG_FILE, read_log
 
@@ -27,38 +29,34 @@ Use it:
 
 
 def write_card(folder: Path) -> None:
-    """(Re)write README.md from config.yaml and every results/<set>/wer.json of a model folder."""
-    config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-    decoder = config.decoder.name if config.decoder else "none"
-    text = TEMPLATE.format(
-        title=folder.name,
-        parts=f"Encoder `{config.encoder.name}`, decoder `{decoder}`",
-        tokenizer=config.tokenizer.name,
-        normalize=config.normalize,
-        results=_results_table(folder / "results"),
-        use=f"    asr transcribe FILE --model {folder.name}\n    asr evaluate {folder.name} MANIFEST",
-        seed=config.seed,
-        **_origin(config.provenance),
-    )
+    """(Re)write README.md from config.yaml, and from every results/<set>/wer.json or the log of a language model."""
+    config = read_experiment(folder) if is_language_model(folder) else load_spec(folder / CONFIG_FILE)
+    parts = _language_model(folder, config) if isinstance(config, LmExperiment) else _acoustic_model(folder, config)
+    text = TEMPLATE.format(title=folder.name, seed=getattr(config, "seed", "-"), **parts, **_origin(config.provenance))
     write_text_atomic(folder / "README.md", text)
 
 
-def write_lm_card(folder: Path) -> None:
-    """Write README.md of a language model whose training has just ended."""
-    config = parse_lm_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+def _acoustic_model(folder: Path, config: ModelSpec) -> dict[str, str]:
+    heads = ", ".join(f"`{head.head_id}`" for head in config.heads)
+    return {
+        "parts": f"Encoder `{config.encoder.name}`, heads {heads}",
+        "tokenizer": config.tokenizer.name,
+        "normalize": config.normalize,
+        "results": _results_table(folder / "results"),
+        "use": f"    asr transcribe FILE --model {folder.name}\n    asr evaluate {folder.name} MANIFEST",
+    }
+
+
+def _language_model(folder: Path, config: LmExperiment) -> dict[str, str]:
     assert config.text is not None
     perplexity = read_log(folder / "training" / LOG_FILE)[-1]["perplexity"]
-    text = TEMPLATE.format(
-        title=folder.name,
-        parts=f"Language model `{config.language_model.name}` for `{config.model}`",
-        tokenizer=config.text.tokenizer.name,
-        normalize=config.text.normalize,
-        results=f"Perplexity per token of the dev texts, sentence ends included: {perplexity:.3f}.\n",
-        use=f"    asr transcribe FILE --model {config.model} --lm {folder.name}",
-        seed=config.seed,
-        **_origin(config.provenance),
-    )
-    write_text_atomic(folder / "README.md", text)
+    return {
+        "parts": f"Language model `{config.language_model.name}` for `{config.model}`",
+        "tokenizer": config.text.tokenizer.name,
+        "normalize": config.text.normalize,
+        "results": f"Perplexity per token of the dev texts, sentence ends included: {perplexity:.3f}.\n",
+        "use": f"    asr transcribe FILE --model {config.model} --lm {folder.name}",
+    }
 
 
 def _origin(provenance: Provenance | None) -> dict[str, Any]:

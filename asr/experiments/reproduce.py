@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,15 @@ import torch
 from torch import Tensor
 
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
-from asr.bundle.lm import is_language_model
 from asr.bundle.tensors import load_tensors
-from asr.config import ExperimentConfig, LmConfig, Provenance, parse_config, parse_lm_config, read_yaml
+from asr.config import Experiment, LmExperiment, Provenance
 from asr.errors import TrainingError
-from asr.experiments.lm_run import lm_data_hash, train_lm_experiment
-from asr.experiments.prepare import data_hash
-from asr.experiments.run import train_experiment
-from asr.experiments.start import Launch
+from asr.experiments.launch import Launch, OnStep, kind_of, train_experiment
+from asr.experiments.records import read_experiment
 from asr.system.environment import changed, environment
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import World
 from asr.training.metrics import LOG_FILE, is_finished
-from asr.training.trainer import Trainer
 
 
 def reproduce(
@@ -34,7 +29,7 @@ def reproduce(
     device: str = "auto",
     threads: int | None = None,
     tensorboard: bool = False,
-    on_step: Callable[[Trainer[Any]], None] = lambda _trainer: None,
+    on_step: OnStep = lambda _trainer: None,
 ) -> bool:
     """Train again what the folder `experiment` holds, into `out`; whether the weights are the same to the last bit.
 
@@ -45,7 +40,7 @@ def reproduce(
     TrainingError if the run has not ended or its weights were made otherwise, if it is not on record what it was
     trained on, or if the data is other than it was.
     """
-    config = _read(experiment)
+    config = read_experiment(experiment)
     origin = _origin(config, experiment)
     launch = Launch(
         words=["asr", "train", "--reproduce", str(experiment)],
@@ -56,6 +51,8 @@ def reproduce(
         tensorboard=tensorboard,
         on_step=on_step,
     )
+    derived = {"provenance": None} if isinstance(config, Experiment) else {"provenance": None, "text": None}
+    fresh: Any = config.model_copy(update=derived)
     with launch.joined() as world:
         display = world.display()
         if world.is_main:
@@ -63,7 +60,7 @@ def reproduce(
         differing = [*_other_environment(origin, world), *_other_continuations(origin)]
         if differing:
             display.say(f"warning: the weights may come out other than those of {experiment}: {', '.join(differing)}")
-        _train(config, launch, world, _halved_steps(experiment))
+        train_experiment(fresh, launch, world, _halved_steps(experiment))
         difference = first_difference(experiment / WEIGHTS_FILE, out / WEIGHTS_FILE)
         if difference is None:
             display.say(f"reproduced: the weights of {out} are those of {experiment} to the last bit")
@@ -73,16 +70,6 @@ def reproduce(
                 f"not reproduced: {out / WEIGHTS_FILE} differs from {experiment / WEIGHTS_FILE}, {reason}: {difference}"
             )
         return difference is None
-
-
-def _train(
-    config: ExperimentConfig | LmConfig, launch: Launch, world: World, halved_steps: list[dict[str, Any]]
-) -> None:
-    fresh = config.model_copy(update={"provenance": None})
-    if isinstance(fresh, LmConfig):
-        train_lm_experiment(fresh.model_copy(update={"text": None}), launch, world, halved_steps)
-    else:
-        train_experiment(fresh, launch, world, halved_steps)
 
 
 def _halved_steps(experiment: Path) -> list[dict[str, Any]]:
@@ -118,13 +105,7 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
-def _read(experiment: Path) -> ExperimentConfig | LmConfig:
-    path = experiment / CONFIG_FILE
-    parse = parse_lm_config if is_language_model(experiment) else parse_config
-    return parse(read_yaml(path), source=str(path))
-
-
-def _origin(config: ExperimentConfig | LmConfig, experiment: Path) -> Provenance:
+def _origin(config: Experiment | LmExperiment, experiment: Path) -> Provenance:
     """Where the folder's weights come from; TrainingError unless training made them, to its end."""
     origin = config.provenance
     if origin is None:
@@ -141,8 +122,8 @@ def _origin(config: ExperimentConfig | LmConfig, experiment: Path) -> Provenance
     return origin
 
 
-def _refuse_other_data(config: ExperimentConfig | LmConfig, origin: Provenance, experiment: Path) -> None:
-    now = lm_data_hash(config) if isinstance(config, LmConfig) else data_hash(config)
+def _refuse_other_data(config: Experiment | LmExperiment, origin: Provenance, experiment: Path) -> None:
+    now = kind_of(config).data_hash(config)
     if now != origin.data_hash:
         raise TrainingError(
             f"{experiment}: was trained on data with hash {origin.data_hash}, but the manifests now have {now}; "

@@ -12,52 +12,56 @@ import torch
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle
-from asr.config import ExperimentConfig, load_config
-from asr.corpora.doctor.model import ModelNeeds
-from asr.corpora.doctor.rows import Requirements
+from asr.config import Experiment, load_experiment
 from asr.data.manifest import read_lines
+from asr.data.requirements import CODES, ModelNeeds, Requirements
 from asr.data.shards.index import is_shard_index
-from asr.experiments.rows import read_training_rows
-from asr.features import build_frontend
+from asr.decoding.base import ctc_of
+from asr.experiments.survey import read_training_rows
+from asr.features import Frontend, build_frontend
+from asr.lengths import ctc_min_frames
 from asr.models.encoders import Encoder
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
 from asr.types import Utterance
 
 
-class _EncoderFrames:
-    """Encoder frames of so many feature frames. Other processes get a copy, for which this holds no more than it needs.
+class Lengths:
+    """What a module makes of one length. A corpus has far fewer lengths than rows, so each is computed once.
 
-    A corpus has far fewer lengths than rows, so each is computed once.
+    Other processes get a copy of it, for which it holds the module without its weights.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = copy.deepcopy(encoder).to("meta")  # its weights would be copied to every process
+    def __init__(self, module: Frontend | Encoder) -> None:
+        self._module = copy.deepcopy(module).to("meta")
         self._known: dict[int, int] = {}
 
-    def __call__(self, feature_frames: int) -> int:
-        if feature_frames not in self._known:
-            self._known[feature_frames] = int(self._encoder.output_lens(torch.tensor([feature_frames])))
-        return self._known[feature_frames]
+    def __call__(self, length: int) -> int:
+        if length not in self._known:
+            self._known[length] = int(self._module.output_lens(torch.tensor([length])))
+        return self._known[length]
 
 
-def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
+def requirements(config: Experiment, bundle: Bundle) -> Requirements:
     """What a model of this shape needs, at the fastest speed augmentation may play a row."""
     augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
     needs = ModelNeeds(
         tokenizer=bundle.tokenizer,
-        frontend=bundle.frontend,
-        output_len=_EncoderFrames(bundle.model.encoder) if config.loss.ctc_weight > 0 else None,
+        sample_rate=bundle.frontend.sample_rate,
+        feature_len=Lengths(bundle.frontend),
+        output_len=Lengths(bundle.model.encoder),
+        min_frames=ctc_min_frames if ctc_of(bundle.model.heads) is not None else None,
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
 
 
-def requirements_key(config: ExperimentConfig, bundle: Bundle) -> str:
+def requirements_key(config: Experiment, bundle: Bundle) -> str:
     """Hexadecimal; the same for experiments whose `requirements` judge every row alike."""
-    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "loss"})
+    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "heads"})
     parts["data"] = [config.data.min_duration, config.data.max_duration]
     parts["tokenizer"] = bundle.tokenizer.digest
+    parts["codes"] = CODES  # what is stored under the key holds places in it
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -70,16 +74,17 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
     """
     if model is not None:
         bundle = Bundle.load(model)
-        return requirements(bundle.config, bundle)
+        return requirements(bundle.experiment, bundle)
     if config is None:
         return Requirements()
-    experiment = load_config(config)
+    experiment = load_experiment(config)
     texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
-    tokenizer = train_tokenizer(experiment.tokenizer, texts)
-    return requirements(experiment, Bundle.build(experiment, build_frontend(experiment.frontend), tokenizer))
+    tokenizers = {name: train_tokenizer(tokenizer, texts) for name, tokenizer in experiment.tokenizer_configs.items()}
+    bundle = Bundle.build(experiment, build_frontend(experiment.frontend), tokenizers, seed=experiment.seed)
+    return requirements(experiment, bundle)
 
 
-def _training_rows(experiment: ExperimentConfig, manifest: Path) -> Iterable[Utterance]:
+def _training_rows(experiment: Experiment, manifest: Path) -> Iterable[Utterance]:
     train = Path(experiment.data.train)
     if is_shard_index(experiment.data.train):
         return read_training_rows(experiment.data)

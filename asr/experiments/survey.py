@@ -1,4 +1,4 @@
-"""One pass over the texts of a training corpus: what cannot be learnt from, and hashes of what is said.
+"""The training corpus, and one pass over its texts: what cannot be learnt from, and hashes of the texts.
 
 Large corpora are shared out among processes, and which rows were set aside is kept beside the corpus's index: a run
 that is resumed, or another process of the same run, only looks it up.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from asr.bundle.bundle import TrainingTexts
-from asr.corpora.doctor.rows import FOUND, Requirements, SetAside, first_faults
+from asr.bundle.training_texts import TrainingTexts
+from asr.config import DataConfig
+from asr.data.manifest import open_manifest
 from asr.data.manifest.index import load_array
 from asr.data.manifest.table import Table
+from asr.data.requirements import FOUND, Requirements, SetAside, first_faults
+from asr.data.shards.index import is_shard_index, read_shards
 from asr.errors import AsrError
 from asr.system.processes import num_cores, share_out
 from asr.system.runtime import atomic_path
@@ -32,6 +36,14 @@ class Survey:
 
     set_aside: SetAside
     texts: TrainingTexts | None  # None if nobody asked
+
+
+def read_training_rows(data: DataConfig) -> Table:
+    """The rows of `data.train`, be it a manifest or an index of shards."""
+    if not is_shard_index(data.train):
+        return open_manifest(Path(data.train))
+    cache = Path(data.shard_cache) if data.shard_cache is not None else None
+    return read_shards(data.train, window=data.shuffle_shards, cache=cache)
 
 
 def survey(rows: Sequence[Utterance], requirements: Requirements, *, key: str, with_texts: bool) -> Survey:

@@ -7,19 +7,18 @@ Masks say where attention may look (True = allowed) and broadcast to (B, H, S, K
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asr.lengths import padding_mask
 from asr.nn.dropout import Dropout
-from asr.nn.positions import RelativePositions, RotaryPositions, rotate
+from asr.nn.kernels import attend, rotate, shift_distances
+from asr.nn.positions import RelativePositions, RotaryPositions
 
 PositionKind = Literal["rotary", "relative"]
 KeyValue = tuple[Tensor, Tensor]  # each (B, H, K, E)
-MAX_PLAIN_KEYS = 512  # beyond, torch's fused kernel is as fast on CPU, and holds no scores
 
 
 def attention_mask(lens: Tensor, max_len: int) -> Tensor:
@@ -27,59 +26,8 @@ def attention_mask(lens: Tensor, max_len: int) -> Tensor:
     return ~padding_mask(lens.clamp(min=1), max_len)[:, None, None, :]
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
-    """Scaled dot-product attention (B, H, S, E); a floating mask is added to the scores, a bool one allows keys.
-
-    On CPU plain products beat the fused kernel as long as the scores of a head stay in the cache; its backward in
-    bfloat16 takes twice as long again (docs/performance.md).
-    """
-    drops = dropout.training and dropout.p > 0.0
-    if query.device.type != "cpu" or torch.compiler.is_compiling():
-        return F.scaled_dot_product_attention(query, key, value, mask, dropout.p if drops else 0.0)
-    if mask is not None and mask.dtype == torch.bool:
-        # a sum with this takes an eighth of the time of masked_fill
-        mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
-    if drops:
-        scores = query / math.sqrt(query.shape[-1]) @ key.transpose(-1, -2)
-        weights: Tensor = dropout((scores if mask is None else scores + mask).softmax(dim=-1))
-        return weights @ value
-    half_backward = query.dtype == torch.bfloat16 and torch.is_grad_enabled()
-    if key.shape[-2] > MAX_PLAIN_KEYS and not half_backward:
-        return F.scaled_dot_product_attention(query, key, value, mask)
-    context: Tensor = _PlainAttention.apply(query, key, value, mask)
-    return context
-
-
-class _PlainAttention(torch.autograd.Function):
-    """Attention by products of whole matrices, its gradients laid out as what they are gradients of.
-
-    Autograd would make the gradient of the keys a transposed one, which slows everything that follows.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
-        weights = (scores if mask is None else scores.add_(mask)).softmax(dim=-1)
-        ctx.save_for_backward(query, key, value, weights)
-        ctx.mask_shape = None if mask is None else mask.shape
-        return weights @ value
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        (gradient,), (query, key, value, weights) = gradients, ctx.saved_tensors
-        of_weights = gradient @ value.transpose(-1, -2)
-        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-        scale = 1.0 / math.sqrt(query.shape[-1])
-        return (
-            (of_scores @ key).mul_(scale),
-            (of_scores.transpose(-1, -2) @ query).mul_(scale),
-            weights.transpose(-1, -2) @ gradient,
-            of_scores.sum_to_size(ctx.mask_shape) if ctx.needs_input_grad[3] else None,
-        )
-
-
 class SelfAttention(nn.Module):
-    """Pre-norm residual branch (B, S, D) -> (B, S, D) of attention among frames, blind to their positions."""
+    """Pre-norm residual branch (B, S, D) -> (B, S, D) of attention among frames, without positions."""
 
     def __init__(self, dim: int, num_heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
@@ -113,19 +61,19 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, KeyValue]:
         """The branch for one frame after those of `past`, and their keys and values with its own at the end.
 
-        `table` holds the position of the one frame; the keys of `past` have had theirs.
+        `table` holds the position of the one frame; the keys of `past` have theirs already.
         """
         query, key, value = self.project(x_B1D)
-        query, key = self._place(query, key, table)
+        query, key = self._with_positions(query, key, table)
         key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        return self.finish(attend(query, key, value, mask, self.attention_dropout)), (key, value)
+        return self.finish(attend(query, key, value, mask, self.attention_dropout.share)), (key, value)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
-        query, key = self._place(query, key, table)
-        return attend(query, key, value, mask, self.attention_dropout)
+        query, key = self._with_positions(query, key, table)
+        return attend(query, key, value, mask, self.attention_dropout.share)
 
-    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Queries and keys that know their positions."""
+    def _with_positions(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys with their positions in them."""
         assert table is None, "plain attention has no positions"
         return query, key
 
@@ -133,7 +81,7 @@ class SelfAttention(nn.Module):
 class RotaryAttention(SelfAttention):
     """Self-attention that turns queries and keys by their position (Su et al. 2021)."""
 
-    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _with_positions(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
         assert table is not None, "rotary attention needs a table"
         return rotate(query, table), rotate(key, table)
 
@@ -154,20 +102,10 @@ class RelativeAttention(SelfAttention):
         bias = shift_distances(scores) / math.sqrt(query.shape[-1])
         if mask is not None:
             bias = bias.masked_fill(~mask, -math.inf)
-        return attend(query + self.content_bias.to(query.dtype), key, value, bias, self.attention_dropout)
+        return attend(query + self.content_bias.to(query.dtype), key, value, bias, self.attention_dropout.share)
 
-    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
-        raise AssertionError("relative attention scores distances: queries and keys by themselves have no place")
-
-
-def shift_distances(scores: Tensor) -> Tensor:
-    """Scores by distance (B, H, S, 2 S - 1), from S - 1 down to 1 - S, become scores by key (B, H, S, S).
-
-    Row i wants distances i .. i - S + 1, which start at column S - 1 - i: one padded column makes a reshape do it.
-    """
-    B, H, S, num_distances = scores.shape
-    padded = F.pad(scores, (1, 0)).view(B, H, num_distances + 1, S)
-    return padded[:, :, 1:].reshape(B, H, S, num_distances)[..., :S]
+    def _with_positions(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+        raise AssertionError("relative attention scores distances: queries and keys by themselves have no positions")
 
 
 class CrossAttention(nn.Module):
@@ -195,7 +133,7 @@ class CrossAttention(nn.Module):
     def forward(self, x_BUD: Tensor, key: Tensor, value: Tensor, lens: Tensor) -> Tensor:
         """`lens` (B,) counts the valid frames; where there are none the context is zero."""
         query = self.query(self.norm(x_BUD)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        context = attend(query, key, value, attention_mask(lens, key.shape[2]), self.attention_dropout)
+        context = attend(query, key, value, attention_mask(lens, key.shape[2]), self.attention_dropout.share)
         context = context.masked_fill((lens == 0)[:, None, None, None], 0.0)
         branch: Tensor = self.dropout(self.out(context.transpose(1, 2).flatten(2)))
         return branch

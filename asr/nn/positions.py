@@ -5,8 +5,6 @@ S frames, D model dim, E dim of one attention head.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +24,10 @@ def sinusoids(positions: Tensor, dim: int) -> Tensor:
 
 
 class RotaryPositions(nn.Module):
-    """Cosines and signed sines (2, S, E) that turn queries and keys by their position (Su et al. 2021)."""
+    """Cosines and signed sines (2, S, E) that turn queries and keys by their position (Su et al. 2021).
+
+    For `asr.nn.kernels.rotate`.
+    """
 
     def __init__(self, head_dim: int) -> None:
         super().__init__()
@@ -57,30 +58,6 @@ class RelativePositions(nn.Module):
         num_frames = x_BSD.shape[1]
         distances = torch.arange(num_frames - 1, -num_frames, -1, device=x_BSD.device, dtype=_exact(x_BSD.dtype))
         return sinusoids(distances, self.dim)
-
-
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn the pairs (i, i + E / 2) of vectors (..., E) by their position's angle; `table` from RotaryPositions."""
-    cos, sin = table.to(x.dtype)
-    turned: Tensor = _Rotation.apply(x, cos, sin)
-    return turned
-
-
-class _Rotation(torch.autograd.Function):
-    """The gradient of a rotation is the rotation back, which is half the work of what autograd would do."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        turned = torch.mul(x, cos, out=x.new_empty(x.shape))  # contiguous, as products of matrices want it
-        return turned.addcmul_(x.roll(x.shape[-1] // 2, dims=-1), sin)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = gradients
-        cos, sin = ctx.saved_tensors
-        swapped = gradient.roll(gradient.shape[-1] // 2, dims=-1)
-        return torch.addcmul(gradient * cos, swapped, sin, value=-1.0), None, None
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:

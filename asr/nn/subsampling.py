@@ -5,15 +5,15 @@ B batch, T feature frames, F features, S encoder frames, C channels, D model dim
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.errors import ConfigError
 from asr.lengths import padding_mask
+from asr.nn.kernels import relu_within
 from asr.registry import Config
 
 
@@ -62,32 +62,7 @@ class Subsampling(nn.Module):
         x = x[..., None].permute(0, 3, 1, 2)  # (B, C, T, F), channels last in memory
         for stage in self.stages:
             lens = (lens + 1) // 2
-            x = _SilencedRelu.apply(stage(x), lens)
+            x = relu_within(stage(x), lens)
         x = x.permute(0, 2, 3, 1)  # (B, S, F, C), which is how it lies in memory
         # under autocast too the sums of all layers start, and hence stay, in the weights' dtype: 2 % of a step
         return self.project(x.flatten(2)).to(self.project.weight.dtype), lens
-
-
-class _SilencedRelu(torch.autograd.Function):
-    """ReLU of images (B, C, T, F) in place, and zeros from each row's length on, so that padding cannot leak.
-
-    Both are zero where they block, and where the outcome is zero the gradient is, too: one pass over the widest tensors
-    of a small model, where ReLU and a mask after the other would take four.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, lens: Tensor) -> Tensor:
-        ctx.mark_dirty(x)
-        x.relu_()
-        if x.device.type == "cpu":
-            for row, length in zip(x, lens.tolist(), strict=True):
-                row[:, length:] = 0.0
-        else:  # reading lengths would make the host wait
-            x *= ~padding_mask(lens, x.shape[2])[:, None, :, None]
-        ctx.save_for_backward(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,), (output,) = gradients, ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, output, 0.0), None

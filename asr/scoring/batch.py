@@ -17,6 +17,7 @@ from asr.errors import ScoringError
 from asr.scoring.alignment import levenshtein
 from asr.scoring.packed import pack_lines
 from asr.scoring.rules import Rules
+from asr.system.threads import off_main_thread
 from asr.text.normalize import normalize
 
 WORTH_COMPILING = 8192  # pairs for which loading numba pays
@@ -75,7 +76,7 @@ def _align_compiled(references: Sequence[str], hypotheses: Sequence[str]) -> Com
     operations = np.empty(len(source) + len(target) + len(references), dtype=np.uint8)
     counts = np.zeros((len(references), 4), dtype=np.int64)
     sides = [np.frombuffer(lines, dtype=np.uint8) for lines in (source, target)]
-    written = align_lines(sides[0], sides[1], operations, counts)
+    written = off_main_thread(align_lines, sides[0], sides[1], operations, counts)
     if written < 0:
         return None
     lines = operations[:written].tobytes()

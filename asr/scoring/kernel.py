@@ -6,29 +6,19 @@ is among the cheapest, inserts where that is cheaper than any pair, and pairs wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from asr.system.jit import compiled
 
 MOST_WORDS = 64  # of one text, a bit each
 
 _SPACE, _LINE_END = 32, 10
 _HIT, _SUBSTITUTION, _DELETION, _INSERTION = 61, 83, 68, 73  # = S D I
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def _compiled(function: Function) -> Function:
-    """Machine code that runs without Python's lock, kept on disk where a folder can be written to."""
-    try:
-        return cast("Function", njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # numba found no folder for it
-        return cast("Function", njit(nogil=True)(function))
-
-
-@_compiled
+@compiled
 def align_lines(source: Any, target: Any, operations: Any, counts: Any) -> Any:
     """Align the lines of two UTF-8 texts (uint8, each line with its end), words with single spaces between them.
 
@@ -62,7 +52,7 @@ def align_lines(source: Any, target: Any, operations: Any, counts: Any) -> Any:
     return written
 
 
-@_compiled
+@compiled
 def _read_words(text: Any, place: Any, words: Any, tails: Any) -> Any:
     """Split the line that begins at `place`; returns how many words it has and where the next line begins.
 
@@ -92,7 +82,7 @@ def _read_words(text: Any, place: Any, words: Any, tails: Any) -> Any:
         tail = np.uint64(0)
 
 
-@_compiled
+@compiled
 def _same(source: Any, target: Any, words: Any, tails: Any, row: Any, column: Any) -> Any:
     """Whether a word of the source is that of the target, to the last byte."""
     if tails[0, row] != tails[1, column]:
@@ -107,7 +97,7 @@ def _same(source: Any, target: Any, words: Any, tails: Any, row: Any, column: An
     return different == 0
 
 
-@_compiled
+@compiled
 def _fill_steps(
     source: Any, target: Any, words: Any, tails: Any, head: Any, rows: Any, columns: Any, steps: Any
 ) -> Any:
@@ -132,7 +122,7 @@ def _fill_steps(
         steps[column, 0], steps[column, 1] = grows, falls
 
 
-@_compiled
+@compiled
 def _align(
     source: Any,
     target: Any,

@@ -15,6 +15,7 @@ from asr.scoring.sclite.alignment import sclite
 from asr.scoring.sclite.compounds import read_compounds
 from asr.scoring.sclite.markup import has_marks, read_marks
 from asr.scoring.sclite.network import COSTS, Network, align_networks
+from asr.system.text_files import read_text
 from asr.text.normalize import normalize
 
 ALIGNERS: dict[str, Callable[[Sequence[str], Sequence[str]], str]] = {"levenshtein": levenshtein, "sclite": sclite}
@@ -105,7 +106,7 @@ def read_hesitations(words: str, normalizer: str = "none") -> tuple[str, ...]:
         names = words.split(",")
     else:
         try:
-            names = path.read_text(encoding="utf-8-sig").splitlines()
+            names = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ScoringError(f"{path}: cannot read the hesitations ({error})") from error
     cleaned = (normalize(name, normalizer) for name in names)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from asr.errors import ScoringError
+from asr.system.text_files import read_text
 
 _PREFIX = re.compile(r"([^-_]+)[-_]")
 
@@ -14,7 +15,7 @@ _PREFIX = re.compile(r"([^-_]+)[-_]")
 def read_speakers(path: Path) -> dict[str, str]:
     """Speaker by utterance id from lines "id speaker", Kaldi's utt2spk. ScoringError, with path and line, otherwise."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except OSError as error:
         raise ScoringError(f"{path}: cannot read the speakers ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -28,8 +28,8 @@ from collections.abc import Callable
 from asr.errors import TextError
 from asr.registry import did_you_mean
 
-_APOSTROPHE = "'"
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", _APOSTROPHE))
+APOSTROPHE = "'"
+APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", APOSTROPHE))
 # Han with its iteration marks and extensions, kana, Bopomofo, CJK punctuation, full-width forms.
 _CJK = "\u2e80-\u2fdf\u3000-\u303f\u3040-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CJK += "\ufe30-\ufe4f\uff00-\uff9f\U00016ff0-\U00016fff\U0001aff0-\U0001b16f\U00020000-\U000323af"
@@ -56,7 +56,7 @@ class _WordCharacters(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         category = unicodedata.category(character)
-        kept = character if category[0] in "LMN" or character == _APOSTROPHE else "" if category == "Cf" else " "
+        kept = character if category[0] in "LMN" or character == APOSTROPHE else "" if category == "Cf" else " "
         return self.setdefault(code, kept)
 
 
@@ -75,10 +75,10 @@ def _none(text: str) -> str:
 
 
 def _basic(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower()  # NFKC makes a bare accent of U+00B4
-    text = text.translate(_APOSTROPHES).translate(_WORD_CHARACTERS)
+    text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).lower()  # NFKC makes a bare accent of U+00B4
+    text = text.translate(APOSTROPHES).translate(_WORD_CHARACTERS)
     text = unicodedata.normalize("NFKC", re.sub("'{2,}", " ", text))
-    return " ".join(word for token in text.split() if (word := token.strip(_APOSTROPHE)))
+    return " ".join(word for token in text.split() if (word := token.strip(APOSTROPHE)))
 
 
 def _english(text: str) -> str:
@@ -94,7 +94,7 @@ def _spell_out(word: str) -> str:
         return _WHOLE_WORDS[word]
     for ending, full in _ENDINGS.items():
         if word.endswith(ending) and len(word) > len(ending):
-            return f"{_spell_out(word.removesuffix(ending).rstrip(_APOSTROPHE))} {full}".strip()
+            return f"{_spell_out(word.removesuffix(ending).rstrip(APOSTROPHE))} {full}".strip()
     return word
 
 

@@ -2,98 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 
 from asr import __version__
-from asr.audio.channels import SPLIT, Channels
-from asr.errors import AudioError
-from asr.transcribe.inputs import Recording
-from asr.transcribe.pipeline import Ended, Heard, Pipeline, Reached, Track
-from asr.transcribe.recognizer import BLOCK_SECONDS
+from asr.audio.channels import Channels
+from asr.errors import AsrError
+from asr.transcribe.engine import Engine, Handle
+from asr.transcribe.events import Done, Failed, Progress, SegmentReady
+from asr.transcribe.recordings import Recording
+from asr.transcribe.requests import RequestOptions
 from asr.transcribe.writers import Source
 from asr.types import Segment, Transcript
 
+MAX_SUBMITTED = 128  # recordings that the engine knows at once, enough to fill its batches with short ones
+
 
 @dataclass(frozen=True)
-class Done:
+class Transcribed:
     """A recording that was transcribed."""
 
     recording: Recording
     transcript: Transcript
     source: Source
+    has_speech: bool = True  # False: the detector found none
 
 
 @dataclass(frozen=True)
-class Failed:
+class Untranscribed:
     """A recording that cannot be transcribed, and why."""
 
     recording: Recording
     reason: str
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Which recording a track is of, and which of its channels."""
-
-    recording: Recording
-    channel: int | None
-    is_last: bool
-
-
 def transcribe_files(
-    pipeline: Pipeline,
-    recordings: Sequence[Recording],
-    sample_rate: int,
+    engine: Engine,
+    recordings: Iterable[Recording],
     model: str,
     *,
     channel: Channels = None,
     on_segment: Callable[[Recording, Segment], None] = lambda *_: None,
     on_read: Callable[[Recording, float], None] = lambda *_: None,
-) -> Iterator[Done | Failed]:
-    """One result for each recording, in order, at a model's `sample_rate` in Hz; `model` is its name.
+) -> Iterator[Transcribed | Untranscribed]:
+    """One result for each recording, in order; `model` is the model's name.
 
     `channel` counts from 0; None is the mean of all, SPLIT recognises each by itself and merges their segments in time.
-    `on_segment` is told each segment as it is ready, `on_read` how many more seconds of a recording have been read.
+    `on_segment` gets each segment as it is ready, `on_read` how many more seconds of a recording have been read.
     """
-    segments: list[Segment] = []
-    problem = ""
-    longest = reached = 0.0  # seconds of the recording, and of the track that goes on
-    for event in pipeline.run(_tracks(recordings, sample_rate, channel)):
-        part: _Part = event.key
-        if isinstance(event, Heard):
-            segments.append(replace(event.segment, channel=part.channel if channel == SPLIT else None))
-            on_segment(part.recording, segments[-1])
-        elif isinstance(event, Reached):
-            on_read(part.recording, event.seconds - reached)
-            reached = event.seconds
-        elif isinstance(event, Ended):
-            problem = problem or (str(event.error) if event.error is not None else "")
-            longest, reached = max(longest, event.seconds), 0.0
-            if not part.is_last:
-                continue
-            if problem:
-                yield Failed(part.recording, problem)
-            else:
-                in_time = sorted(segments, key=lambda segment: segment.start)
-                source = Source(part.recording.name, longest, model, __version__)
-                yield Done(part.recording, Transcript(tuple(in_time)), source)
-            segments, problem, longest = [], "", 0.0
-
-
-def _tracks(recordings: Sequence[Recording], sample_rate: int, channel: Channels) -> Iterator[Track]:
-    for recording in recordings:
-        channels = _channels(recording, channel)
-        for number in channels:
-            part = _Part(recording, number, is_last=number == channels[-1])
-            yield Track(part, partial(recording.blocks, sample_rate, BLOCK_SECONDS, number))
-
-
-def _channels(recording: Recording, channel: Channels) -> Sequence[int | None]:
-    if channel != SPLIT:
-        return (channel,)
+    options = RequestOptions(channel=channel, bulk=True)
+    submitted: deque[tuple[Recording, Handle]] = deque()
     try:
-        return range(recording.info().num_channels)
-    except AudioError:
-        return (None,)  # reading it says so
+        for recording in recordings:
+            submitted.append((recording, engine.submit(recording, options)))
+            if len(submitted) == MAX_SUBMITTED:
+                yield _result(*submitted.popleft(), model, on_segment, on_read)
+        while submitted:
+            yield _result(*submitted.popleft(), model, on_segment, on_read)
+    finally:
+        for _, handle in submitted:
+            handle.cancel()
+
+
+def _result(
+    recording: Recording,
+    handle: Handle,
+    model: str,
+    on_segment: Callable[[Recording, Segment], None],
+    on_read: Callable[[Recording, float], None],
+) -> Transcribed | Untranscribed:
+    """Wait for all of a recording."""
+    reached = 0.0
+    try:
+        for event in handle:
+            if isinstance(event, SegmentReady):
+                on_segment(recording, event.segment)
+            elif isinstance(event, Progress):
+                on_read(recording, event.seconds - reached)
+                reached = event.seconds
+            elif isinstance(event, Done):
+                source = Source(recording.name, event.seconds, model, __version__)
+                return Transcribed(recording, event.transcript, source, event.has_speech)
+            elif isinstance(event, Failed):
+                return Untranscribed(recording, _reason(recording, event.error))
+    finally:
+        handle.cancel()
+    raise AssertionError("a request ends with Done or Failed")
+
+
+def _reason(recording: Recording, error: Exception) -> str:
+    """What to tell of an error; one that no other recording can escape is raised."""
+    if isinstance(error, BrokenProcessPool):
+        raise error
+    if isinstance(error, AsrError):
+        return str(error)
+    return f"{recording.name}: unexpected {type(error).__name__}: {' '.join(str(error).split())}; please report it"

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-import numpy as np
-
-from asr.audio.io import AUDIO_SUFFIXES, AudioInfo, audio_info, read_blocks
+from asr.audio.io import AUDIO_SUFFIXES
 from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.data.manifest import read_manifest
 from asr.errors import AsrError, AudioError
+from asr.transcribe.recordings import FileRecording
 from asr.transcribe.writers import SUFFIXES
 
 STDIN = "-"  # the argument that means standard input
@@ -32,62 +31,10 @@ class OutputClashError(AsrError):
 
 
 @dataclass(frozen=True)
-class Recording:
-    """An audio file or a stretch of one, and its place below the folder or glob that named it."""
-
-    audio: Path
-    relative: Path  # without suffix where there is an `id`
-    id: str | None = None  # of a row of a manifest; "stdin" for standard input
-    start: float = 0.0  # seconds
-    duration: float | None = None  # seconds; None is up to the end
-    raw: RawFormat | None = None  # of a file without a header
-    is_copy: bool = False  # of standard input, in a file that will be gone
-
-    @property
-    def name(self) -> str:
-        """What people know it by."""
-        return str(self.audio) if self.id is None else self.id
-
-    @property
-    def stem(self) -> Path:
-        """Its place among the outputs, but for the suffix."""
-        return self.relative.with_suffix("") if self.id is None else self.relative
-
-    def info(self) -> AudioInfo:
-        """`asr.audio.io.audio_info` of the whole file."""
-        with self._named_errors():
-            return audio_info(self.audio, self.raw)
-
-    def blocks(self, sample_rate: int, block_seconds: float, channel: int | None = None) -> Iterator[np.ndarray]:
-        """`asr.audio.io.read_blocks` of the stretch; its errors name the row of a manifest, or standard input."""
-        with self._named_errors():
-            yield from read_blocks(
-                self.audio,
-                sample_rate,
-                block_seconds,
-                channel=channel,
-                start=self.start,
-                duration=self.duration,
-                raw=self.raw,
-            )
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except AudioError as error:
-            if self.is_copy:
-                raise AudioError(f"standard input: {str(error).removeprefix(f'{self.audio}: ')}") from error
-            if self.id is not None:
-                raise AudioError(f"utterance '{self.id}': {error}") from error
-            raise
-
-
-@dataclass(frozen=True)
 class Job:
     """A recording and the files to make of it, by format; none where the result goes to standard output."""
 
-    recording: Recording
+    recording: FileRecording
     outputs: dict[str, Path]
 
     @property
@@ -127,7 +74,7 @@ def standard_input(arguments: Sequence[str], stream: BinaryIO | None = None) -> 
 
 def find_all(
     arguments: Iterable[str], *, raw: RawFormat | None = None, stdin: Path | None = None
-) -> tuple[list[Recording], list[str]]:
+) -> tuple[list[FileRecording], list[str]]:
     """The recordings that arguments mean, sorted within each, and what is wrong with the others.
 
     An argument is a file, a folder with all audio below it but hidden files, a glob (`**` too), a manifest (.jsonl) or
@@ -135,7 +82,7 @@ def find_all(
     it says so. `raw` is the format of standard input and of all files whose suffix does not name another; folders are
     then searched for RAW_SUFFIXES, too.
     """
-    recordings: list[Recording] = []
+    recordings: list[FileRecording] = []
     problems: list[str] = []
     for argument in arguments:
         try:
@@ -145,7 +92,7 @@ def find_all(
     return recordings, problems
 
 
-def plan_outputs(recordings: Iterable[Recording], formats: Sequence[str], folder: Path | None) -> list[Job]:
+def plan_outputs(recordings: Iterable[FileRecording], formats: Sequence[str], folder: Path | None) -> list[Job]:
     """A job for each recording, outputs in `folder`, if any, mirroring the input tree with the suffix replaced.
 
     Rows of manifests are named by their ids. A recording named twice is done once. Raises OutputClashError where two
@@ -171,17 +118,17 @@ def plan_outputs(recordings: Iterable[Recording], formats: Sequence[str], folder
     return list(jobs.values())
 
 
-def _identity(recording: Recording) -> tuple[object, ...]:
+def _identity(recording: FileRecording) -> tuple[object, ...]:
     """Equal for the same stretch of the same file, however the path is written."""
     return recording.audio.resolve(), recording.id, recording.start, recording.duration
 
 
-def _find(argument: str, raw: RawFormat | None, stdin: Path | None, problems: list[str]) -> list[Recording]:
+def _find(argument: str, raw: RawFormat | None, stdin: Path | None, problems: list[str]) -> list[FileRecording]:
     """The recordings of one argument; AsrError if there are none. Folders that cannot be read become problems."""
     if argument == STDIN:
         if stdin is None:
             raise AudioError("standard input was not opened")
-        return [Recording(stdin, Path("stdin"), "stdin", raw=raw, is_copy=True)]
+        return [FileRecording(stdin, Path("stdin"), "stdin", raw=raw, is_copy=True)]
     if not argument:
         raise AudioError("one of the files has an empty name")
     path = Path(argument)
@@ -190,10 +137,10 @@ def _find(argument: str, raw: RawFormat | None, stdin: Path | None, problems: li
         files = sorted(_audio_below(path, suffixes, problems))
         if not files:
             raise AudioError(f"{argument}: no audio in this folder; known suffixes: {', '.join(sorted(suffixes))}")
-        return [Recording(file, file.relative_to(path), raw=_raw_of(file, raw)) for file in files]
+        return [FileRecording(file, file.relative_to(path), raw=_raw_of(file, raw)) for file in files]
     if path.suffix.lower() == MANIFEST_SUFFIX:
         return [
-            Recording(row.audio, _file_name(row.id), row.id, row.start, row.duration, _raw_of(row.audio, raw))
+            FileRecording(row.audio, _file_name(row.id), row.id, row.start, row.duration, _raw_of(row.audio, raw))
             for row in read_manifest(path)
         ]
     if not path.exists() and not path.is_symlink() and _is_pattern(argument):
@@ -204,8 +151,8 @@ def _find(argument: str, raw: RawFormat | None, stdin: Path | None, problems: li
             raise AudioError(f"{argument}: is no pattern ({error})") from error
         if not files:
             raise AudioError(f"{argument}: no file matches")
-        return [Recording(file, file.relative_to(base), raw=_raw_of(file, raw)) for file in files]
-    return [Recording(path, Path(path.name), raw=_raw_of(path, raw))]
+        return [FileRecording(file, file.relative_to(base), raw=_raw_of(file, raw)) for file in files]
+    return [FileRecording(path, Path(path.name), raw=_raw_of(path, raw))]
 
 
 def _raw_of(path: Path, raw: RawFormat | None) -> RawFormat | None:

@@ -4,23 +4,56 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rapidfuzz.distance import LCSseq
 
 from asr.alignment.confidence import text_confidence
+from asr.transcribe.segmentation import Span
 from asr.types import Segment, Word
 
-MAX_DRIFT = 0.5  # seconds between the places where two spans hear the same word
+MAX_DRIFT = 0.5  # seconds between the places of the same word in two spans
+
+
+class Joiner:
+    """Joins the segments of a recording's spans, which come in order.
+
+    A segment is held back while the next one may share words with it.
+    """
+
+    def __init__(self) -> None:
+        self._held: tuple[Span, Segment] | None = None
+
+    def add(self, span: Span, segment: Segment | None) -> Iterator[Segment]:
+        """The segments that are complete now that this span has been recognised."""
+        if self._held is not None:
+            earlier, before = self._held
+            if segment is not None and span.start < earlier.end:
+                before, segment = hand_over(before, segment, span.start, earlier.end)
+            self._held = None
+            if before.text:
+                yield before
+        if segment is None or not segment.text:
+            return
+        if span.continues:
+            self._held = span, segment
+        else:
+            yield segment
+
+    def finish(self) -> Iterator[Segment]:
+        """What is held back, at the end of a recording."""
+        if self._held is not None:
+            yield self._held[1]
+            self._held = None
 
 
 def hand_over(before: Segment, after: Segment, start: float, end: float) -> tuple[Segment, Segment]:
     """Two segments that both hold what is said from `start` to `end`, without what comes twice.
 
     Among the words that both have, in order and near the same time, the one nearest to the middle of the shared audio
-    is the last of the first segment, and what follows it comes from the second one: near its ends a span is heard
-    without context. Where they share no word, each keeps its half. Words without times of their own share the time of
+    is the last of the first segment, and what follows it comes from the second one: near its ends a span lacks
+    context. Where they share no word, each keeps its half. Words without times of their own share the time of
     their segment evenly.
     """
     first, second = _words(before), _words(after)

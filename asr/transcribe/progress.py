@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from asr.system.display import clock
-from asr.transcribe.inputs import Recording
+from asr.transcribe.recordings import Recording
 
 
 class Progress:

@@ -1,4 +1,4 @@
-"""All that `asr transcribe` does once it knows what is wanted: recordings through one pipeline, files out."""
+"""All that `asr transcribe` does once its options are known: recordings through one engine, files out."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from asr.audio.channels import SPLIT, Channels
 from asr.audio.raw import RawFormat
 from asr.errors import AudioError
 from asr.system.display import Display
+from asr.system.outputs import check_outputs
 from asr.system.processes import num_cores
 from asr.system.runtime import peak_memory_mb, write_text_atomic
-from asr.transcribe.files import Done, Failed, transcribe_files
-from asr.transcribe.inputs import Job, Recording, find_all, plan_outputs, standard_input
-from asr.transcribe.pipeline import Pipeline
+from asr.transcribe.empty import EmptyTranscripts
+from asr.transcribe.engine import Engine
+from asr.transcribe.files import Transcribed, Untranscribed, transcribe_files
+from asr.transcribe.inputs import Job, find_all, plan_outputs, standard_input
 from asr.transcribe.progress import Progress
 from asr.transcribe.recognizer import Recognizer
+from asr.transcribe.recordings import Recording
 from asr.transcribe.subtitles import SubtitleRules
-from asr.transcribe.workers import recognize, worker_pool
+from asr.transcribe.workers import worker_engine
 from asr.transcribe.writers import WRITERS
 from asr.transcribe.writers.base import channel_label
 from asr.types import Segment
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to become of recordings."""
+class OutputOptions:
+    """What transcripts become."""
 
     formats: Sequence[str]
     rules: SubtitleRules
@@ -36,14 +39,15 @@ class Wanted:
     overwrite: bool = False  # what exists
     channel: Channels = None
     verbose: bool = False  # segments are shown as they come
+    also_read: Sequence[Path | str | None] = ()  # besides the sources: nothing is written over these
     labelled: bool = False  # on standard output, a text stands behind the name of its recording
 
 
 @dataclass(frozen=True)
-class Power:
+class WorkerOptions:
     """How many processes recognise, and how many CPU threads each has; by default they share the cores."""
 
-    workers: int = 1
+    num_processes: int = 1
     threads: int | None = None
 
 
@@ -51,24 +55,27 @@ def transcribe_sources(
     sources: Sequence[str],
     raw: RawFormat | None,
     load: Callable[[], Recognizer],
-    wanted: Wanted,
-    power: Power,
+    output: OutputOptions,
+    workers: WorkerOptions,
     display: Display,
     write: Callable[[str], None],
 ) -> bool:
-    """Transcribe what a user named; False if something could not be, which is told at the end.
+    """Transcribe what a user named; False if something could not be, which is reported at the end.
 
-    Raises OutputClashError, before any work, where two recordings would become the same file.
+    Raises OutputClashError, before any work, where two recordings would become the same file, and what
+    `asr.system.outputs.check_outputs` raises.
     """
     with standard_input(sources) as stdin:
         recordings, problems = find_all(sources, raw=raw, stdin=stdin)
-        planned = plan_outputs(recordings, wanted.formats, wanted.folder)
-        jobs = [job for job in planned if wanted.overwrite or not job.is_done]
+        planned = plan_outputs(recordings, output.formats, output.folder)
+        read = (*output.also_read, *sources, *(recording.audio for recording in recordings))
+        check_outputs((path for job in planned for path in job.outputs.values()), read)
+        jobs = [job for job in planned if output.overwrite or not job.is_done]
         if num_done := len(planned) - len(jobs):
             display.say(f"{num_done} of {len(planned)} files are done already; --overwrite does them again")
         if jobs:
             labelled = len(sources) > 1 or len(recordings) != 1 or Path(sources[0]).is_dir()
-            problems += run(jobs, load, replace(wanted, labelled=labelled), power, display, write)
+            problems += run(jobs, load, replace(output, labelled=labelled), workers, display, write)
     for problem in problems:
         display.say(f"error: {problem}")
     return not problems
@@ -77,8 +84,8 @@ def transcribe_sources(
 def run(
     jobs: Sequence[Job],
     load: Callable[[], Recognizer],
-    wanted: Wanted,
-    power: Power,
+    output: OutputOptions,
+    workers: WorkerOptions,
     display: Display,
     write: Callable[[str], None],
 ) -> list[str]:
@@ -87,10 +94,10 @@ def run(
     `load` makes the model, once or in every worker, where it is pickled.
     """
     recognizer = load()
-    progress = Progress(_total_seconds(jobs, wanted.channel) if display.is_live else None)
+    progress = Progress(_total_seconds(jobs, output.channel) if display.is_live else None)
 
     def show_segment(recording: Recording, segment: Segment) -> None:
-        if wanted.verbose:
+        if output.verbose:
             where = f"{recording.name}  " if len(jobs) > 1 else ""
             label = channel_label(segment.channel)
             display.say(f"{where}{segment.start:.2f} to {segment.end:.2f} s  {label}{segment.text}")
@@ -100,53 +107,51 @@ def run(
         display.update(progress.line(recording))
 
     problems = []
-    with _pipeline(recognizer, load, power) as pipeline:
+    empty = EmptyTranscripts()
+    with _engine(recognizer, load, workers) as engine:
         results = transcribe_files(
-            pipeline,
+            engine,
             [job.recording for job in jobs],
-            recognizer.sample_rate,
-            wanted.model,
-            channel=wanted.channel,
+            output.model,
+            channel=output.channel,
             on_segment=show_segment,
             on_read=show_position,
         )
         for job, result in zip(jobs, results, strict=True):
-            if isinstance(result, Failed):
+            if isinstance(result, Untranscribed):
                 problems.append(result.reason)
             else:
-                _deliver(job, result, wanted, write)
+                empty.add(result)
+                _deliver(job, result, output, write)
     if progress.audio_seconds:
         display.say(progress.summary(peak_memory_mb()))
+    for warning in empty.warnings():
+        display.say(f"warning: {warning}")
     return problems
 
 
 @contextmanager
-def _pipeline(recognizer: Recognizer, load: Callable[[], Recognizer], power: Power) -> Iterator[Pipeline]:
-    if power.workers == 1:
-        yield recognizer.pipeline()
+def _engine(recognizer: Recognizer, load: Callable[[], Recognizer], workers: WorkerOptions) -> Iterator[Engine]:
+    if workers.num_processes == 1:
+        with recognizer.engine as engine:
+            yield engine
         return
-    threads = power.threads or max(1, num_cores() // power.workers)
-    with worker_pool(power.workers, load, threads) as pool:
-        yield Pipeline(
-            recognizer.segmenter,
-            recognize,
-            max_batch_seconds=recognizer.max_batch_seconds,
-            executor=pool,
-            max_in_flight=2 * power.workers,
-        )
+    threads = workers.threads or max(1, num_cores() // workers.num_processes)
+    with worker_engine(workers.num_processes, load, threads, recognizer) as engine:
+        yield engine
 
 
-def _deliver(job: Job, done: Done, wanted: Wanted, write: Callable[[str], None]) -> None:
+def _deliver(job: Job, done: Transcribed, output: OutputOptions, write: Callable[[str], None]) -> None:
     """Write a transcript into its files, or hand it over if it has none."""
     for name, path in job.outputs.items():
-        write_text_atomic(path, WRITERS[name](done.transcript, done.source, wanted.rules))
+        write_text_atomic(path, WRITERS[name](done.transcript, done.source, output.rules))
     if job.outputs:
         return
-    name = wanted.formats[0]
-    if wanted.labelled and name == "txt":
+    name = output.formats[0]
+    if output.labelled and name == "txt":
         write(f"{done.source.audio}\t{done.transcript.text}\n")
     else:
-        write(WRITERS[name](done.transcript, done.source, wanted.rules))
+        write(WRITERS[name](done.transcript, done.source, output.rules))
 
 
 def _total_seconds(jobs: Sequence[Job], channel: Channels) -> float:

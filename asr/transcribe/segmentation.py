@@ -17,7 +17,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from asr.audio.vad import VADS, SileroVadConfig, Vad, VadConfig, VadStream
-from asr.config import apply_override, validate
+from asr.config import with_overrides
+from asr.config_errors import validate
 from asr.registry import Config
 from asr.transcribe.long_form import pause_depth, quietest_point
 
@@ -28,10 +29,10 @@ PAUSE_DEPTH_DB = 12.0  # a quiet point so far below its surroundings lies betwee
 
 
 class SegmentationConfig(Config):
-    """What counts as speech, and how much of it a model hears at once. Times are seconds.
+    """What counts as speech, and how much of it a model takes at once. Times are seconds.
 
     All but one of AN4's training utterances hold 0.15 s that Silero gives 0.9; of ESC-10's hundred clips of noise two
-    do. Of isolated digits of 0.4 s a third do not. Padding of a second keeps what a model was trained to hear around
+    do. Of isolated digits of 0.4 s a third do not. Padding of a second keeps what a model was trained with around
     an utterance: transcribed one by one and joined, AN4's dev utterances differ in 0.1 to 0.4 % of their words, by the
     gaps between them; with padding of 0.4 s in 3.2 %.
     """
@@ -42,7 +43,7 @@ class SegmentationConfig(Config):
     min_speech: float = Field(default=0.15, ge=0)
     min_pause: float = Field(default=0.8, gt=0)
     padding: float = Field(default=1.0, ge=0)
-    min_recording: float = Field(default=1.5, ge=0)  # a shorter one is heard whole: a detector needs time to judge
+    min_recording: float = Field(default=1.5, ge=0)  # a shorter one is taken whole: a detector needs time to judge
     max_span: float = Field(default=20.0, ge=1)  # words must fit
     overlap: float = Field(default=3.0, ge=0)
 
@@ -68,9 +69,7 @@ def segmentation_config(vad: str | None, max_span: float | None, overrides: Sequ
         settings["vad"] = None
     if max_span is not None:
         settings |= {"max_span": max_span, "overlap": min(DEFAULT_SEGMENTATION.overlap, max_span / 4)}
-    data = {"segmentation": settings}
-    for override in overrides:
-        apply_override(data, override)
+    data = with_overrides({"segmentation": settings}, overrides)
     return validate(SegmentationConfig, data["segmentation"], "--set")
 
 
@@ -82,12 +81,12 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a recording that a model hears at once."""
+    """A stretch of a recording that a model takes at once."""
 
     first: int  # sample of the recording, at the model's rate
     waveform: np.ndarray  # (num_samples,) float32
     sample_rate: int
-    speech: tuple[int, int]  # where the detector heard speech: first and one past the last sample of the recording
+    speech: tuple[int, int]  # where the detector found speech: first and one past the last sample of the recording
     continues: bool = False  # the next span begins before this one ends
 
     @property
@@ -144,6 +143,10 @@ class SpanStream:
         """The rest of the spans: the recording has ended."""
         return self._step(self._detector.finish()) + self._cutter.finish()
 
+    def unfinished(self) -> Span | None:
+        """What the next span holds so far; None outside speech."""
+        return self._cutter.unfinished()
+
     def _step(self, probabilities: np.ndarray) -> list[Span]:
         return [span for probability in probabilities.tolist() for span in self._cutter.step(probability)]
 
@@ -174,9 +177,9 @@ class _Cutter:
         self._samples = np.zeros(0, dtype=np.float32)
         self._origin = 0  # where `_samples` begins
         self._now = 0  # up to where probabilities are known
-        self._first = 0  # where the span that goes on begins; samples before belong to earlier ones
-        self._speech: tuple[int, int] | None = None  # where the speech in that span began, and was last heard
-        self._paused = False  # whether that speech was last heard `min_pause` ago
+        self._first = 0  # where the span that grows begins; samples before belong to earlier ones
+        self._speech: tuple[int, int] | None = None  # where the speech in that span began, and last was
+        self._paused = False  # whether that speech ended `min_pause` ago
         self._num_spans = 0
         self._onset: int | None = None  # where a sound began that may become speech
         self._num_certain = 0  # frames at `onset` or above since then
@@ -203,6 +206,10 @@ class _Cutter:
         if self._speech is None and self._num_spans == 0 and end < self._num_samples(self._config.min_recording):
             self._speech = (0, end)
         return list(self._close(end))
+
+    def unfinished(self) -> Span | None:
+        """The span that grows, up to now."""
+        return None if self._speech is None else self._trimmed(self._now, continues=True)
 
     def _num_samples(self, seconds: float) -> int:
         return round(seconds * self._rate)
@@ -261,15 +268,21 @@ class _Cutter:
         self._first = max(self._first, end)
 
     def _span(self, end: int, *, continues: bool = False) -> Iterator[Span]:
-        """From `_first` to `end`, less digital silence at its ends; nothing if no speech is left in it."""
+        """From `_first` to `end`; nothing if no speech is left in it."""
+        if (span := self._trimmed(end, continues=continues)) is not None:
+            self._num_spans += 1
+            yield span
+
+    def _trimmed(self, end: int, *, continues: bool) -> Span | None:
+        """From `_first` to `end`, less digital silence at its ends; None without speech."""
         assert self._speech is not None
         waveform = self._cut_out(self._first, end)
         sounding = np.flatnonzero(waveform)
         speech = (max(self._speech[0], self._first), min(self._speech[1], end))
-        if len(sounding) and speech[0] < speech[1]:
-            trimmed = waveform[sounding[0] : sounding[-1] + 1].copy()  # a view would keep the block alive
-            self._num_spans += 1
-            yield Span(self._first + int(sounding[0]), trimmed, self._rate, speech, continues)
+        if not len(sounding) or speech[0] >= speech[1]:
+            return None
+        trimmed = waveform[sounding[0] : sounding[-1] + 1].copy()  # a view would keep the block alive
+        return Span(self._first + int(sounding[0]), trimmed, self._rate, speech, continues)
 
     def _cut_out(self, first: int, end: int) -> np.ndarray:
         return self._samples[first - self._origin : max(end, first) - self._origin]

@@ -11,11 +11,34 @@ import torch
 
 from asr.errors import WorkerError
 from asr.system.processes import process_pool
+from asr.transcribe.engine import Engine
 from asr.transcribe.recognizer import Recognizer
+from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
 from asr.types import Segment
 
 _recognizer: Recognizer | None = None  # of a worker
+
+
+@contextmanager
+def worker_engine(
+    num_workers: int, load: Callable[[], Recognizer], threads: int, recognizer: Recognizer
+) -> Iterator[Engine]:
+    """An engine that recognises as `recognizer` does, in so many processes of `threads` CPU threads.
+
+    Each has what `load`, which is pickled, makes. WorkerError if one of them is killed.
+    """
+    with (
+        worker_pool(num_workers, load, threads) as pool,
+        Engine(
+            recognizer.segmenter,
+            recognize,
+            max_batch_seconds=recognizer.max_batch_seconds,
+            executor=pool,
+            max_in_flight=2 * num_workers,
+        ) as engine,
+    ):
+        yield engine
 
 
 @contextmanager
@@ -34,10 +57,10 @@ def worker_pool(num_workers: int, load: Callable[[], Recognizer], threads: int) 
         ) from error
 
 
-def recognize(spans: Sequence[Span]) -> list[Segment | None]:
+def recognize(spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Segment | None]:
     """`Recognizer.recognize` of the process that this runs in."""
     assert _recognizer is not None
-    return _recognizer.recognize(spans)
+    return _recognizer.recognize(spans, options)
 
 
 def _start(load: Callable[[], Recognizer], threads: int) -> None:

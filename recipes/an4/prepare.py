@@ -50,7 +50,7 @@ def prepare(corpus: Path, out: Path) -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except OSError as error:
         raise AsrError(f"{path}: {error.strerror}; the AN4 corpus is not complete, fetch it again") from error
 

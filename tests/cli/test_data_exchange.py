@@ -32,7 +32,7 @@ def test_what_is_left_out_is_named_and_listed_and_the_rest_imported(run: Run) ->
     assert "half.csv:3 (gone): " in err
     assert "gone.wav: there is no such file" in err
     assert f"relative audio paths were taken from {Path.cwd()}; --root names another folder" in err
-    assert err.endswith("error: 1 rows were left out, the rest is written; --skip-bad accepts that")
+    assert err.endswith("error: 1 row was left out, the rest is written; --skip-bad accepts that")
     (rejected,) = map(json.loads, Path("new.rejected.jsonl").read_text().splitlines())
     assert (rejected["id"], rejected["where"]) == ("gone", "half.csv:3")
     (row,) = map(json.loads, Path("new.jsonl").read_text().splitlines())
@@ -43,7 +43,7 @@ def test_an_import_without_faults_leaves_no_old_list_of_them(run: Run) -> None:
     Path("new.rejected.jsonl").write_text("{}\n")
     status, err = run("asr data import table.csv --out new.jsonl")
     assert status == 0
-    assert err == "new.jsonl: 1 utterances, 0.00 h, speakers: not known (read as table)"
+    assert err == "new.jsonl: 1 utterance, 0.00 h, speakers: not known (read as table)"
     assert not Path("new.rejected.jsonl").exists()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from asr import __version__
 from asr.cli.main import main
+from asr.errors import StoppedError
 
 
 def run(*arguments: str) -> object:
@@ -76,6 +77,17 @@ def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr("asr.experiments.summary.summarize", interrupt)
     assert run("info", "exp") == 130
     assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_an_interruption_that_kept_something_says_what(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_path: Path) -> None:
+        raise StoppedError("stopped after step 3; resume it")
+
+    monkeypatch.setattr("asr.experiments.summary.summarize", interrupt)
+    assert run("info", "exp") == 130
+    assert capsys.readouterr().err == "stopped after step 3; resume it\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(workspace: Path) -> None:

@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from asr.audio.io import write_wav
 from asr.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("workspace")
 
 def transcribe(*arguments: str) -> object:
     with pytest.raises(SystemExit) as leaving:
-        main(["transcribe", *arguments, "--model", "model", "--device", "cpu", "--vad", "none"])
+        main(["transcribe", "--model", "model", "--device", "cpu", "--vad", "none", *arguments])
     return leaving.value.code
 
 
@@ -77,3 +79,29 @@ def test_wrong_usage_is_told_before_any_work(
     assert transcribe(*arguments) == 2
     assert complaint in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert not Path("texts").exists()
+
+
+def write_silence(path: str) -> None:
+    write_wav(Path(path), np.zeros(16000, np.float32), 16000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warnings"),
+    [
+        (["quiet.wav", "--vad", "energy"], ["warning: quiet.wav: no speech found"]),
+        (["audio/3.wav", "--min-confidence", "1"], ["warning: audio/3.wav: no words recognised"]),
+        (["audio", "--min-confidence", "1"], ["warning: 6 of 6 files: no words recognised"]),
+        (["audio/3.wav", "quiet.wav", "--vad", "energy"], ["warning: 1 of 2 files (quiet.wav): no speech found"]),
+        (
+            ["audio", "quiet.wav", "--vad", "energy", "--min-confidence", "1"],
+            ["warning: 1 of 7 files (quiet.wav): no speech found", "warning: 6 of 7 files: no words recognised"],
+        ),
+        (["audio"], []),
+    ],
+)
+def test_recordings_that_give_no_text_are_told(
+    arguments: list[str], warnings: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_silence("quiet.wav")
+    assert transcribe(*arguments) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")] == warnings

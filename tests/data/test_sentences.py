@@ -52,7 +52,7 @@ def test_sentences_of_several_files_are_normalised_and_tokenized_in_order(tmp_pa
 @pytest.mark.parametrize(
     ("name", "content", "error", "complaint"),
     [
-        ("a.txt", b"\xff\xfe", TextError, "not UTF-8"),
+        ("a.txt", b"\xff\xfe\xff", TextError, "not UTF-8"),
         ("a.txt", None, TextError, "cannot read the text"),
         ("a.txt", b"\n\n", TextError, "there is no text"),
         ("a.jsonl", b"{}", ManifestError, "a.jsonl:1"),

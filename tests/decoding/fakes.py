@@ -10,37 +10,44 @@ import torch
 from torch import Tensor
 
 from asr.system.runtime import derive_seed
-from asr.text.vocabulary import EOS, NEVER_PREDICTED, SOS
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
 Text = tuple[int, ...]
 
 
-def random_opinion(vocab_size: int, *context: object, sharpness: float = 1.0) -> Tensor:
+def own_vocabulary(size: Vocabulary | int) -> Vocabulary:
+    """So many pieces in the layout of our own tokenizers; a vocabulary is returned as it is."""
+    if isinstance(size, Vocabulary):
+        return size
+    return Vocabulary(tuple(f"p{token}" for token in range(size)), blank=0, unk=1, sos=2, eos=3)
+
+
+def random_opinion(vocabulary: Vocabulary, *context: object, sharpness: float = 1.0) -> Tensor:
     """Log-probabilities (V,) float64 of the next token, always the same in the same context."""
     generator = torch.Generator().manual_seed(derive_seed(*context))
-    logits = sharpness * torch.randn(vocab_size, dtype=torch.float64, generator=generator)
-    logits[list(NEVER_PREDICTED)] = -math.inf
+    logits = sharpness * torch.randn(len(vocabulary), dtype=torch.float64, generator=generator)
+    logits[list(vocabulary.never_predicted)] = -math.inf
     return logits.log_softmax(-1)
 
 
 class FakeDecoder:
     """A decoder that thinks at random of the text and the frames it is given."""
 
-    def __init__(self, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
+    def __init__(self, vocabulary: Vocabulary | int) -> None:
+        self.vocabulary = own_vocabulary(vocabulary)
         self.num_steps = 0
 
     def opinion(self, frames: Tensor, text: Text) -> Tensor:
         """Log-probabilities (V,) of the token after a text, for the valid frames (S, V) of its utterance."""
-        return random_opinion(self.vocab_size, frames.tolist(), text)
+        return random_opinion(self.vocabulary, frames.tolist(), text)
 
     def score(self, frames: Tensor, text: Text) -> float:
         """Log-probability of a text and EOS."""
-        return sum(self.opinion(frames, text[:n])[token].item() for n, token in enumerate((*text, EOS)))
+        return sum(self.opinion(frames, text[:n])[token].item() for n, token in enumerate((*text, self.vocabulary.end)))
 
     def __call__(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        state, last, log_probs = self.init_state(encoded), torch.full_like(token_lens, SOS), []
+        state, last, log_probs = self.init_state(encoded), torch.full_like(token_lens, self.vocabulary.start), []
         for column in (*tokens.unbind(1), last):
             step, state = self.step(last, state)
             log_probs.append(step)
@@ -54,7 +61,7 @@ class FakeDecoder:
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         self.num_steps += 1
-        after = [(frames, heard(text, token)) for (frames, text), token in zip(state, tokens.tolist(), strict=True)]
+        after = [(frames, grown(text, token)) for (frames, text), token in zip(state, tokens.tolist(), strict=True)]
         return torch.stack([self.opinion(frames, text) for frames, text in after]), after
 
     def reorder(self, state: Any, index: Tensor) -> Any:
@@ -64,21 +71,21 @@ class FakeDecoder:
 class FakeLm:
     """A language model that thinks at random of texts; the columns that mean nothing are tempting."""
 
-    def __init__(self, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
+    def __init__(self, vocabulary: Vocabulary | int) -> None:
+        self.vocabulary = own_vocabulary(vocabulary)
 
     def score(self, text: Text) -> float:
         """Log-probability of a text and EOS."""
-        opinions = (random_opinion(self.vocab_size, "lm", text[:n]) for n in range(len(text) + 1))
-        return sum(opinion[token].item() for opinion, token in zip(opinions, (*text, EOS), strict=True))
+        opinions = (random_opinion(self.vocabulary, "lm", text[:n]) for n in range(len(text) + 1))
+        return sum(opinion[token].item() for opinion, token in zip(opinions, (*text, self.vocabulary.end), strict=True))
 
     def init_state(self, num_rows: int, device: torch.device) -> Any:
         return [None] * num_rows
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        after = [heard(text, token) for text, token in zip(state, tokens.tolist(), strict=True)]
-        scores = torch.stack([random_opinion(self.vocab_size, "lm", text) for text in after])
-        scores[:, list(NEVER_PREDICTED)] = 1e6
+        after = [grown(text, token) for text, token in zip(state, tokens.tolist(), strict=True)]
+        scores = torch.stack([random_opinion(self.vocabulary, "lm", text) for text in after])
+        scores[:, list(self.vocabulary.never_predicted)] = 1e6
         return scores, after
 
     def reorder(self, state: Any, index: Tensor) -> Any:
@@ -88,26 +95,24 @@ class FakeLm:
         return [*first, *second]
 
 
-class FakeModel:
-    """A model whose encoder frames are the log-probabilities of CTC, beside any decoder."""
+class FakeCtc:
+    """A CTC head for which encoder frames are the log-probabilities already."""
 
-    def __init__(self, decoder: Any, ctc_head: object | None = True) -> None:
-        self.decoder = decoder
-        self.ctc_head = ctc_head
-        self.training = False
+    def __init__(self, vocabulary: Vocabulary | int) -> None:
+        self.vocabulary = own_vocabulary(vocabulary)
 
-    def train(self, mode: bool = True) -> object:
-        raise AssertionError("searches leave modes alone")
-
-    def encode(self, features: Tensor, feature_lens: Tensor) -> EncoderOutput:
-        return EncoderOutput(features, feature_lens)
-
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
+    def log_probs(self, encoded: EncoderOutput) -> Tensor:
         return encoded.frames
 
 
-def heard(text: Text | None, token: int) -> Text:
-    """A text with one more token; None is before SOS."""
+def fake_heads(decoder: Any = None, *, ctc: Vocabulary | int | None = None) -> dict[str, Any]:
+    """Heads of a model: a decoder, a CTC head, or both."""
+    heads = {"ctc": FakeCtc(ctc) if ctc is not None else None, "decoder": decoder}
+    return {name: head for name, head in heads.items() if head is not None}
+
+
+def grown(text: Text | None, token: int) -> Text:
+    """A text with one more token; None is before the start of sentence, whatever that is."""
     return () if text is None else (*text, token)
 
 

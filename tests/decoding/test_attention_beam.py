@@ -14,7 +14,7 @@ from asr.errors import ConfigError
 from asr.text.vocabulary import EOS
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import random_log_probs
-from tests.decoding.fakes import FakeDecoder, FakeLm, FakeModel, Text, all_texts
+from tests.decoding.fakes import FakeDecoder, FakeLm, Text, all_texts, fake_heads
 
 VOCAB_SIZE = 6
 TOKENS = (1, 4, 5)
@@ -27,7 +27,7 @@ def search(
 ) -> list[list[Hypothesis]]:
     """N-best lists by plain scores, unless the settings want something else."""
     config = AttentionBeamConfig.model_validate({"length_normalisation": 0.0, "eos_threshold": None, **settings})
-    searcher = AttentionBeam(config, FakeModel(decoder, None), fusion)
+    searcher = AttentionBeam(config, fake_heads(decoder), fusion)
     return searcher.search(EncoderOutput(frames, torch.tensor(lens)))
 
 
@@ -117,4 +117,4 @@ def test_utterances_without_frames_get_the_empty_text_with_all_parts() -> None:
 
 def test_a_model_without_decoder_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"'attention_beam' needs a decoder.*ctc_greedy or ctc_prefix_beam"):
-        AttentionBeam(AttentionBeamConfig(), FakeModel(None))
+        AttentionBeam(AttentionBeamConfig(), fake_heads(ctc=VOCAB_SIZE))

@@ -11,20 +11,20 @@ from torch import Tensor
 
 from asr.decoding.attention_greedy import AttentionGreedy, AttentionGreedyConfig
 from asr.errors import ConfigError
-from asr.models.asr_model import AsrModel
-from asr.models.decoders import Decoder
-from asr.models.encoders import ENCODERS
-from asr.text.vocabulary import EOS, SOS
 from asr.types import EncoderOutput, Hypothesis
+from tests.decoding.fakes import fake_heads, own_vocabulary
 
 VOCAB_SIZE = 8
+SOS, EOS = 2, 3  # of `own_vocabulary`
 OTHER = math.log(0.2 / (VOCAB_SIZE - 1))
 
 
-class Reciter(Decoder[Any]):
+class Reciter:
     """Gives 0.8 to the token that the encoder frame of its position holds; insists on the last token it was given."""
 
-    def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
+    vocabulary = own_vocabulary(VOCAB_SIZE)
+
+    def __call__(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         raise AssertionError(f"a search has no use for teacher forcing: {encoded}, {tokens}, {token_lens}")
 
     def init_state(self, encoded: EncoderOutput) -> Any:
@@ -45,13 +45,8 @@ class Reciter(Decoder[Any]):
         return texts[index], expected_last[index], position
 
 
-def make_model() -> AsrModel:
-    encoder = ENCODERS.part("conformer")(ENCODERS.config("conformer").tiny(), 8)
-    return AsrModel(encoder, None, Reciter())
-
-
 def search(texts: list[list[int]], lens: list[int], config: AttentionGreedyConfig | None = None) -> list[Hypothesis]:
-    searcher = AttentionGreedy(config or AttentionGreedyConfig(), make_model())
+    searcher = AttentionGreedy(config or AttentionGreedyConfig(), fake_heads(Reciter()))
     frames = torch.tensor(texts, dtype=torch.float64)[..., None]
     return [n_best[0] for n_best in searcher.search(EncoderOutput(frames, torch.tensor(lens)))]
 
@@ -77,7 +72,5 @@ def test_utterances_without_frames_get_the_empty_hypothesis() -> None:
 
 
 def test_a_model_without_decoder_is_refused() -> None:
-    model = make_model()
-    model.decoder = None
-    with pytest.raises(ConfigError, match="needs a decoder"):
-        AttentionGreedy(AttentionGreedyConfig(), model)
+    with pytest.raises(ConfigError, match=r"needs a decoder.*ctc_greedy or ctc_prefix_beam"):
+        AttentionGreedy(AttentionGreedyConfig(), fake_heads(ctc=VOCAB_SIZE))

@@ -6,32 +6,17 @@ import itertools
 
 import pytest
 import torch
-from torch import Tensor
 
-from asr.decoding.base import default_search
 from asr.decoding.ctc_greedy import CtcGreedy, CtcGreedyConfig
 from asr.errors import ConfigError
-from asr.models.asr_model import AsrModel
-from asr.models.ctc_head import CtcHead
-from asr.models.encoders import ENCODERS
 from asr.types import EncoderOutput, Hypothesis
-
-
-class GivenLogProbs(AsrModel):
-    """A model whose encoder frames already are the CTC log-probabilities."""
-
-    def __init__(self) -> None:
-        encoder = ENCODERS.part("conformer")(ENCODERS.config("conformer").tiny(), 8)
-        super().__init__(encoder, CtcHead(encoder.output_dim, 8))
-
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
-        return encoded.frames
+from tests.decoding.fakes import FakeDecoder, fake_heads
 
 
 def search(paths: list[list[int]], lens: list[int]) -> list[Hypothesis]:
     """The best hypotheses where the given tokens win every frame."""
     log_probs = (3.0 * torch.nn.functional.one_hot(torch.tensor(paths), 8).double()).log_softmax(-1)
-    searcher = CtcGreedy(CtcGreedyConfig(), GivenLogProbs())
+    searcher = CtcGreedy(CtcGreedyConfig(), fake_heads(ctc=8))
     return [n_best[0] for n_best in searcher.search(EncoderOutput(log_probs, torch.tensor(lens)))]
 
 
@@ -44,6 +29,7 @@ def test_repeats_merge_and_blanks_vanish() -> None:
 def test_padding_is_not_read() -> None:
     hypotheses = search([[4, 0, 5, 5, 6], [0, 0, 4, 5, 6]], [3, 2])
     assert [hypothesis.tokens for hypothesis in hypotheses] == [(4, 5), ()]
+    assert hypotheses[0].spans == ((0, 1), (2, 3))
 
 
 def test_an_utterance_without_frames_gets_the_empty_hypothesis() -> None:
@@ -64,10 +50,11 @@ def test_every_path_collapses_as_by_hand_and_scores_its_log_probability() -> Non
         assert hypothesis.spans == tuple(spans)
 
 
-def test_a_model_without_ctc_head_is_refused_and_gets_another_default() -> None:
-    model = GivenLogProbs()
-    assert default_search(model) == "ctc_greedy"
-    model.ctc_head = None
-    assert default_search(model) == "attention_greedy"
-    with pytest.raises(ConfigError, match="needs a CTC head"):
-        CtcGreedy(CtcGreedyConfig(), model)
+def test_a_model_without_ctc_head_is_refused_with_searches_that_would_do() -> None:
+    with pytest.raises(ConfigError, match=r"needs a CTC head.*attention_beam or attention_greedy"):
+        CtcGreedy(CtcGreedyConfig(), fake_heads(FakeDecoder(8)))
+
+
+def test_prompts_are_refused() -> None:
+    with pytest.raises(ConfigError, match="only decoders do"):
+        CtcGreedy(CtcGreedyConfig(), fake_heads(ctc=8)).start(2, [None, (2, 4)])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from asr.decoding.ctc_prefix_beam import CtcPrefixBeam, CtcPrefixBeamConfig
@@ -21,6 +24,7 @@ from asr.text.tokenizer.base import SPACE
 from asr.text.vocabulary import BLANK, SOS, SPECIAL_PIECES
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import ctc_text_scores, random_log_probs
+from tests.decoding.fakes import fake_heads
 from tests.foreign_vocabularies import ours
 
 TOKENIZER = ours((SPACE, "a", "b", SPACE + "a", "ab"))
@@ -28,23 +32,13 @@ VOCABULARY = TOKENIZER.vocabulary
 KERNELS = ["compiled", "tensor"]
 
 
-class Posteriors:
-    """A model whose encoder frames are the log-probabilities of CTC themselves."""
-
-    ctc_head = object()
-    decoder = None
-    training = False
-
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
-        return encoded.frames
-
-
 def search(
     log_probs: Tensor, lens: list[int], fusion: Fusion = NO_FUSION, **settings: object
 ) -> list[list[Hypothesis]]:
     if settings.get("kernel") == "compiled":
         pytest.importorskip("numba")
-    searcher = CtcPrefixBeam(CtcPrefixBeamConfig.model_validate(settings), Posteriors(), fusion)  # type: ignore[arg-type]
+    heads = fake_heads(ctc=VOCABULARY if log_probs.shape[2] == len(VOCABULARY) else log_probs.shape[2])
+    searcher = CtcPrefixBeam(CtcPrefixBeamConfig.model_validate(settings), heads, fusion)
     return searcher.search(EncoderOutput(log_probs, torch.tensor(lens)))
 
 
@@ -116,6 +110,31 @@ def test_both_kernels_agree_with_a_language_model(limits: dict[str, object], mod
             assert first.parts == pytest.approx(second.parts, abs=1e-6)  # the compiled one has look-aheads in float32
 
 
+@pytest.mark.parametrize("model", [WORD_LM, TOKEN_LM], ids=["words", "tokens"])
+@pytest.mark.parametrize("kernel", KERNELS)
+@settings(deadline=None, max_examples=8)
+@given(cuts=st.lists(st.integers(0, 20), max_size=4), seed=st.integers(0, 99))
+def test_a_search_goes_on_after_any_cut_as_if_there_were_none(
+    kernel: str, model: NgramModel, cuts: list[int], seed: int
+) -> None:
+    """With scores of texts that depend on all that came before, and rows that change places between chunks."""
+    log_probs = random_log_probs(2, 20, 9, seed=seed, sharpness=3.0)
+    scorer = ngram_scorer(model, TOKENIZER, unk_score=-2.0)
+    fusion = Fusion(scorer, HotwordScorer([Hotword("ab", 3.0), Hotword("a b", 1.0)], TOKENIZER))
+    config = CtcPrefixBeamConfig(kernel=kernel, beam=7, lm_weight=0.8, length_bonus=0.3)
+    searcher = CtcPrefixBeam(config, fake_heads(ctc=VOCABULARY), fusion)
+    whole = searcher.search(EncoderOutput(log_probs, torch.tensor([20, 13])))
+    state, order = searcher.start(2), torch.tensor([0, 1])
+    places = [0, *sorted(cuts), 20]
+    for begin, end in itertools.pairwise(places):
+        lens = (torch.tensor([20, 13]).clamp(max=end) - begin).clamp(min=0)
+        state = searcher.advance(state, EncoderOutput(log_probs[order, begin:end], lens[order]))
+        order = order.flip(0)
+        state = state.join([state.select(torch.tensor([row])) for row in (1, 0)])
+    found = searcher.finish(state)
+    assert [found[row] for row in order.argsort().tolist()] == whole
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_lm_part_is_the_weighted_score_of_the_words_and_the_sentence_end(kernel: str) -> None:
     log_probs = random_log_probs(1, 5, 9, seed=8)
@@ -152,7 +171,7 @@ def test_the_compiled_kernel_is_refused_for_scorers_it_does_not_know() -> None:
         pass
 
     with pytest.raises(ConfigError, match="no n-gram"):
-        CtcPrefixBeam(CtcPrefixBeamConfig(kernel="compiled"), Posteriors(), Fusion(lm=Other()))  # type: ignore[arg-type]
+        CtcPrefixBeam(CtcPrefixBeamConfig(kernel="compiled"), fake_heads(ctc=9), Fusion(lm=Other()))  # type: ignore[arg-type]
 
 
 def test_a_scorer_may_put_anything_where_columns_mean_nothing() -> None:

@@ -14,22 +14,22 @@ from asr.decoding.ctc_prefix_score import (
     ctc_prefix_state,
     extend_ctc_prefixes,
 )
-from asr.text.vocabulary import BLANK, EOS
 from tests.decoding.brute_force import ctc_text_scores, random_log_probs
 from tests.decoding.fakes import Text, all_texts
 
 TOKENS = (1, 4, 5)
+BLANK, EOS = 0, 3  # of `own_vocabulary`
 
 
 def read_text(log_probs: Tensor, length: int, text: Text) -> tuple[list[float], CtcPrefixState]:
     """The scores of a text's tokens and of EOS, and the state of the text."""
-    state = ctc_prefix_state(log_probs[None], torch.tensor([length]))
+    state = ctc_prefix_state(log_probs[None], torch.tensor([length]), BLANK)
     nobody_leaves, only_one = torch.tensor([0]), torch.tensor([[0]])
     added = []
     for token in text:
-        added.append(ctc_prefix_scores(state)[0, 0, token].item())
+        added.append(ctc_prefix_scores(state, EOS)[0, 0, token].item())
         state = extend_ctc_prefixes(state, nobody_leaves, only_one, torch.tensor([[token]]))
-    return [*added, ctc_prefix_scores(state)[0, 0, EOS].item()], state
+    return [*added, ctc_prefix_scores(state, EOS)[0, 0, EOS].item()], state
 
 
 def by_recursion(log_probs: Tensor, text: Text) -> tuple[float, float]:
@@ -76,9 +76,9 @@ def test_a_text_that_does_not_fit_the_frames_is_impossible() -> None:
     log_probs = random_log_probs(3, 6, seed=0)
     added, state = read_text(log_probs, 3, (4, 4))
     assert all(math.isfinite(score) for score in added)
-    assert ctc_prefix_scores(state)[0, 0, [1, 4, 5]].tolist() == [-math.inf] * 3
+    assert ctc_prefix_scores(state, EOS)[0, 0, [1, 4, 5]].tolist() == [-math.inf] * 3
     longer = extend_ctc_prefixes(state, torch.tensor([0]), torch.tensor([[0]]), torch.tensor([[4]]))
-    scores = ctc_prefix_scores(longer)
+    scores = ctc_prefix_scores(longer, EOS)
     assert scores[..., 1:].eq(-math.inf).all()
 
 
@@ -95,17 +95,17 @@ def test_each_text_of_each_utterance_is_scored_as_if_alone() -> None:
     """Texts change places and utterances leave, as they do in a search."""
     log_probs = random_log_probs(3, 8, 6, seed=5)
     lens = [8, 5, 6]
-    state = ctc_prefix_state(log_probs, torch.tensor(lens))
+    state = ctc_prefix_state(log_probs, torch.tensor(lens), BLANK)
     state = extend_ctc_prefixes(
         state, torch.arange(3), torch.zeros(3, 2, dtype=torch.int64), torch.tensor([[4, 5], [1, 4], [5, 4]])
     )
     state = extend_ctc_prefixes(
         state, torch.tensor([0, 2]), torch.tensor([[1, 1, 0], [0, 1, 1]]), torch.tensor([[5, 4, 1], [4, 4, 5]])
     )
-    scores = ctc_prefix_scores(state)
+    scores = ctc_prefix_scores(state, EOS)
     for row, utterance, texts in [(0, 0, [(5, 5), (5, 4), (4, 1)]), (1, 2, [(5, 4), (4, 4), (4, 5)])]:
         for place, text in enumerate(texts):
             _, alone = read_text(log_probs[utterance, : lens[utterance]], lens[utterance], text)
             torch.testing.assert_close(
-                scores[row, place, 1:], ctc_prefix_scores(alone)[0, 0, 1:], rtol=1e-12, atol=1e-12
+                scores[row, place, 1:], ctc_prefix_scores(alone, EOS)[0, 0, 1:], rtol=1e-12, atol=1e-12
             )

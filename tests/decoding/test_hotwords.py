@@ -115,6 +115,32 @@ def test_boosts_are_read_from_text_and_files(tmp_path: Path) -> None:
     assert read_hotwords(file) == [Hotword("anna", 3.0), Hotword("new york", DEFAULT_BOOST)]
 
 
+@pytest.mark.parametrize(
+    ("text", "phrase", "boost"),
+    [
+        ("3:30", "3:30", DEFAULT_BOOST),
+        ("at 10:30", "at 10:30", DEFAULT_BOOST),
+        ("3:30:2.5", "3:30", 2.5),
+        ("gate 3:4.0", "gate 3", 4.0),
+        ("john 3:16", "john 3:16", DEFAULT_BOOST),
+        ("anna:-3", "anna", -3.0),
+        ("anna:1e1", "anna", 10.0),
+        ("dune: part two", "dune: part two", DEFAULT_BOOST),
+        ("dune: part two:6", "dune: part two", 6.0),
+    ],
+)
+def test_a_number_behind_a_colon_is_a_boost_unless_it_is_part_of_a_time(text: str, phrase: str, boost: float) -> None:
+    assert parse_hotword(text) == Hotword(phrase, boost)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_how_a_list_was_saved_does_not_matter(encoding: str, line_end: str, tmp_path: Path) -> None:
+    file = tmp_path / "hot.txt"
+    file.write_bytes(line_end.join(["jos\u00e9:3", "new york", ""]).encode(encoding))
+    assert read_hotwords(file) == [Hotword("jos\u00e9", 3.0), Hotword("new york", DEFAULT_BOOST)]
+
+
 @pytest.mark.parametrize("text", ["word:loud", ":3", "", "word:nan"])
 def test_a_hotword_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "hot.txt"
@@ -126,8 +152,12 @@ def test_a_hotword_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
             read_hotwords(file)
 
 
-def test_what_the_model_cannot_write_is_named() -> None:
+def test_what_the_model_cannot_write_is_left_out_and_named() -> None:
     tokenizer = train_tokenizer(TOKENIZERS.config("char")(), ["ABC BA"])
     assert normalized_hotwords([Hotword("AB"), Hotword("AB", 1.0)], "none", tokenizer) == [Hotword("AB", 1.0)]
-    with pytest.raises(ConfigError, match="cannot write 'a b'"):
-        normalized_hotwords([Hotword("ab")], "none", tokenizer)
+    with pytest.warns(UserWarning, match=r"left out: 'A\u00c9 B' \('\u00c9'\), '3:30' \('3:0'\); .*case"):
+        kept = normalized_hotwords([Hotword("A\u00c9 B"), Hotword("AB"), Hotword("3:30")], "none", tokenizer)
+    assert kept == [Hotword("AB")]
+    words = train_tokenizer(TOKENIZERS.config("word")(), ["AB BA"])
+    with pytest.warns(UserWarning, match=r"'AA' \('AA'\)"):
+        assert normalized_hotwords([Hotword("AA"), Hotword("BA")], "none", words) == [Hotword("BA")]

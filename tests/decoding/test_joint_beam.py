@@ -11,10 +11,9 @@ from torch import Tensor
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.decoding.joint_beam import JointBeam, JointBeamConfig
 from asr.errors import ConfigError
-from asr.text.vocabulary import BLANK
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import ctc_text_scores, random_log_probs
-from tests.decoding.fakes import FakeDecoder, FakeLm, FakeModel, Text, all_texts
+from tests.decoding.fakes import FakeDecoder, FakeLm, Text, all_texts, fake_heads
 
 VOCAB_SIZE = 6
 TOKENS = (1, 4, 5)
@@ -24,7 +23,8 @@ LENS = [4, 3]
 def search(
     log_probs: Tensor, lens: list[int], fusion: Fusion = NO_FUSION, **settings: object
 ) -> list[list[Hypothesis]]:
-    searcher = JointBeam(JointBeamConfig.model_validate(settings), FakeModel(FakeDecoder(log_probs.shape[2])), fusion)
+    heads = fake_heads(FakeDecoder(log_probs.shape[2]), ctc=log_probs.shape[2])
+    searcher = JointBeam(JointBeamConfig.model_validate(settings), heads, fusion)
     return searcher.search(EncoderOutput(log_probs, torch.tensor(lens)))
 
 
@@ -99,7 +99,7 @@ class NeverEnds(FakeDecoder):
     """A decoder that would say token 4 for ever."""
 
     def opinion(self, frames: Tensor, text: Text) -> Tensor:
-        probs = torch.full((self.vocab_size,), 1e-9, dtype=torch.float64)
+        probs = torch.full((len(self.vocabulary),), 1e-9, dtype=torch.float64)
         probs[4] = 1.0
         return probs.log()
 
@@ -107,9 +107,9 @@ class NeverEnds(FakeDecoder):
 @pytest.mark.parametrize("num_frames", [1, 60])
 def test_silence_ends_with_the_empty_text_whatever_the_decoder_says(num_frames: int) -> None:
     log_probs = torch.full((1, num_frames, VOCAB_SIZE), -30.0, dtype=torch.float64)
-    log_probs[..., BLANK] = 0.0
-    model = FakeModel(NeverEnds(VOCAB_SIZE))
-    ((best, *_),) = JointBeam(JointBeamConfig(ctc_weight=0.5), model).search(
+    log_probs[..., 0] = 0.0
+    heads = fake_heads(NeverEnds(VOCAB_SIZE), ctc=VOCAB_SIZE)
+    ((best, *_),) = JointBeam(JointBeamConfig(ctc_weight=0.5), heads).search(
         EncoderOutput(log_probs, torch.tensor([num_frames]))
     )
     assert best.tokens == ()
@@ -118,7 +118,7 @@ def test_silence_ends_with_the_empty_text_whatever_the_decoder_says(num_frames: 
 def test_no_text_is_longer_than_the_frames_allow_even_for_a_decoder_that_never_ends() -> None:
     log_probs = random_log_probs(1, 9, VOCAB_SIZE, seed=4)
     encoded = EncoderOutput(log_probs, torch.tensor([9]))
-    searcher = JointBeam(JointBeamConfig(max_tokens_per_frame=2.0), FakeModel(NeverEnds(VOCAB_SIZE)))
+    searcher = JointBeam(JointBeamConfig(max_tokens_per_frame=2.0), fake_heads(NeverEnds(VOCAB_SIZE), ctc=VOCAB_SIZE))
     (n_best,) = searcher.search(encoded)
     assert n_best
     assert all(math.isfinite(one.score) and len(one.tokens) <= 9 for one in n_best)
@@ -133,7 +133,7 @@ def test_utterances_without_frames_get_the_empty_text_with_all_parts() -> None:
 
 
 def test_a_model_that_lacks_a_part_is_refused_with_searches_that_would_do() -> None:
-    with pytest.raises(ConfigError, match=r"'joint_beam' needs a CTC head.*attention_greedy or attention_beam"):
-        JointBeam(JointBeamConfig(), FakeModel(FakeDecoder(VOCAB_SIZE), ctc_head=None))
+    with pytest.raises(ConfigError, match=r"'joint_beam' needs a CTC head.*attention_beam or attention_greedy"):
+        JointBeam(JointBeamConfig(), fake_heads(FakeDecoder(VOCAB_SIZE)))
     with pytest.raises(ConfigError, match=r"'joint_beam' needs a decoder.*ctc_greedy or ctc_prefix_beam"):
-        JointBeam(JointBeamConfig(), FakeModel(None))
+        JointBeam(JointBeamConfig(), fake_heads(ctc=VOCAB_SIZE))

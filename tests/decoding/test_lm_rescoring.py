@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
+from asr.decoding.base import Prompt
 from asr.decoding.lm_rescoring import LmRescored, sentence_scores
+from asr.decoding.whole import WholeSearch
 from asr.lm.neural import LANGUAGE_MODELS, build_language_model
 from asr.lm.neural.scorer import NeuralLmScorer
-from asr.text.vocabulary import EOS
 from asr.types import EncoderOutput, Hypothesis
 from tests.foreign_vocabularies import ours
 
@@ -16,13 +19,15 @@ VOCABULARY = ours("ABCDE").vocabulary
 SENTENCES = [(4, 5, 6), (), (8,), (4, 5, 5, 7, 8, 4), (6, 6)]
 
 
-class Fixed:
-    """A search that knows its answers."""
+class Fixed(WholeSearch):
+    """A search that knows its answers, by the numbers of frames."""
+
+    vocabulary = VOCABULARY
 
     def __init__(self, n_best_lists: list[list[Hypothesis]]) -> None:
         self.n_best_lists = n_best_lists
 
-    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
+    def decode(self, encoded: EncoderOutput, prompts: Sequence[Prompt]) -> list[list[Hypothesis]]:
         return [self.n_best_lists[int(row)] for row in encoded.lens]
 
 
@@ -36,7 +41,7 @@ def log_probability(scorer: NeuralLmScorer, sentence: tuple[int, ...]) -> float:
     tokens = torch.tensor([sentence], dtype=torch.int64)
     with torch.inference_mode():
         log_probs = scorer.model(tokens, torch.tensor([len(sentence)]))[0]
-    return sum(float(log_probs[position, token]) for position, token in enumerate((*sentence, EOS)))
+    return sum(float(log_probs[position, token]) for position, token in enumerate((*sentence, VOCABULARY.eos)))
 
 
 def encoded_for(*rows: int) -> EncoderOutput:
@@ -47,8 +52,8 @@ def encoded_for(*rows: int) -> EncoderOutput:
 def test_scores_of_sentences_are_those_of_teacher_forcing_one_by_one(name: str) -> None:
     scorer = make_scorer(name)
     expected = [log_probability(scorer, sentence) for sentence in SENTENCES]
-    assert sentence_scores(scorer, SENTENCES, torch.device("cpu")) == pytest.approx(expected, rel=1e-9)
-    assert sentence_scores(scorer, [], torch.device("cpu")) == []
+    assert sentence_scores(scorer, SENTENCES, VOCABULARY, torch.device("cpu")) == pytest.approx(expected, rel=1e-9)
+    assert sentence_scores(scorer, [], VOCABULARY, torch.device("cpu")) == []
 
 
 def n_best_lists() -> list[list[Hypothesis]]:

@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from asr.bundle.bundle import Bundle
-from asr.config import load_config
+from asr.config import load_experiment
 from asr.errors import ConfigError, TrainingError
-from asr.experiments import batch_size, run
+from asr.experiments import batch_size, dry_run, launch
 from asr.experiments.batch_size import learning_seconds, memory_seconds, need, round_down
 from asr.experiments.memory_limit import cgroup_limits, held_memory, memory_limit
 from asr.experiments.trial import Kind, Trial
@@ -27,7 +27,7 @@ ENCODER = ("encoder.dim=64", "encoder.num_layers=4", "encoder.ff_dim=256")
 @pytest.fixture
 def trial(workspace: Path) -> Trial:
     """Of a model large enough for its activations to outweigh what else a process does."""
-    run.train(Path("experiment.yaml"), Path("larger"), overrides=("training.epochs=1", *ENCODER), device="cpu")
+    launch.train(Path("experiment.yaml"), Path("larger"), overrides=("training.epochs=1", *ENCODER), device="cpu")
     return Trial(Bundle.load("larger"), torch.device("cpu"))
 
 
@@ -38,7 +38,7 @@ def saved_size(out: str) -> float:
 def test_auto_becomes_a_number_of_the_saved_experiment_and_a_resumed_run_takes_it(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run.train(Path("experiment.yaml"), Path("exp"), overrides=AUTO, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("exp"), overrides=AUTO, device="cpu")
     found = saved_size("exp")
     assert f"data.max_batch_seconds: auto is {found:g} s here" in capsys.readouterr().err
 
@@ -46,19 +46,19 @@ def test_auto_becomes_a_number_of_the_saved_experiment_and_a_resumed_run_takes_i
         raise AssertionError("measured again")
 
     monkeypatch.setattr(batch_size, "memory_seconds", refuse)
-    run.train(Path("experiment.yaml"), Path("exp"), overrides=AUTO, resume=True, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("exp"), overrides=AUTO, resume=True, device="cpu")
     assert saved_size("exp") == found
 
 
 def test_the_search_leaves_the_weights_as_if_the_number_had_been_given(workspace: Path) -> None:
-    run.train(Path("experiment.yaml"), Path("exp"), overrides=(*AUTO, "encoder.dropout=0.1"), device="cpu")
+    launch.train(Path("experiment.yaml"), Path("exp"), overrides=(*AUTO, "encoder.dropout=0.1"), device="cpu")
     given = (f"data.max_batch_seconds={saved_size('exp')}", "training.epochs=1", "encoder.dropout=0.1")
-    run.train(Path("experiment.yaml"), Path("same"), overrides=given, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("same"), overrides=given, device="cpu")
     assert Path("exp/model.safetensors").read_bytes() == Path("same/model.safetensors").read_bytes()
 
 
 def test_a_dry_run_shows_the_number(workspace: Path) -> None:
-    assert run.dry_run(Path("experiment.yaml"), AUTO)["max_batch_seconds"] == pytest.approx(1.9)  # the longest row
+    assert dry_run.dry_run(Path("experiment.yaml"), AUTO)["max_batch_seconds"] == pytest.approx(1.9)  # the longest row
 
 
 def test_rows_measured_tell_what_more_rows_will_take(trial: Trial) -> None:
@@ -108,7 +108,7 @@ def test_too_little_memory_for_one_utterance_is_an_error_that_names_its_length(t
 
 def test_a_memory_limit_is_kept_to(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(TrainingError, match=r"0\.1 GB of memory allowed"):
-        run.dry_run(Path("experiment.yaml"), (*AUTO, "training.memory_limit_gb=0.1"))
+        dry_run.dry_run(Path("experiment.yaml"), (*AUTO, "training.memory_limit_gb=0.1"))
 
 
 def test_learning_wants_a_hundred_steps_an_epoch_and_no_more_than_twenty_minutes_a_step() -> None:
@@ -125,7 +125,7 @@ def test_sizes_are_rounded_down_to_two_digits(seconds: float, rounded: float) ->
 @pytest.mark.parametrize("value", ["0", "-3", "all", "true", ".inf"])
 def test_another_size_than_a_positive_number_or_auto_is_refused(value: str, workspace: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.max_batch_seconds: a number of seconds above 0 is needed, or auto"):
-        load_config(Path("experiment.yaml"), [f"data.max_batch_seconds={value}"])
+        load_experiment(Path("experiment.yaml"), [f"data.max_batch_seconds={value}"])
 
 
 def write(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from asr.audio.io import load_audio, write_wav
 from asr.bundle.bundle import Bundle
 from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import ConfigError
-from asr.experiments import run
+from asr.experiments import launch
 from asr.experiments.pieces import cut
 from asr.types import Utterance
 
@@ -62,7 +62,7 @@ def test_silence_is_cut_without_a_word_of_complaint(workspace: Path) -> None:
 
 def test_a_model_without_ctc_is_refused(workspace: Path) -> None:
     bundle = Bundle.load(Path("model"))
-    bundle.model.ctc_head = None
+    del bundle.model.heads["ctc"]
     with pytest.raises(ConfigError, match="CTC head"):
         cut(bundle, read_manifest("dev.jsonl"))
 
@@ -74,7 +74,7 @@ def test_training_learns_from_chains_of_the_pieces_that_were_cut(workspace: Path
     losses = []
     for out, probability in (("never", 0.0), ("always", 1.0)):
         splice = f"splice={{pieces: pieces.jsonl, probability: {probability}}}"
-        run.train(Path("experiment.yaml"), Path(out), overrides=[splice], device="cpu")
+        launch.train(Path("experiment.yaml"), Path(out), overrides=[splice], device="cpu")
         log = Path(out, "training", "train.jsonl").read_text(encoding="utf-8").splitlines()
         losses.append([json.loads(line)["loss"] for line in log if '"epoch"' in line and '"loss"' in line])
         hashes = Bundle.load(Path(out)).config.provenance

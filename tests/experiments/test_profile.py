@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from asr.experiments import run
+from asr.experiments import launch
 
 SETTINGS = ("training.epochs=1", "data.max_batch_seconds=1.5", "encoder.dropout=0.1", "optimizer.lr=0.001")
 
 
 def train(out: str, *settings: str, profile: bool) -> None:
-    run.train(Path("experiment.yaml"), Path(out), overrides=(*SETTINGS, *settings), device="cpu", profile=profile)
+    launch.train(Path("experiment.yaml"), Path(out), overrides=(*SETTINGS, *settings), device="cpu", profile=profile)
 
 
 def test_a_run_that_is_profiled_ends_with_the_same_weights(workspace: Path) -> None:

@@ -13,8 +13,8 @@ import yaml
 from asr.bundle.tensors import load_tensors, save_tensors
 from asr.cli.main import main
 from asr.errors import TrainingError
-from asr.experiments import run
-from asr.experiments.lm_run import train_lm
+from asr.experiments import launch
+from asr.experiments.average import average_epochs
 from asr.experiments.reproduce import first_difference, reproduce
 from asr.training.trainer import InterruptedRunError, Trainer
 
@@ -36,7 +36,7 @@ def nothing(_trainer: Trainer) -> None:
 
 def train(out: str, *settings: str, resume: bool = False, on_step: Callable[[Trainer], None] = nothing) -> None:
     overrides = (*SETTINGS, *settings)
-    run.train(Path("experiment.yaml"), Path(out), overrides=overrides, resume=resume, device="cpu", on_step=on_step)
+    launch.train(Path("experiment.yaml"), Path(out), overrides=overrides, resume=resume, device="cpu", on_step=on_step)
 
 
 def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
@@ -90,7 +90,7 @@ def test_a_repetition_that_was_stopped_goes_on(workspace: Path) -> None:
 
 
 def test_a_language_model_is_repeated_too(workspace: Path) -> None:
-    train_lm(Path("lm.yaml"), Path("lm"), device="cpu")
+    launch.train(Path("lm.yaml"), Path("lm"), kind=launch.LANGUAGE_MODEL, device="cpu")
     assert reproduce(Path("lm"), Path("again"))
 
 
@@ -133,7 +133,7 @@ def test_a_run_that_has_not_ended_is_refused(workspace: Path) -> None:
 
 
 def test_averaged_weights_are_no_runs(workspace: Path) -> None:
-    run.average(Path("model"), Path("mean"), last=1)
+    average_epochs(Path("model"), Path("mean"), last=1)
     with pytest.raises(TrainingError, match="mean: made by `asr average`"):
         reproduce(Path("mean"), Path("second"))
 

@@ -15,9 +15,9 @@ from asr.bundle.bundle import Bundle
 from asr.cli.main import main
 from asr.errors import TrainingError
 from asr.experiments.claim import CLAIM_FILE
+from asr.experiments.ready import num_parameters
 from asr.experiments.runs import differing_settings, find_runs
 from asr.experiments.runs_report import sort_runs
-from asr.experiments.start import num_parameters
 
 
 def edit(folder: str, **changes: str) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr.nn.attention import CrossAttention, RelativeAttention, RotaryAttention, SelfAttention, attend, attention_mask
-from asr.nn.dropout import Dropout
-from asr.nn.positions import RelativePositions, RotaryPositions, rotate, sinusoids
+from asr.nn.attention import CrossAttention, RelativeAttention, RotaryAttention, SelfAttention
+from asr.nn.kernels import rotate
+from asr.nn.positions import RelativePositions, RotaryPositions, sinusoids
 
 DIM, HEADS = 8, 2
 
@@ -19,37 +19,6 @@ DIM, HEADS = 8, 2
 def frames(batch: int = 2, length: int = 6) -> Tensor:
     torch.manual_seed(1)
     return torch.randn(batch, length, DIM, dtype=torch.float64)
-
-
-def random_qkv(length: int = 6) -> tuple[Tensor, Tensor, Tensor]:
-    torch.manual_seed(2)
-    query, key, value = torch.randn(3, 2, HEADS, length, DIM // HEADS, dtype=torch.float64)
-    return query, key, value
-
-
-def test_attention_with_dropout_averages_to_attention_without() -> None:
-    query, key, value = random_qkv()
-    mask = attention_mask(torch.tensor([6, 3]), 6)
-    dropout = Dropout(0.25).train()
-    torch.manual_seed(0)
-    mean = sum(attend(query, key, value, mask, dropout) for _ in range(4000)) / 4000
-    torch.testing.assert_close(mean, attend(query, key, value, mask, dropout.eval()), rtol=0, atol=0.08)
-
-
-def test_bfloat16_training_and_evaluation_attend_alike() -> None:
-    query, key, value = (x.bfloat16() for x in random_qkv())
-    mask = attention_mask(torch.tensor([6, 3]), 6)
-    trained = attend(query.requires_grad_(), key, value, mask, Dropout(0.0))
-    with torch.no_grad():
-        evaluated = attend(query, key, value, mask, Dropout(0.0))
-    torch.testing.assert_close(trained, evaluated, rtol=0.02, atol=0.02)
-
-
-def test_a_mask_that_allows_everything_changes_nothing() -> None:
-    query, key, value = random_qkv()
-    everything = attention_mask(torch.tensor([6, 6]), 6)
-    masked, unmasked = (attend(query, key, value, mask, Dropout(0.0)) for mask in (everything, None))
-    torch.testing.assert_close(masked, unmasked, rtol=1e-12, atol=1e-12)
 
 
 def test_rotary_scores_depend_on_distance_alone() -> None:
@@ -137,28 +106,3 @@ def test_relative_attention_refuses_to_go_frame_by_frame() -> None:
     nothing = torch.zeros(1, HEADS, 0, DIM // HEADS)
     with pytest.raises(AssertionError, match="distances"):
         RelativeAttention(DIM, HEADS, 0.0, 0.0).step(torch.zeros(1, 1, DIM), (nothing, nothing))
-
-
-def test_gradients_of_plain_attention_are_those_of_the_fused_kernel() -> None:
-    query, key, value = (x.requires_grad_() for x in random_qkv())
-    mask = attention_mask(torch.tensor([6, 3]), 6)
-    direction = torch.randn(value.shape, dtype=value.dtype)
-    expected = torch.autograd.grad(
-        F.scaled_dot_product_attention(query, key, value, mask), (query, key, value), direction
-    )
-    found = torch.autograd.grad(attend(query, key, value, mask, Dropout(0.0)), (query, key, value), direction)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
-        assert one.is_contiguous()
-
-
-def test_a_mask_that_learns_gets_its_gradient_from_plain_attention() -> None:
-    query, key, value = random_qkv()
-    bias = torch.randn(1, 1, 6, 6, dtype=query.dtype, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda bias: attend(query, key, value, bias, Dropout(0.0)), (bias,))
-
-
-def test_gradients_of_a_rotation_are_right() -> None:
-    x = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
-    table = RotaryPositions(4)(torch.zeros(1, 5, 1, dtype=torch.float64))
-    assert torch.autograd.gradcheck(lambda x: rotate(x, table), (x,))

@@ -36,16 +36,3 @@ def test_padding_is_silenced_right_before_frames_mix() -> None:
     together = module(x, padding_mask(lens, 12))
     torch.testing.assert_close(together[1, :7], module(x[1:, :7], None)[0], rtol=1e-9, atol=1e-9)
     assert (together[1, :7] - module(x, None)[1, :7]).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 7), (2, 700)])
-def test_gradients_of_the_depthwise_convolution_are_torchs(batch: int, length: int) -> None:
-    torch.manual_seed(0)
-    convolution = DepthwiseConvolution(4, 5).double()
-    x = torch.randn(batch, length, 4, dtype=torch.float64, requires_grad=True)
-    direction = torch.randn(batch, length, 4, dtype=torch.float64)
-    weights = (x, convolution.weight, convolution.bias)
-    expected = F.conv1d(x.transpose(1, 2), convolution.weight.squeeze(2), convolution.bias, padding=2, groups=4)
-    found = torch.autograd.grad(convolution(x), weights, direction)
-    for one, other in zip(found, torch.autograd.grad(expected.transpose(1, 2), weights, direction), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from asr.bundle.bundle import Bundle
-from asr.experiments import run
-from asr.losses.joint import JointLoss, LossConfig
-from asr.models.asr_model import AsrModel, ModelConfig, build_model
+from asr.experiments import launch
+from asr.experiments.loss import batch_loss
+from asr.losses.weights import LossConfig
+from asr.models.asr_model import AsrModel
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.encoders.rnn import RnnConfig
 from asr.training.compile import compile_layers, num_compilations, uncompiled
 from asr.types import Batch
+from tests.tiny_models import tiny_model
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a C++ compiler on CPU"
@@ -41,7 +43,7 @@ def compile_with(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def model_of(config: ConformerConfig | RnnConfig) -> AsrModel:
     torch.manual_seed(1)
-    return build_model(ModelConfig(encoder=config), 20, 9).train()
+    return tiny_model("ctc", num_features=20, vocab_size=9, encoder=config).train()
 
 
 def batch_of(rows: int, frames: int) -> Batch:
@@ -53,7 +55,7 @@ def batch_of(rows: int, frames: int) -> Batch:
 
 
 def loss_of(model: AsrModel, batch: Batch) -> Tensor:
-    return JointLoss(LossConfig())(model(batch), batch).total
+    return batch_loss(model, batch, LossConfig()).total
 
 
 def gradients(model: AsrModel, batch: Batch) -> tuple[Tensor, list[Tensor]]:
@@ -91,12 +93,12 @@ def test_compiled_layers_give_the_numbers_of_the_model_as_written_and_are_compil
 def test_a_compiled_run_is_logged_and_can_be_gone_on_with(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_with("aot_eager", monkeypatch)
     settings = ("training.compile=true", "data.max_batch_seconds=4", "optimizer.lr=0.001", "training.epochs=1")
-    run.train(Path("experiment.yaml"), Path("exp"), overrides=settings, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("exp"), overrides=settings, device="cpu")
     lines = Path("exp/training/train.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [record for record in map(json.loads, lines) if record["kind"] == "epoch"]
     assert [record["compilations"] > 0 for record in epochs] == [True]
     assert not any("_orig_mod" in name for name in Bundle.load("exp").model.state_dict())
-    run.train(Path("experiment.yaml"), Path("exp"), overrides=settings, resume=True, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("exp"), overrides=settings, resume=True, device="cpu")
 
 
 def test_where_torch_cannot_compile_there_is_one_warning_and_the_model_as_it_was() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from asr.experiments import run
+from asr.experiments import launch
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
 
@@ -33,16 +33,13 @@ from pathlib import Path
 
 import torch
 
-from asr.bundle.lm import LmBundle
 from asr.bundle.tensors import save_tensors
-from asr.config import load_config, load_lm_config
+from asr.config import load_experiment, load_lm_experiment
 from asr.experiments.asr_task import AsrTask
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
-from asr.experiments.lm_run import _begin, _read
-from asr.experiments.lm_task import LmTask
 from asr.experiments.prepare import prepare
-from asr.experiments.start import Launch, build_trainer
+from asr.experiments.launch import LANGUAGE_MODEL, build_trainer
 
 SETTINGS = ["encoder.dropout=0", "decoder.dropout=0", "data.max_batch_seconds=2.5", "augment={gain_db: [-6, 6]}",
             "training={epochs: 2, accumulation: 2}", "optimizer.lr=0.001"]
@@ -50,8 +47,8 @@ LM_SETTINGS = ["training.epochs=2", "language_model.dropout=0"]
 
 
 class Double(AsrTask):
-    def loss(self, batch):
-        return super().loss(replace(batch, features=batch.features.double()))
+    def loss(self, batch, draws):
+        return super().loss(replace(batch, features=batch.features.double()), draws)
 
     def validate(self):
         self.model.float()
@@ -84,12 +81,12 @@ def train(task, config, out, world):
 
 with joined("cpu") as world:
     out = Path(sys.argv[1])
-    config = load_config(Path("experiment.yaml"), SETTINGS)
+    config = load_experiment(Path("experiment.yaml"), SETTINGS)
     prepared = prepare(config, lambda _: None, None, world)
     train(Double(prepared, out / "asr", world.device, world), config, out / "asr", world)
-    config = load_lm_config(Path("lm.yaml"), LM_SETTINGS)
-    bundle = _begin(config, Launch([], out), world, world.display())
-    train(LmTask(bundle, *_read(bundle, lambda _: None), out / "lm", world.device, world), config, out / "lm", world)
+    config = load_lm_experiment(Path("lm.yaml"), LM_SETTINGS)
+    ready = LANGUAGE_MODEL.begin(config, out / "lm", world, lambda _: None)
+    train(ready.task, config, out / "lm", world)
 """
 
 # `asr train`, but something happens to rank 1 after its third step.
@@ -98,7 +95,7 @@ import os, signal, sys
 from functools import partial
 
 from asr.cli.main import main
-from asr.experiments import run
+from asr.experiments import launch
 
 
 def happen(trainer):
@@ -106,7 +103,7 @@ def happen(trainer):
         {accident}
 
 
-run.train = partial(run.train, on_step=happen)
+launch.train = partial(launch.train, on_step=happen)
 main(sys.argv[1:])
 """
 
@@ -163,7 +160,7 @@ def test_a_killed_rank_ends_the_job_and_any_number_of_ranks_can_go_on(workspace:
     assert "a rank was lost" in error
     assert "--resume" in error
     assert CheckpointFolder(Path("cut/training")).load_newest()[0].step == 2
-    run.train(Path("experiment.yaml"), Path("cut"), overrides=SETTINGS, resume=True, device="cpu")
+    launch.train(Path("experiment.yaml"), Path("cut"), overrides=SETTINGS, resume=True, device="cpu")
     records = log("cut")
     steps = [record["step"] for record in records if record["kind"] == "step"]
     assert steps == list(range(1, len(steps) + 1))
@@ -196,7 +193,7 @@ def test_a_process_started_by_itself_is_a_world_of_one(monkeypatch: pytest.Monke
     monkeypatch.delenv("RANK", raising=False)
     with joined("cpu") as world:
         assert (world.rank, world.size) == (0, 1)
-        assert world.add(1, 2.5) == [1, 2.5]
-        assert world.gather("x") == ["x"]
+        assert world.all_reduce(1, 2.5) == [1, 2.5]
+        assert world.all_gather("x") == ["x"]
         with world.main_first("anything"):
             pass

@@ -17,7 +17,7 @@ import torch
 from asr.bundle.tensors import load_tensors, save_tensors
 from asr.cli.main import main
 from asr.errors import AsrError, BundleError, TrainingError
-from asr.experiments import run
+from asr.experiments import asr_task, launch
 from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.trainer import Trainer
 
@@ -41,7 +41,7 @@ def nothing(_trainer: Trainer) -> None:
 def train(
     out: str, *, resume: bool = False, settings: tuple[str, ...] = SETTINGS, on_step: OnStep = nothing
 ) -> Progress:
-    return run.train(
+    return launch.train(
         Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu", on_step=on_step
     )
 
@@ -106,10 +106,10 @@ def test_a_disk_too_small_for_a_checkpoint_keeps_the_one_before(whole: bytes, wo
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from asr.experiments import run\n"
+        "from asr.experiments import launch\n"
         "def fill(trainer):\n"
         "    if trainer.progress.step == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "run.train(Path('experiment.yaml'), Path('cut'),\n"
+        "launch.train(Path('experiment.yaml'), Path('cut'),\n"
         f"          overrides={SETTINGS!r}, device='cpu', threads=1, on_step=fill)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_prepar
         mkdir(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "mkdir", read_only)
-    monkeypatch.setattr(run, "prepare", pytest.fail)
+    monkeypatch.setattr(asr_task, "prepare", pytest.fail)
     with pytest.raises(TrainingError, match=r"out: cannot write there \(Read-only file system\); choose another"):
         train("out")
 

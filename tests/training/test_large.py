@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.data import line_files
+from asr.data.manifest import line_files
 from asr.data.sampler import BucketSampler
-from asr.experiments import prepare, run
+from asr.experiments import launch, prepare
 from asr.training.trainer import Trainer
 
 SETTINGS = (
@@ -34,7 +34,7 @@ def train(out: str, *, resume: bool = False, kill_at: int | None = None) -> byte
         if trainer.progress.step == kill_at:
             raise Killed
 
-    run.train(Path("experiment.yaml"), Path(out), overrides=SETTINGS, resume=resume, device="cpu", on_step=die)
+    launch.train(Path("experiment.yaml"), Path(out), overrides=SETTINGS, resume=resume, device="cpu", on_step=die)
     return Path(out, "model.safetensors").read_bytes()
 
 
@@ -62,7 +62,7 @@ def test_a_killed_run_of_several_pools_resumes_in_the_middle_of_an_epoch(
 def test_the_tokenizer_of_a_large_corpus_is_trained_on_a_sample(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = prepare.ExperimentConfig.model_validate({"data": {"train": "train.jsonl", "dev": "dev.jsonl"}, "seed": 3})
+    config = prepare.Experiment.model_validate({"data": {"train": "train.jsonl", "dev": "dev.jsonl"}, "seed": 3})
     rows = prepare.read_training_rows(config.data)
     everything = list(prepare.tokenizer_texts(config, rows))
     assert everything == [row.text for row in rows]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from asr.experiments import run
+from asr.experiments import launch
 from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.trainer import InterruptedRunError, Trainer
 
@@ -48,7 +48,7 @@ def train(
     settings: tuple[str, ...] = SETTINGS,
     on_step: Callable[[Trainer], None] = nothing,
 ) -> None:
-    run.train(Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu", on_step=on_step)
+    launch.train(Path("experiment.yaml"), Path(out), overrides=settings, resume=resume, device="cpu", on_step=on_step)
 
 
 def records(out: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import TrainingError
-from asr.experiments import run
+from asr.experiments import launch
 from asr.training import tensorboard
 from asr.training.trainer import InterruptedRunError, Trainer
 
@@ -20,7 +20,7 @@ def train(*, resume: bool = False, tensorboard: bool = False, stop_at: int | Non
         if trainer.progress.step == stop_at:
             raise InterruptedRunError("stopped")
 
-    run.train(
+    launch.train(
         Path("experiment.yaml"),
         Path("out"),
         overrides=SETTINGS,

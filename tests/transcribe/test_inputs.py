@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from asr.audio.raw import RawFormat
 from asr.data.manifest import write_manifest
 from asr.errors import AudioError
-from asr.transcribe.inputs import OutputClashError, Recording, find_all, plan_outputs, standard_input
+from asr.transcribe.inputs import OutputClashError, find_all, plan_outputs, standard_input
+from asr.transcribe.recordings import FileRecording
 from asr.types import Utterance
 
 
@@ -40,7 +41,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def find(argument: Path | str, raw: RawFormat | None = None) -> list[Recording]:
+def find(argument: Path | str, raw: RawFormat | None = None) -> list[FileRecording]:
     """What one argument means; nothing may be wrong with it."""
     recordings, problems = find_all([str(argument)], raw=raw)
     assert problems == []
@@ -55,7 +56,7 @@ def problem(argument: Path | str) -> str:
     return line
 
 
-def names(recordings: list[Recording]) -> list[str]:
+def names(recordings: list[FileRecording]) -> list[str]:
     return [recording.relative.as_posix() for recording in recordings]
 
 
@@ -64,7 +65,7 @@ def test_a_folder_means_all_audio_below_it_but_hidden_files(tree: Path) -> None:
 
 
 def test_a_file_is_taken_whatever_its_suffix(tree: Path) -> None:
-    assert find(tree / "x/notes.txt") == [Recording(tree / "x/notes.txt", Path("notes.txt"))]
+    assert find(tree / "x/notes.txt") == [FileRecording(tree / "x/notes.txt", Path("notes.txt"))]
 
 
 def test_a_glob_keeps_the_folders_below_its_fixed_part(tree: Path) -> None:
@@ -251,18 +252,18 @@ def test_without_a_folder_jobs_have_no_outputs_and_are_never_done(tree: Path) ->
 
 
 def test_dots_inside_a_name_stay() -> None:
-    (job,) = plan_outputs([Recording(Path("a.part1.wav"), Path("a.part1.wav"))], ["txt"], Path("out"))
+    (job,) = plan_outputs([FileRecording(Path("a.part1.wav"), Path("a.part1.wav"))], ["txt"], Path("out"))
     assert job.outputs["txt"] == Path("out/a.part1.txt")
 
 
 def test_two_recordings_with_one_output_are_refused(tmp_path: Path) -> None:
-    recordings = [Recording(tmp_path / "a.wav", Path("a.wav")), Recording(tmp_path / "a.flac", Path("a.flac"))]
+    recordings = [FileRecording(tmp_path / "a.wav", Path("a.wav")), FileRecording(tmp_path / "a.flac", Path("a.flac"))]
     with pytest.raises(OutputClashError, match=r"a\.wav and .*a\.flac would both become out/a\.txt"):
         plan_outputs(recordings, ["txt"], Path("out"))
 
 
 def test_one_id_for_two_stretches_is_refused(tmp_path: Path) -> None:
-    recordings = [Recording(tmp_path / "a.wav", Path("u"), "u", start, 1.0) for start in (0.0, 2.0)]
+    recordings = [FileRecording(tmp_path / "a.wav", Path("u"), "u", start, 1.0) for start in (0.0, 2.0)]
     with pytest.raises(OutputClashError, match=r"'u' of .*a\.wav and 'u' of .*a\.wav would both become out/u\.txt"):
         plan_outputs(recordings, ["txt"], Path("out"))
     assert len(plan_outputs(recordings, ["txt"], None)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +15,15 @@ import torch
 from asr import Recognizer
 from asr.audio.io import load_audio
 from asr.bundle.decode import Decoding, SearchRequest
+from asr.bundle.recognition import DecodeOptions
 from asr.decoding import SEARCHES
 from asr.errors import AudioError, ConfigError
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.vocabulary import BLANK
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
+from tests.tiny_models import tiny_model
 
 
 def load(
@@ -43,6 +44,22 @@ def recognizer(tiny_workspace: Path) -> Recognizer:
 @pytest.fixture(scope="module")
 def file(tiny_workspace: Path) -> Path:
     return tiny_workspace / "audio" / "5.wav"
+
+
+class Fixed:
+    """Finds the same tokens in everything."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self.tokens = tuple(tokens)
+
+    def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
+        return [[Hypothesis(self.tokens, 0.0)] for _ in encoded.lens]
+
+
+def use(recognizer: Recognizer, searcher: Fixed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a recognizer search with this."""
+    options = DecodeOptions(searcher, drop_loops=True)  # type: ignore[arg-type]
+    monkeypatch.setattr(recognizer._spans, "decode_options", lambda _request: options)
 
 
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
@@ -148,12 +165,8 @@ def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
     for place, token in zip(places, tokens, strict=True):
         posteriors[place, [BLANK, token]] = torch.tensor([0.2, 0.8])
 
-    class Fixed:
-        def search(self, _encoded: EncoderOutput) -> list[list[Hypothesis]]:
-            return [[Hypothesis(tuple(tokens), 0.0)]]
-
-    monkeypatch.setattr(recognizer, "_options", replace(recognizer._options, searcher=Fixed()))
-    monkeypatch.setattr(recognizer.bundle.model, "ctc_log_probs", lambda _encoded: posteriors.log()[None])
+    use(recognizer, Fixed(tokens), monkeypatch)
+    monkeypatch.setattr(recognizer.bundle.model.heads["ctc"], "log_probs", lambda _encoded: posteriors.log()[None])
     waveform = np.full(16000, 1e-6, dtype=np.float32)
     for first, last in ((0.07, 0.25), (0.55, 0.8)):
         waveform[round(first * 16000) : round(last * 16000)] = sound(1)[: round(last * 16000) - round(first * 16000)]
@@ -171,11 +184,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 ) -> None:
     tokens = tuple(recognizer.bundle.tokenizer.encode("one two three four five six seven eight nine"))
 
-    class Fixed:
-        def search(self, _encoded: EncoderOutput) -> list[list[Hypothesis]]:
-            return [[Hypothesis(tokens, 0.0)]]
-
-    monkeypatch.setattr(recognizer, "_options", replace(recognizer._options, searcher=Fixed()))
+    use(recognizer, Fixed(tokens), monkeypatch)
     (segment,) = recognizer.transcribe(sound(1)).segments
     assert len(segment.words) == 9
     assert (segment.words[0].start, segment.words[-1].end) == (0.0, 1.0)
@@ -184,7 +193,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 
 def test_a_model_without_ctc_gives_text_without_words(recognizer: Recognizer, file: Path) -> None:
     torch.manual_seed(6)  # weights that say something
-    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20)
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig())
     bundle = replace(recognizer.bundle, model=model.eval())
     attention = Recognizer(
         bundle,
@@ -251,13 +260,13 @@ def test_segments_come_while_the_rest_of_the_file_is_unread(
 ) -> None:
     blocks_read = 0
 
-    def endless(_path: Path, _sample_rate: int, _block_seconds: float) -> Iterator[np.ndarray]:
+    def endless(*_: object, **_options: object) -> Iterator[np.ndarray]:
         nonlocal blocks_read
         while True:
             blocks_read += 1
             yield sound(10, blocks_read)
 
-    monkeypatch.setattr("asr.transcribe.recognizer.read_blocks", endless)
+    monkeypatch.setattr("asr.transcribe.recordings.read_blocks", endless)
     recognizer = load(tiny_workspace, max_batch_seconds=40.0)
     segments = recognizer.stream_segments(file)
     assert [next(segments).text for _ in range(4)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from asr.decoding import SEARCHES
-from asr.decoding.base import Searcher, SearchModel, build_search
+from asr.decoding.base import AnySearch, build_search
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.lm.ngram.arpa import read_arpa
 from asr.lm.ngram.word_scorer import WordNgramScorer
@@ -22,13 +22,12 @@ from tools.benchmarks.common import Stopwatch, serve, versions
 
 
 class GivenPosteriors:
-    """Stands where a model would: the encoder's output is the posteriors already."""
+    """Stands where a CTC head would: the encoder's output is the posteriors already."""
 
-    ctc_head = object()
-    decoder = None
-    training = False
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
 
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
+    def log_probs(self, encoded: EncoderOutput) -> Tensor:
         """(B, S, V), as given."""
         return encoded.frames
 
@@ -78,9 +77,9 @@ class Ours:
             texts = [self._text(hypothesis.tokens) for hypothesis in best]  # the peer's time has this in it
         return {"texts": texts, "scores": [hypothesis.score for hypothesis in best], "seconds": watch.to_json()}
 
-    def _search(self, settings: Mapping[str, float], with_lm: bool) -> Searcher:
+    def _search(self, settings: Mapping[str, float], with_lm: bool) -> AnySearch:
         config = SEARCHES.config("ctc_prefix_beam").model_validate({**self._weights, **settings})
-        return build_search(config, cast(SearchModel, GivenPosteriors()), self._fusions[with_lm])
+        return build_search(config, {"ctc": GivenPosteriors(Vocabulary(tuple(self._pieces)))}, self._fusions[with_lm])
 
     def _text(self, tokens: Sequence[int]) -> str:
         return "".join(self._pieces[token] for token in tokens).replace(SPACE, " ").strip()

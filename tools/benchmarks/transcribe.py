@@ -27,18 +27,18 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
+from asr.transcribe.pipeline import Pipeline
 
 from asr.alignment.timing import HOP, loudness
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
-from asr.config import parse_config, read_yaml
+from asr.config import parse_experiment, read_yaml
 from asr.data.manifest import read_manifest
 from asr.scoring.wer import score
 from asr.system.processes import num_cores
 from asr.system.runtime import computes_bfloat16, derive_rng
 from asr.transcribe.files import Done, transcribe_files
 from asr.transcribe.inputs import find_all
-from asr.transcribe.pipeline import Pipeline
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.workers import recognize, worker_pool
 from tools.benchmarks.common import ROOT, alternate, finish, machine, say, table
@@ -153,7 +153,7 @@ def words_in_noise(recognizer: Recognizer, clips: Sequence[Path], hours: float) 
 def large_model(folder: Path, like: Path) -> Path:
     """A model of 11 M random weights with the front-end and tokens of another."""
     small = Bundle.load(like)
-    config = parse_config(read_yaml(like / "config.yaml"), LARGE, source=str(like))
+    config = parse_experiment(read_yaml(like / "config.yaml"), LARGE, source=str(like))
     Bundle.build(config, small.frontend, small.tokenizer).save(folder)
     return folder
 

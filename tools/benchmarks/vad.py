@@ -26,7 +26,7 @@ from asr.audio.vad import VADS, Vad
 from asr.bundle.bundle import Bundle
 from asr.data.manifest import read_manifest
 from asr.system.runtime import derive_rng
-from asr.transcribe.align.align import Aligner
+from asr.transcribe.align.aligner import Aligner
 from asr.transcribe.align.script import script_line
 from tools.benchmarks.common import ROOT, alternate, machine, say, table
 

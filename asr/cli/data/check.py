@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asr.cli.outputs import check_outputs
+
 if TYPE_CHECKING:
-    from asr.corpora.doctor.rows import Requirements
     from asr.corpora.doctor.settings import CheckSettings
+    from asr.data.requirements import Requirements
 
 Manifest = Annotated[Path, typer.Argument(help="What to examine.", metavar="MANIFEST")]
 Out = Annotated[Path | None, typer.Option(help="Manifest of the good rows to write, with rejected.jsonl beside it.")]
@@ -71,7 +73,9 @@ def check(
     from asr.system.display import Display, clock
     from asr.system.processes import num_cores
 
-    _refuse_clashes(manifest, out, rejected, model, config)
+    _refuse_clashes(out, rejected, model, config)
+    beside = out.with_name("rejected.jsonl") if out is not None else None
+    check_outputs((out, rejected or beside, json_file), (manifest, config), model)
     settings = _settings(tolerance, sample_rate, channels, script or [], reject or [], ignore or [])
     limits = {"normalizer": normalize, "min_duration": min_duration, "max_duration": max_duration}
     display = Display()
@@ -90,23 +94,17 @@ def check(
         raise typer.Exit(1)
 
 
-def _refuse_clashes(
-    manifest: Path, out: Path | None, rejected: Path | None, model: Path | None, config: Path | None
-) -> None:
+def _refuse_clashes(out: Path | None, rejected: Path | None, model: Path | None, config: Path | None) -> None:
     """Options that contradict each other are wrong usage."""
     if model is not None and config is not None:
         raise typer.BadParameter("--model and --config exclude each other")
     if rejected is not None and out is None:
         raise typer.BadParameter("--rejected needs --out")
-    if out is not None and out.resolve() == manifest.resolve():
-        raise typer.BadParameter("--out would overwrite the manifest; choose another file")
-    if rejected is not None and out is not None and rejected.resolve() in (out.resolve(), manifest.resolve()):
-        raise typer.BadParameter("--rejected must be a file of its own")
 
 
 def _requirements(manifest: Path, model: Path | None, config: Path | None, limits: dict[str, Any]) -> Requirements:
     """Those of a model, where one is given, with the limits that are not None."""
-    from asr.corpora.doctor.rows import Requirements
+    from asr.data.requirements import Requirements
 
     requirements = Requirements()
     if model is not None or config is not None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.options import Threads, use_threads
+from asr.cli.outputs import check_outputs
 
 
 def cut(
@@ -25,6 +26,7 @@ def cut(
     from asr.experiments.pieces import cut as run
     from asr.system.display import Display
 
+    check_outputs((out,), (manifest,), experiment)
     use_threads(threads)
     display = Display()
     utterances = read_manifest(manifest)

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.outputs import check_outputs
+
+KALDI_FILES = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2lang")
+
 
 def export(
     manifest: Annotated[Path, typer.Argument(help="Utterances to export.", metavar="MANIFEST")],
@@ -27,6 +31,8 @@ def export(
 
     if format_name not in EXPORTERS:
         raise typer.BadParameter(f"unknown format '{format_name}'{did_you_mean(format_name, EXPORTERS)}")
+    written = [out / name for name in KALDI_FILES] if format_name == "kaldi" else [out]
+    check_outputs(written, (manifest,))
     display = Display()
     utterances = read_manifest(manifest)
     for warning in EXPORTERS[format_name].write(utterances, out, root):

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.outputs import check_outputs
+
 
 def leaks(
     train: Annotated[Path, typer.Argument(help="What a model learns from.", metavar="TRAIN")],
@@ -35,6 +37,7 @@ def leaks(
     from asr.system.processes import num_cores
     from asr.system.runtime import write_text_atomic
 
+    check_outputs((json_file,), (train, test))
     num_workers = workers or num_cores()
     display = Display()
     found = find_leaks(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.outputs import check_outputs
+
 
 def shard(
     manifest: Annotated[Path, typer.Argument(help="Utterances to pack.", metavar="MANIFEST")],
@@ -27,6 +29,7 @@ def shard(
     `data.train: DIR/shards.jsonl`, or its http address, then trains from them. An interrupted run goes on where it was.
     """
     from asr.data.manifest import read_manifest
+    from asr.data.shards.index import INDEX_FILE
     from asr.data.shards.writer import ShardLimits, parse_size, write_shards
     from asr.errors import AsrError
     from asr.system.display import Display
@@ -35,6 +38,7 @@ def shard(
         limits = ShardLimits(parse_size(shard_size), num_utterances)
     except AsrError as error:
         raise typer.BadParameter(str(error), param_hint="--shard-size") from error
+    check_outputs((out / INDEX_FILE,), (manifest,))
     display = Display()
     utterances = read_manifest(manifest)
     rows = write_shards(

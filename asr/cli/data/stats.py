@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.outputs import check_outputs
+
 
 def stats(
     manifest: Annotated[Path, typer.Argument(help="What to measure.", metavar="MANIFEST")],
@@ -32,8 +34,12 @@ def stats(
     from asr.corpora.stats import measure
     from asr.corpora.stats_report import draw, tables
     from asr.data.manifest import read_manifest
+    from asr.system.outputs import check_folder
     from asr.system.runtime import write_text_atomic
 
+    check_outputs((json_file,), (manifest, against))
+    if plots is not None:
+        check_folder(plots)
     measured = measure(
         read_manifest(manifest),
         normalizer=normalize,

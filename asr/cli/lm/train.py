@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
+from asr.cli.outputs import check_outputs
 
 Texts = Annotated[
     list[Path] | None, typer.Argument(help="Files of lines, gzipped or not, or manifests (.jsonl).", metavar="TEXT...")
@@ -57,11 +58,12 @@ def train(
     """
     if neural is not None:
         _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration tells all")
-        from asr.experiments.lm_run import train_lm
+        from asr.experiments import launch
 
-        train_lm(
+        launch.train(
             neural,
             out,
+            kind=launch.LANGUAGE_MODEL,
             overrides=overrides or (),
             resume=resume,
             device=device,
@@ -76,6 +78,7 @@ def train(
 
     from asr.experiments.ngram import NgramSettings, parse_prune, train_ngram
 
+    check_outputs((out,), (*texts, vocab, dev), tokens)
     settings = NgramSettings(order, parse_prune(prune), vocab_size, vocab, tokens, normalize)
     report = train_ngram(texts, out, settings, dev)
     console = Console(soft_wrap=True)

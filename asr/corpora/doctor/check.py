@@ -20,9 +20,9 @@ from asr.corpora.doctor.corpus import (
 )
 from asr.corpora.doctor.pool import examine_all
 from asr.corpora.doctor.report import CheckReport
-from asr.corpora.doctor.rows import Requirements
 from asr.corpora.doctor.settings import CheckSettings
 from asr.data.manifest import ManifestLine, read_lines
+from asr.data.requirements import Requirements
 from asr.errors import ManifestError
 from asr.text.normalize import normalize
 from asr.types import Utterance

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from asr.corpora.doctor.codes import CODES, OF_A_MODEL, Finding, Severity
-from asr.corpora.doctor.rows import Requirements
 from asr.corpora.doctor.settings import CheckSettings, Judgement
 from asr.data.manifest import ManifestLine, manifest_row, write_manifest
+from asr.data.requirements import Requirements
 from asr.errors import ManifestError
 from asr.system.runtime import write_text_atomic
 from asr.types import Utterance

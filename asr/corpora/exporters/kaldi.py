@@ -41,7 +41,8 @@ class KaldiExporter:
         for name, lines in files.items():
             write_lines(out / name, lines)
         others = sum(utterance.audio.suffix.lower() != ".wav" for utterance in rows)
-        return [f"{others} utterances are not in wav files, the only ones Kaldi itself reads"] if others else []
+        which = "1 utterance is not in a wav file" if others == 1 else f"{others} utterances are not in wav files"
+        return [f"{which}, the only kind that Kaldi itself reads"] if others else []
 
 
 def _audio_files(rows: Sequence[Utterance], root: Path | None) -> dict[str, list[str]]:

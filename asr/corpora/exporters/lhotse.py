@@ -10,6 +10,7 @@ from typing import Any
 from asr.audio.io import audio_info
 from asr.corpora.exporters.base import audio_path, recording_ids, register, write_lines
 from asr.errors import AudioError
+from asr.system.wording import counted
 from asr.types import Utterance
 
 
@@ -29,7 +30,8 @@ class LhotseExporter:
         rows = [_cut(utterance, recordings[utterance.audio]) for utterance in utterances]
         write_lines(out, (json.dumps(row, ensure_ascii=False) for row in rows))
         sphere = sum(utterance.audio.suffix.lower() == ".sph" for utterance in utterances)
-        return [f"{sphere} utterances are in SPHERE files, for which lhotse needs sph2pipe"] if sphere else []
+        which = counted(sphere, "utterance lies in a SPHERE file", "utterances lie in SPHERE files")
+        return [f"{which}, for which lhotse needs sph2pipe"] if sphere else []
 
 
 def _recording(utterance: Utterance, id: str, root: Path | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from asr.types import Utterance
 import_siblings(__name__, __path__)
 
 NUM_THREADS = 8  # headers are waited for, not computed
+TOLERANCE = 0.1  # seconds that a row may reach beyond the end of its file, as in the doctor
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,16 @@ def collect(format: str, root: Path, found: Iterable[Row | Fault]) -> Imported:
 
 
 def _detect(source: Path) -> Importer:
-    for importer in IMPORTERS.values():
+    for _, importer in sorted(IMPORTERS.items()):
         if importer.fits(source):
             return importer
     if {"id", "audio"} <= first_json_row(source).keys():
         raise ManifestError(f"{source}: is a manifest already; it can be used as it is")
-    raise ManifestError(f"{source}: of no known format; --format forces one of {', '.join(sorted(IMPORTERS))}")
+    tables = sorted(path.name for path in source.glob("*") if path.suffix.lower() in (".csv", ".tsv"))
+    inside = f"; name one of the tables in it: {', '.join(tables)}" if source.is_dir() and tables else ""
+    names = sorted(IMPORTERS)
+    known = "; ".join(f"{name} is {IMPORTERS[name].summary}" for name in names)
+    raise ManifestError(f"{source}: of no known format{inside}; --format forces one of {', '.join(names)}: {known}")
 
 
 def _headers(paths: Iterable[Path]) -> dict[Path, AudioInfo | AudioError]:
@@ -90,16 +95,19 @@ def _header(path: Path) -> AudioInfo | AudioError:
         return audio_info(path)
     except AudioError as error:
         return error
-    except OSError as error:  # a name that no file can have
-        return AudioError(f"{path}: cannot be read ({error.strerror})")
+    except (OSError, ValueError) as error:  # a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        return AudioError(f"{str(path)!a}: cannot be read ({reason})")
 
 
 def _utterance(row: Row, id: str, header: AudioInfo | AudioError) -> Utterance | Fault:
     if isinstance(header, AudioError):
         return Fault(row.where, str(header), id)
     duration = header.duration - row.start if row.duration is None else row.duration
-    if row.duration is None and duration <= 0:
-        return Fault(row.where, f"starts at {row.start:g} s, {row.audio} ends at {header.duration:g} s", id)
+    if (row.duration is None and duration <= 0) or row.start + duration > header.duration + TOLERANCE:
+        begin, end = row.start, row.start + duration
+        where = f"starts at {begin:g} s" if begin >= header.duration else f"goes on until {end:g} s"
+        return Fault(row.where, f"{where}, {row.audio} ends at {header.duration:g} s", id)
     if not id.strip():
         return Fault(row.where, "the id is empty")
     try:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from asr.errors import ManifestError
+from asr.audio.io import AUDIO_SUFFIXES
+from asr.errors import ManifestError, TextError
+from asr.system.text_files import decode_text, unique_keys
 
 FIELDS = ("audio", "text", "id", "speaker", "lang", "start", "duration")  # what a column of a table may hold
 
@@ -51,6 +55,7 @@ class Importer(Protocol):
     """Reads one format. Instances are filed in IMPORTERS under their name."""
 
     name: str
+    summary: str  # for people: the rest of a line "NAME is ..."
     takes_columns: bool  # whether `ImportOptions.columns` mean anything
 
     def fits(self, source: Path) -> bool:
@@ -74,19 +79,42 @@ def register(importer: type[Importer]) -> type[Importer]:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file, gzipped if its name ends in .gz, without a byte order mark; ManifestError naming it."""
+    """A text file, gzipped if its name ends in .gz, without a byte order mark; ManifestError naming it."""
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
+        return decode_text(content)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ManifestError(f"{path}:{line}: not UTF-8; convert the file") from error
+        raise ManifestError(f"{path}:{line}: not {error.encoding.upper()}; convert the file") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ManifestError(f"{path}: damaged gzip file ({error}); copy it again") from error
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a path below a folder is one that people do not see: macOS puts a `._a.wav` next to every a.wav."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+
+
+def find_audio(name: str, folders: Sequence[Path]) -> Path:
+    """The file of a name, which may lack its suffix, in the first of the folders that has it.
+
+    A name that is nowhere stands for the file that it would be in the first folder.
+    """
+    candidates = [folder / name for folder in folders]
+    try:
+        if (found := next((path for path in candidates if path.is_file()), None)) is not None:
+            return found
+        for path in candidates:
+            for suffix in sorted(AUDIO_SUFFIXES):
+                if (longer := path.with_name(path.name + suffix)).is_file():
+                    return longer
+    except (OSError, ValueError):  # a name that no file can have; its row is a fault when it is opened
+        pass
+    return candidates[0]
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Fault]]:
@@ -96,7 +124,10 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Fault]]:
             continue
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=unique_keys)
+        except TextError as error:
+            yield where, Fault(where, str(error))
+            continue
         except (ValueError, RecursionError) as error:
             yield where, Fault(where, f"the line is not JSON ({error})")
             continue
@@ -109,8 +140,10 @@ def first_json_row(path: Path) -> dict[str, Any]:
         return {}
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-            line = next((line for line in file if line.strip()), b"{}")
-        row = json.loads(line.decode("utf-8-sig"))
+            encoding = "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+            file.seek(0)
+            lines = io.TextIOWrapper(file, encoding, newline="\n")
+            row = json.loads(next((line for line in lines if line.strip()), "{}"))
     except (OSError, EOFError, zlib.error, ValueError, RecursionError):
         return {}
     return row if isinstance(row, dict) else {}

@@ -19,6 +19,7 @@ class KaldiImporter:
     """Relative paths start at the working directory, as in Kaldi. A speaker that is the utterance itself is nobody."""
 
     name = "kaldi"
+    summary = "a folder with wav.scp and text, and segments, utt2spk and utt2lang where needed"
     takes_columns = False
 
     def fits(self, source: Path) -> bool:
@@ -50,6 +51,10 @@ class KaldiImporter:
                 yield Fault(where, str(error), id)
                 continue
             speaker = _value(speakers, id)
+            if strange := [name for name, value in (("utt2spk", speaker), ("utt2lang", _value(langs, id)))
+                           if value is not None and len(value.split()) != 1]:  # fmt: skip
+                yield Fault(where, f"the line for it in {source / strange[0]} has more than two words", id)
+                continue
             yield Row(
                 where,
                 root / audio,

@@ -28,6 +28,7 @@ class LhotseImporter:
     """Relative paths start at the working directory, as in lhotse. Every supervision is an utterance, under its id."""
 
     name = "lhotse"
+    summary = "JSON lines of cuts, or of supervisions with their recordings in a file of the same kind"
     takes_columns = False
 
     def fits(self, source: Path) -> bool:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from asr.corpora.importers.base import (
     Fault,
     ImportOptions,
     Row,
+    find_audio,
     first_json_row,
     json_rows,
     optional_text,
+    read_text,
     register,
     seconds,
 )
 from asr.errors import ManifestError
+
+AUDIO_KEYS = ("audio_filename", "audio_filepath", "audio_file")  # in NeMo's order, as those of texts
+TEXT_FILE = "text_filepath"
 
 
 @register
@@ -23,11 +29,12 @@ class NemoImporter:
     """Relative paths start at the manifest's folder, as in NeMo. Ids are taken from `id`, where there is one."""
 
     name = "nemo"
+    summary = "JSON lines with audio_filepath, text, duration and offset"
     takes_columns = False
 
     def fits(self, source: Path) -> bool:
-        """JSON lines, gzipped or not, whose first one has an audio_filepath."""
-        return "audio_filepath" in first_json_row(source)
+        """JSON lines, gzipped or not, whose first one names an audio file as NeMo does."""
+        return not first_json_row(source).keys().isdisjoint(AUDIO_KEYS)
 
     def root(self, source: Path) -> Path:
         """The folder of the manifest."""
@@ -41,18 +48,25 @@ class NemoImporter:
                 continue
             try:
                 id = optional_text(row, ("id",))
-                audio = optional_text(row, ("audio_filepath", "audio_file"))
+                audio = optional_text(row, AUDIO_KEYS)
                 if not audio:
                     raise ManifestError("'audio_filepath' is missing")
                 yield Row(
                     where,
                     root / audio,
                     id,
-                    text=optional_text(row, ("text",)) or "",
+                    text=_text(row, root),
                     start=seconds(row["offset"], "offset") if row.get("offset") is not None else 0.0,
                     duration=seconds(row["duration"], "duration") if row.get("duration") is not None else None,
                     speaker=optional_text(row, ("speaker",)),
                     lang=optional_text(row, ("lang",)),
                 )
             except ManifestError as error:
-                yield Fault(where, str(error), row.get("id"))
+                yield Fault(where, str(error), str(row["id"]) if row.get("id") is not None else None)
+
+
+def _text(row: Mapping[str, Any], root: Path) -> str:
+    """Of the key that NeMo looks at first; a file of text lies where audio does, or below the working directory."""
+    if row.get("text") is None and (name := optional_text(row, (TEXT_FILE,))):
+        return " ".join(read_text(find_audio(name, [root, Path.cwd()])).split())
+    return optional_text(row, ("text", "normalized_text")) or ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asr.audio.io import AUDIO_SUFFIXES
-from asr.corpora.importers.base import Fault, ImportOptions, Row, read_text, register
+from asr.corpora.importers.base import Fault, ImportOptions, Row, is_hidden, read_text, register
 from asr.errors import ManifestError
 
 SUFFIX = ".txt"
@@ -14,9 +14,10 @@ SUFFIX = ".txt"
 
 @register
 class TextFolderImporter:
-    """Folders inside are searched, too. Line breaks in a text become spaces."""
+    """Folders inside are searched, too. Line ends in a text become spaces."""
 
     name = "text_folder"
+    summary = "a folder of audio files, each with its text in a .txt of the same name"
     takes_columns = False
 
     def fits(self, source: Path) -> bool:
@@ -41,9 +42,12 @@ class TextFolderImporter:
             except ManifestError as error:
                 yield Fault(str(path), str(error))
         for text in sorted(source.rglob(f"*{SUFFIX}")):
-            if text.with_suffix("") not in stems:
+            if text.with_suffix("") not in stems and not is_hidden(text, source):
                 yield Fault(str(text), "there is no audio beside it")
 
 
 def _audio_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    """Those that people see: macOS puts a `._a.wav` beside every a.wav on other systems' disks."""
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in AUDIO_SUFFIXES and not is_hidden(path, folder) and path.is_file():
+            yield path

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from asr.decoding.base import SearchState
 from asr.decoding.fusion import Fusion
 from asr.decoding.hotwords import HotwordScorer
 from asr.decoding.prefix.settings import PrefixBeamSettings
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.text.vocabulary import EOS
+from asr.system.threads import takes_signals
+from asr.text.vocabulary import Vocabulary
 from asr.types import Hypothesis
 
 if TYPE_CHECKING:
+    from asr.decoding.prefix.kernel import Tree
     from asr.decoding.prefix.text_scores import TextScores
 
 
@@ -34,36 +39,98 @@ def why_not_compiled(fusion: Fusion) -> str | None:
     return None
 
 
+Result = TypeVar("Result")
+
+
+class _Beam(NamedTuple):
+    """The prefixes of one utterance."""
+
+    tree: Tree
+    nodes: np.ndarray  # (W,) of the prefixes
+    ctc: np.ndarray  # (W, 3) log-probabilities, see `stay`
+
+
+@dataclass(frozen=True)
+class CompiledState(SearchState):
+    """A beam for each utterance."""
+
+    beams: tuple[_Beam, ...]
+
+    def select(self, index: Tensor) -> CompiledState:
+        """See `SearchState`."""
+        return CompiledState(tuple(self.beams[row] for row in index.tolist()))
+
+    @staticmethod
+    def join(states: Sequence[CompiledState]) -> CompiledState:
+        """See `SearchState`."""
+        return CompiledState(tuple(beam for state in states for beam in state.beams))
+
+
 class CompiledPrefixBeam:
     """The search over arrays laid out once for its language model and hotwords."""
 
-    def __init__(self, settings: PrefixBeamSettings, fusion: Fusion) -> None:
+    def __init__(self, settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocabulary) -> None:
         from asr.decoding.prefix.kernel import Settings
 
-        self.text = _text_scores(settings, fusion)
+        assert vocabulary.blank is not None
+        self.text = _text_scores(settings, fusion, vocabulary)
         self.names = (*(["lm"] if self.text.kind else []), *(["hotwords"] if fusion.hotwords is not None else []))
+        sos, eos = (-1 if role is None else role for role in (vocabulary.sos, vocabulary.eos))
         self.settings = Settings(
-            settings.beam, settings.length_bonus, settings.token_threshold, settings.beam_threshold
+            settings.beam,
+            settings.length_bonus,
+            settings.token_threshold,
+            settings.beam_threshold,
+            vocabulary.blank,
+            sos,
+            eos,
         )
 
-    def search(self, log_probs: Tensor, lens: Tensor) -> list[list[Hypothesis]]:
-        """N-best lists for log-probabilities (B, S, V) on the CPU, of lengths (B,)."""
+    def start(self, rows: int, device: torch.device) -> CompiledState:
+        """The empty prefix of every utterance; `device` is the CPU."""
+        from asr.decoding.prefix.kernel import new_tree
+
+        nodes, ctc = np.zeros(1, np.int32), np.array([[0.0, 0.0, -np.inf]])
+        return CompiledState((_Beam(new_tree(self.text, self.settings.blank), nodes, ctc),) * rows)
+
+    def advance(self, state: CompiledState, log_probs: Tensor, lens: Tensor) -> CompiledState:
+        """The beams after log-probabilities (B, S, V) on the CPU, of lengths (B,)."""
         values = log_probs.detach().double().numpy()
         utterances = [values[row, :length] for row, length in enumerate(lens.tolist())]
-        num_threads = min(torch.get_num_threads(), len(utterances))
-        if num_threads <= 1:
-            return [self._search_one(utterance) for utterance in utterances]
-        with ThreadPoolExecutor(num_threads) as pool:  # the kernel runs without Python's lock
-            return list(pool.map(self._search_one, utterances))
+        return CompiledState(tuple(_run(self._advance_one, state.beams, utterances)))
 
-    def _search_one(self, log_probs: np.ndarray) -> list[Hypothesis]:
-        from asr.decoding.prefix.kernel import ends, prefix_beam_search, spelled
+    def partial(self, state: CompiledState) -> list[tuple[int, ...]]:
+        """The best text of every utterance so far, () where none is possible."""
+        return list(_run(self._best_text, state.beams))
 
-        tree, beam, ctc = prefix_beam_search(log_probs, self.settings, self.text)
-        end_lm, end_hot = ends(self.text, tree, beam)
-        tokens, lengths = spelled(tree, beam)
+    def finish(self, state: CompiledState) -> list[list[Hypothesis]]:
+        """N-best lists, best first."""
+        return list(_run(self._finish_one, state.beams))
+
+    def _advance_one(self, beam: _Beam, log_probs: np.ndarray) -> _Beam:
+        from asr.decoding.prefix.kernel import prefix_beam_search, regrown
+
+        if not len(log_probs):
+            return beam
+        tree, nodes, num_nodes = regrown(beam.tree, beam.nodes, len(log_probs) * self.settings.beam)
+        nodes, ctc = prefix_beam_search(log_probs, self.settings, self.text, tree, num_nodes, nodes, beam.ctc)
+        return _Beam(tree, nodes, ctc)
+
+    def _best_text(self, beam: _Beam) -> tuple[int, ...]:
+        from asr.decoding.prefix.kernel import spelled
+
+        worth = beam.ctc[:, 0] + beam.tree.text[beam.nodes]
+        best = beam.nodes[np.argsort(-worth, kind="stable")[:1]]
+        return tuple(spelled(beam.tree, best)[0].tolist())
+
+    def _finish_one(self, beam: _Beam) -> list[Hypothesis]:
+        from asr.decoding.prefix.kernel import ends, spelled
+
+        tree, nodes, ctc = beam
+        end_lm, end_hot = ends(self.text, tree, nodes)
+        tokens, lengths = spelled(tree, nodes)
         flat = tokens.tolist()
-        columns = {"ctc": ctc, "lm": tree.lm[beam] + end_lm, "hotwords": tree.hot[beam] + end_hot}
+        columns = {"ctc": ctc[:, 0], "lm": tree.lm[nodes] + end_lm, "hotwords": tree.hot[nodes] + end_hot}
         names = ("ctc", *self.names)
         parts = [columns[name].tolist() for name in names]
         hypotheses = []
@@ -75,11 +142,23 @@ class CompiledPrefixBeam:
         return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
 
-def _text_scores(settings: PrefixBeamSettings, fusion: Fusion) -> TextScores:
+def _run(function: Callable[..., Result], *columns: Sequence[Any]) -> Iterable[Result]:
+    """The function's results for the utterances, one after the other on each of torch's threads.
+
+    The kernel runs without Python's lock, and never on the main thread: see `asr.system.threads`.
+    """
+    num_threads = min(torch.get_num_threads(), len(columns[0]))
+    if num_threads <= 1 and not takes_signals():
+        return map(function, *columns)
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:
+        return pool.map(function, *columns)
+
+
+def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocabulary) -> TextScores:
     """The arrays of a fusion; a language model without weight is left out."""
     from asr.decoding.prefix.text_scores import TOKENS, WORDS
 
-    text = _hotwords_alone(fusion.hotwords)._replace(weight=settings.lm_weight)
+    text = _hotwords_alone(fusion.hotwords, vocabulary.end)._replace(weight=settings.lm_weight)
     lm = fusion.lm
     if settings.lm_weight == 0.0 or lm is None:
         return text
@@ -117,7 +196,7 @@ def _ngram_arrays(model: NgramModel) -> dict[str, Any]:
     }
 
 
-def _hotwords_alone(hotwords: object) -> TextScores:
+def _hotwords_alone(hotwords: object, end: int) -> TextScores:
     """Arrays without a language model: empty ones, but of the right types, for which the kernel was compiled."""
     from asr.decoding.prefix.text_scores import NONE, TextScores
 
@@ -150,6 +229,6 @@ def _hotwords_alone(hotwords: object) -> TextScores:
         hot_start=hotwords.start if hotwords is not None else 0,
         hot_next=hotwords.next if hotwords is not None else np.zeros((0, 0), np.int64),
         hot_scores=hotwords.scores if hotwords is not None else np.zeros((0, 0)),
-        hot_ends=hotwords.scores[:, EOS].copy() if hotwords is not None else np.zeros(0),
+        hot_ends=hotwords.scores[:, end].copy() if hotwords is not None else np.zeros(0),
         hot_best=hotwords.scores.max(axis=1).clip(min=0.0) if hotwords is not None else np.zeros(0),
     )

@@ -7,29 +7,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoding.prefix.jit import compiled
 from asr.decoding.prefix.selection import choose, promising
 from asr.decoding.prefix.text_scores import (
     NONE,
     WORDS,
     TextScores,
+    add_token,
     end_sentence,
     end_word,
-    hear_token,
 )
-from asr.text.vocabulary import BLANK, EOS, SOS
+from asr.system.jit import compiled
 
 NOWHERE = -1
 MIX = 1000003  # joins small numbers to one; two that clash by chance would only share a place in the beam
 
 
 class Settings(NamedTuple):
-    """Widths and thresholds; -inf where there is no threshold."""
+    """Widths, thresholds (-inf for none) and the ids of roles (-1 where a vocabulary has none)."""
 
     beam: int
     length_bonus: float
     token_threshold: float  # of a token's log-probability in a frame
     beam_threshold: float  # of a score less the best one of its frame
+    blank: int
+    sos: int
+    eos: int
 
 
 class Tree(NamedTuple):
@@ -78,18 +80,72 @@ def log_add(a: float, b: float) -> float:
     return a + math.log1p(math.exp(b - a))
 
 
+def new_tree(text: TextScores, blank: int) -> Tree:
+    """A tree that holds the empty prefix alone."""
+    nowhere, zero = np.array([NOWHERE], np.int32), np.zeros(1, np.int32)
+    start, hot_start = np.array([text.start_state], np.int32), np.array([text.hot_start], np.int32)
+    nothing = np.zeros(1)
+    return Tree(
+        parent=nowhere,
+        token=np.array([blank], np.int32),
+        first_child=nowhere,
+        sibling=nowhere,
+        position=nowhere,
+        ngram_state=start,
+        trie_node=zero,
+        end_score=nothing,
+        end_state=start,
+        hot_state=hot_start,
+        future=np.zeros(1, np.int64),
+        lm=nothing,
+        hot=nothing,
+        length=zero,
+        text=nothing,
+    )
+
+
+def regrown(tree: Tree, beam: np.ndarray, room: int) -> tuple[Tree, np.ndarray, int]:
+    """A copy with room for more prefixes, without those that lead to none of the beam (W,).
+
+    Returns it, the beam's nodes in it, and how many nodes it has.
+    """
+    kept, links = pruned(tree.parent, beam)
+    num_nodes = len(kept)
+    fields = {}
+    for name, values in tree._asdict().items():
+        fields[name] = np.zeros(num_nodes + room, values.dtype)
+        fields[name][:num_nodes] = values[kept]
+    for name, link in zip(("parent", "first_child", "sibling"), links[:3], strict=True):
+        fields[name][:num_nodes] = link
+        fields[name][num_nodes:] = NOWHERE
+    new_beam = links[3][: len(beam)]
+    fields["position"][:] = NOWHERE
+    fields["position"][new_beam] = np.arange(len(new_beam))
+    return Tree(**fields), new_beam, num_nodes
+
+
 @compiled
-def new_tree(size: int, text: TextScores) -> Tree:
-    """A tree with room for so many prefixes that holds the empty one."""
-    tree = Tree(
-        np.full(size, NOWHERE, np.int32), np.full(size, BLANK, np.int32), np.full(size, NOWHERE, np.int32),
-        np.full(size, NOWHERE, np.int32), np.full(size, NOWHERE, np.int32), np.zeros(size, np.int32),
-        np.zeros(size, np.int32), np.zeros(size), np.zeros(size, np.int32), np.zeros(size, np.int32),
-        np.zeros(size, np.int64), np.zeros(size), np.zeros(size), np.zeros(size, np.int32), np.zeros(size),
-    )  # fmt: skip
-    tree.ngram_state[0] = tree.end_state[0] = text.start_state
-    tree.hot_state[0] = text.hot_start
-    return tree
+def pruned(parent: np.ndarray, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nodes (M,) that lead to those of the beam (W,), in their order; a parent always comes before its children.
+
+    Also what they become, (4, max(M, W)): parents, first children, siblings, and the nodes of the beam.
+    """
+    places = np.full(len(parent), NOWHERE, np.int32)
+    for node in beam:
+        while node != NOWHERE and places[node] == NOWHERE:
+            places[node] = 0
+            node = parent[node]
+    kept = np.flatnonzero(places != NOWHERE)
+    places[kept] = np.arange(len(kept))
+    links = np.full((4, max(len(kept), len(beam))), NOWHERE, np.int32)
+    for place in range(1, len(kept)):
+        above = places[parent[kept[place]]]
+        links[0, place] = above
+        links[2, place] = links[1, above]
+        links[1, above] = place
+    for index in range(len(beam)):
+        links[3, index] = places[beam[index]]
+    return kept, links
 
 
 @compiled
@@ -125,21 +181,23 @@ def add_child(
 
 
 @compiled
-def tokens_to_try(log_probs: np.ndarray, threshold: float, tokens: np.ndarray) -> int:
+def tokens_to_try(log_probs: np.ndarray, settings: Settings, tokens: np.ndarray) -> int:
     """Fill in the tokens likely enough in a frame (V,), the best one in any case; returns how many there are.
 
-    Blank counts among the best, but is filled in never.
+    Blank counts among the best, but is filled in never; start and end of sentence are no labels of CTC.
     """
-    count, best = 0, BLANK
-    for token in range(1, len(log_probs)):
-        if token in (SOS, EOS):
+    threshold, blank, sos, eos = settings.token_threshold, settings.blank, settings.sos, settings.eos
+    count, best, best_score = 0, blank, log_probs[blank]
+    for token in range(len(log_probs)):
+        score = log_probs[token]
+        if (score <= best_score and score < threshold) or token in (blank, sos, eos):
             continue
-        if log_probs[token] > log_probs[best]:
-            best = token
-        if log_probs[token] >= threshold and log_probs[token] != -np.inf:
+        if score > best_score:
+            best, best_score = token, score
+        if score >= threshold and score != -np.inf:
             tokens[count] = token
             count += 1
-    if count == 0 and best != BLANK:
+    if count == 0 and best != blank:
         tokens[0] = best
         count = 1
     return count
@@ -159,7 +217,13 @@ def link_children(tree: Tree, beam: np.ndarray, first: np.ndarray, following: np
 
 @compiled
 def stay(
-    frame: np.ndarray, tokens: np.ndarray, ctc: np.ndarray, first: np.ndarray, following: np.ndarray, after: np.ndarray
+    frame: np.ndarray,
+    blank: int,
+    tokens: np.ndarray,
+    ctc: np.ndarray,
+    first: np.ndarray,
+    following: np.ndarray,
+    after: np.ndarray,
 ) -> None:
     """Prefixes with last `tokens` (W,) after a frame that leaves them as they are, or makes another one of them.
 
@@ -168,7 +232,7 @@ def stay(
     the last token.
     """
     for index in range(len(tokens)):
-        after[index, 1] = ctc[index, 0] + frame[BLANK]
+        after[index, 1] = ctc[index, 0] + frame[blank]
         after[index, 2] = ctc[index, 2] + frame[tokens[index]]
     for index in range(len(tokens)):
         child = first[index]
@@ -232,7 +296,7 @@ def extend(
             worth = score + base
             lm, next_state, next_place, next_hot = 0.0, state, place, hot
             if has_lm:
-                lm, next_state, next_place = hear_token(text, state, place, end_score, end_state, token)
+                lm, next_state, next_place = add_token(text, state, place, end_score, end_state, token)
                 lm *= weight
                 worth += lm
             if has_hotwords:
@@ -283,34 +347,38 @@ def keep(
 
 @compiled
 def prefix_beam_search(
-    log_probs: np.ndarray, settings: Settings, text: TextScores
-) -> tuple[Tree, np.ndarray, np.ndarray]:
-    """Search (S, V) log-probabilities.
+    log_probs: np.ndarray,
+    settings: Settings,
+    text: TextScores,
+    tree: Tree,
+    num_nodes: int,
+    old_beam: np.ndarray,
+    old_ctc: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search (S, V) log-probabilities, going on from a beam (W,) with the columns (W, 3) of `stay`.
 
-    Returns the tree, the nodes of the prefixes kept at the end, and their log-probabilities of CTC (W,).
+    The tree, of which `num_nodes` are in use, needs room for `beam` more prefixes a frame. Returns the nodes of the
+    prefixes kept at the end and their columns.
     """
     num_frames, vocab_size = log_probs.shape
     width, bonus = settings.beam, settings.length_bonus
-    tree = new_tree(num_frames * width + 1, text)
-    num_nodes = 1
+    size = len(old_beam)
     beam, new_beam = np.zeros(width, np.int32), np.zeros(width, np.int32)
     ctc, after, new_ctc = np.empty((width, 3)), np.empty((width, 3)), np.empty((width, 3))
+    beam[:size], ctc[:size] = old_beam, old_ctc
     first, following = np.empty(width, np.int32), np.empty(width, np.int32)
-    size = 1
-    tree.position[0] = 0
-    ctc[0] = 0.0, 0.0, -np.inf
     tries = np.empty(vocab_size, np.int32)
     room = width * vocab_size
     extensions = Extensions(
         np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room), np.empty(room),
         np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int64),
     )  # fmt: skip
-    for t in range(num_frames):
+    for t in range(num_frames if size else 0):
         frame = log_probs[t]
-        num_tries = tokens_to_try(frame, settings.token_threshold, tries)
+        num_tries = tokens_to_try(frame, settings, tries)
         last_tokens = tree.token[beam[:size]]
         link_children(tree, beam[:size], first, following)
-        stay(frame, last_tokens, ctc, first, following, after)
+        stay(frame, settings.blank, last_tokens, ctc, first, following, after)
         stays = after[:size, 0] + tree.text[beam[:size]]
         hopeless = stays.max() + settings.beam_threshold
         count = extend(
@@ -327,7 +395,9 @@ def prefix_beam_search(
         tree.position[new_beam[:size]] = np.arange(size)
         beam, new_beam = new_beam, beam
         ctc, new_ctc = new_ctc, ctc
-    return tree, beam[:size], ctc[:size, 0]
+        if size == 0:  # no token has a probability, nor has blank
+            break
+    return beam[:size], ctc[:size]
 
 
 @compiled

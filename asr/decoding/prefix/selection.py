@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asr.decoding.prefix.jit import compiled
+from asr.system.jit import compiled
 
 NOWHERE = -1
 

@@ -1,4 +1,4 @@
-"""What both kernels are told."""
+"""What both kernels are given."""
 
 from __future__ import annotations
 

@@ -6,16 +6,20 @@ On CUDA nothing in the loop over frames waits for the device.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from asr.decoding.base import SearchState
 from asr.decoding.fusion import MIX, FusedScorer, Fusion
 from asr.decoding.prefix.settings import PrefixBeamSettings
-from asr.text.vocabulary import BLANK, EOS, SOS
+from asr.text.vocabulary import Vocabulary
 from asr.types import Hypothesis
 
 HASH_FACTOR = 6364136223846793005  # Knuth's multiplier; a prefix's hash is a polynomial in it, modulo 2 ** 64
@@ -28,12 +32,12 @@ class Beams:
 
     blank: Tensor  # (B, W) float64 log-probability of the paths that end in a blank
     token: Tensor  # (B, W) float64 of those that end in the last token
-    last: Tensor  # (B, W) the last token, BLANK of the empty prefix
+    last: Tensor  # (B, W) the last token, blank of the empty prefix
     hashes: Tensor  # (B, W) of the prefix
     parent_hashes: Tensor  # (B, W) of the prefix without its last token
     lengths: Tensor  # (B, W)
-    parts: Tensor  # (P, B, W) float64 what the scorers have said so far, weighted
-    next_parts: Tensor  # (P, B, W, V) what they say of every next token
+    parts: Tensor  # (P, B, W) float64 the scores so far, weighted
+    next_parts: Tensor  # (P, B, W, V) the scores of every next token
     futures: Tensor  # (B, W) equal where two prefixes will never be told apart again
     next_futures: Tensor | None  # (B, W, V) what the scorers know of the futures; None if they cannot tell
     state: Any  # of the scorers, N rows
@@ -44,56 +48,121 @@ class Beams:
         return torch.logaddexp(self.blank, self.token)
 
 
+PER_SCORE = ("parts", "next_parts")  # fields of `Beams` whose second dimension is that of utterances
+
+
 @dataclass(frozen=True)
+class TensorState(SearchState):
+    """The beams, and the texts of their hypotheses."""
+
+    beams: Beams
+    texts: Tensor  # (B, W, T) for each frame what it added to the text, blank for nothing
+    scorer: FusedScorer
+    no_token: int  # the blank
+
+    def select(self, index: Tensor) -> TensorState:
+        """See `SearchState`."""
+        width = self.texts.shape[1]
+        rows = (index[:, None] * width + torch.arange(width, device=index.device)).flatten()
+        chosen: dict[str, Any] = {"state": self.scorer.reorder(self.beams.state, rows)}
+        for name, values in vars(self.beams).items():
+            if isinstance(values, Tensor) and name != "state":
+                chosen[name] = values[:, index] if name in PER_SCORE else values[index]
+        return replace(self, beams=replace(self.beams, **chosen), texts=self.texts[index])
+
+    @staticmethod
+    def join(states: Sequence[TensorState]) -> TensorState:
+        """See `SearchState`."""
+        first = states[0]
+        scorer_states = [state.beams.state for state in states]
+        joined: dict[str, Any] = {"state": functools.reduce(first.scorer.concat, scorer_states)}
+        for name, values in vars(first.beams).items():
+            if isinstance(values, Tensor) and name != "state":
+                all_values = [getattr(state.beams, name) for state in states]
+                joined[name] = torch.cat(all_values, dim=1 if name in PER_SCORE else 0)
+        longest = max(state.texts.shape[2] for state in states)
+        texts = [F.pad(one.texts, (0, longest - one.texts.shape[2]), value=one.no_token) for one in states]
+        return replace(first, beams=replace(first.beams, **joined), texts=torch.cat(texts))
+
+
 class TensorPrefixBeam:
-    """The search; `search` keeps nothing between calls."""
+    """The search."""
 
-    settings: PrefixBeamSettings
-    fusion: Fusion
+    def __init__(self, settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocabulary) -> None:
+        assert vocabulary.blank is not None
+        self.settings = settings
+        self.scorer = FusedScorer(fusion, settings.lm_weight, vocabulary)
+        self.blank = vocabulary.blank
+        self.no_labels = sorted({role for role in (vocabulary.sos, vocabulary.eos) if role is not None} - {self.blank})
+        self.vocab_size = len(vocabulary)
+        self.never_predicted = list(vocabulary.never_predicted)
 
-    def search(self, log_probs: Tensor, lens: Tensor) -> list[list[Hypothesis]]:
-        """N-best lists for log-probabilities (B, S, V) of lengths (B,)."""
-        scorer = FusedScorer(self.fusion, self.settings.lm_weight)
-        log_probs = log_probs.double()
-        beams = self._start(log_probs, scorer)
-        parents: list[Tensor] = []  # of each frame (B, W): which hypothesis it was before
-        tokens: list[Tensor] = []  # of each frame (B, W): what it was made longer by; BLANK for nothing
-        for frame in range(log_probs.shape[1]):
-            beams, parent, token = self._advance(beams, log_probs[:, frame], frame < lens, scorer)
-            parents.append(parent)
-            tokens.append(token)
-        return self._finish(beams, parents, tokens, scorer.names)
-
-    def _start(self, log_probs: Tensor, scorer: FusedScorer) -> Beams:
+    def start(self, rows: int, device: torch.device) -> TensorState:
         """The empty prefix of every utterance."""
-        num_utterances, width, device = len(log_probs), self.settings.beam, log_probs.device
-        nothing = torch.full((num_utterances, width), -math.inf, dtype=torch.float64, device=device)
-        zeros = torch.zeros((num_utterances, width), dtype=torch.int64, device=device)
+        width, scorer = self.settings.beam, self.scorer
+        nothing = torch.full((rows, width), -math.inf, dtype=torch.float64, device=device)
+        zeros = torch.zeros((rows, width), dtype=torch.int64, device=device)
         blank = nothing.clone()
         blank[:, 0] = 0.0
-        state = scorer.init_state(num_utterances * width, device)
-        scores, state = scorer.step(zeros.flatten() + SOS, state)
-        parts = nothing.new_zeros((len(scores), num_utterances, width))
-        next_parts = parts.new_zeros((*parts.shape, log_probs.shape[2]))
+        scores, state = scorer.step(zeros.flatten() + scorer.start, scorer.init_state(rows * width, device))
+        parts = nothing.new_zeros((len(scores), rows, width))
+        next_parts = parts.new_zeros((*parts.shape, self.vocab_size))
         for part, score in zip(next_parts, scores, strict=True):
-            part.copy_(_without_meaningless(score).view_as(part))
-        return Beams(
+            part.copy_(self._without_meaningless(score).view_as(part))
+        beams = Beams(
             blank=blank,
             token=nothing,
-            last=zeros,
+            last=zeros + self.blank,
             hashes=zeros,
             parent_hashes=zeros + NO_HASH,
             lengths=zeros,
             parts=parts,
             next_parts=next_parts,
             futures=zeros + NO_HASH,
-            next_futures=_next_futures(scorer, state, (num_utterances, width, log_probs.shape[2]), device),
+            next_futures=_next_futures(scorer, state, (rows, width, self.vocab_size), device),
             state=state,
         )
+        return TensorState(beams, zeros[..., None][..., :0], scorer, self.blank)
 
-    def _advance(
-        self, beams: Beams, frame: Tensor, active: Tensor, scorer: FusedScorer
-    ) -> tuple[Beams, Tensor, Tensor]:
+    def advance(self, state: TensorState, log_probs: Tensor, lens: Tensor) -> TensorState:
+        """The beams after log-probabilities (B, S, V) of lengths (B,)."""
+        log_probs = log_probs.double()
+        beams = state.beams
+        parents: list[Tensor] = []  # of each frame (B, W): which hypothesis it was before
+        tokens: list[Tensor] = []  # of each frame (B, W): what it was made longer by; blank for nothing
+        for frame in range(log_probs.shape[1]):
+            beams, parent, token = self._advance(beams, log_probs[:, frame], frame < lens)
+            parents.append(parent)
+            tokens.append(token)
+        return replace(state, beams=beams, texts=_written(state.texts, parents, tokens))
+
+    def partial(self, state: TensorState) -> list[tuple[int, ...]]:
+        """The best text of every utterance so far."""
+        best = (state.beams.total + self._text_scores(state.beams)).argmax(1)
+        rows = state.texts[torch.arange(len(best), device=best.device), best].tolist()
+        return [self._without_blanks(row) for row in rows]
+
+    def finish(self, state: TensorState) -> list[list[Hypothesis]]:
+        """End all sentences and sort; n-best lists, best first."""
+        beams = state.beams
+        parts = beams.parts + beams.next_parts[..., self.scorer.end]
+        length = self.settings.length_bonus * beams.lengths.double()
+        ctc = beams.total
+        order = (ctc + parts.sum(0) + length).sort(dim=1, descending=True, stable=True).indices
+        texts = state.texts.gather(1, order[..., None].expand(-1, -1, state.texts.shape[2])).tolist()
+        columns = [ctc, *parts, length]
+        values = torch.stack([column.gather(1, order) for column in columns], dim=-1).tolist()
+        results = []
+        for utterance_texts, utterance_values in zip(texts, values, strict=True):
+            n_best = []
+            for text, numbers in zip(utterance_texts, utterance_values, strict=True):
+                if numbers[0] > -math.inf:
+                    named = dict(zip(("ctc", *self.scorer.names, "length"), numbers, strict=True))
+                    n_best.append(Hypothesis(self._without_blanks(text), sum(numbers), named))
+            results.append(n_best)
+        return results
+
+    def _advance(self, beams: Beams, frame: Tensor, active: Tensor) -> tuple[Beams, Tensor, Tensor]:
         """One frame (B, V) on; utterances that have ended, where `active` (B,) is False, stay as they are."""
         stayed, longer = self._stay_and_extend(beams, frame)
         text = self._text_scores(beams)
@@ -110,11 +179,11 @@ class TensorPrefixBeam:
         dead = active[:, None] & (best == -math.inf)
         grown = (chosen >= width) & ~dead
         parent = torch.where(grown, (chosen - width) // vocab_size, chosen.clamp(max=width - 1))
-        token = torch.where(grown, (chosen - width) % vocab_size, BLANK)
+        token = torch.where(grown, (chosen - width) % vocab_size, self.blank)
         source = replace(stayed, blank=torch.where(active[:, None], stayed.blank, beams.blank),
                          token=torch.where(active[:, None], stayed.token, beams.token))  # fmt: skip
         picked = self._pick(source, longer, parent, token, grown, dead)
-        return self._score_next(picked, parent, token, grown, beams, scorer), parent, token
+        return self._score_next(picked, parent, token, grown, beams), parent, token
 
     def _stay_and_extend(self, beams: Beams, frame: Tensor) -> tuple[Beams, Tensor]:
         """Prefixes as they were after a frame (B, V), and log-probabilities (B, W, V) of those one token longer.
@@ -128,16 +197,18 @@ class TensorPrefixBeam:
         longer = torch.where(is_last, beams.blank[..., None], beams.total[..., None]) + emitted
         tried = frame >= self.settings.token_threshold
         spoken = frame.clone()
-        spoken[:, [SOS, EOS]] = -math.inf
+        spoken[:, self.no_labels] = -math.inf
         tried |= spoken == spoken.max(1, keepdim=True).values  # the best one in any case, should it be no blank
-        tried[:, [BLANK, SOS, EOS]] = False
+        tried[:, [self.blank, *self.no_labels]] = False
         alive = beams.total > -math.inf
         same = (beams.hashes[:, :, None] == beams.parent_hashes[:, None, :]) & alive[:, None, :] & alive[:, :, None]
         last = beams.last[:, None, :].expand_as(same)  # same[b, i, j]: hypothesis j is i and one token more
         gained = longer.gather(2, last).masked_fill(~same, -math.inf).logsumexp(1)
         taken_over = torch.zeros_like(last, dtype=longer.dtype).masked_fill(same, -math.inf)
         longer = longer.scatter_add(2, last, taken_over).masked_fill(~tried[:, None], -math.inf)
-        stayed = replace(beams, blank=beams.total + frame[:, BLANK, None], token=torch.logaddexp(stay_token, gained))
+        stayed = replace(
+            beams, blank=beams.total + frame[:, self.blank, None], token=torch.logaddexp(stay_token, gained)
+        )
         return stayed, longer
 
     def _candidate_futures(self, beams: Beams, vocab_size: int) -> Tensor | None:
@@ -178,13 +249,12 @@ class TensorPrefixBeam:
             parts=stayed.parts.gather(2, parent.expand_as(stayed.parts)) + added.masked_fill(~grown, 0.0),
         )
 
-    def _score_next(
-        self, picked: Beams, parent: Tensor, token: Tensor, grown: Tensor, before: Beams, scorer: FusedScorer
-    ) -> Beams:
+    def _score_next(self, picked: Beams, parent: Tensor, token: Tensor, grown: Tensor, before: Beams) -> Beams:
         """The same hypotheses with the scorers' state after them, and what they say of the next token.
 
         On CPU only the longer ones are asked; on CUDA all are, since counting them would mean waiting for the device.
         """
+        scorer = self.scorer
         if not scorer.names:
             return picked  # what no scorer says of the next token is the same everywhere
         num_utterances, width = parent.shape
@@ -195,38 +265,26 @@ class TensorPrefixBeam:
         next_parts = before.next_parts.flatten(1, 2)[:, rows]
         state = scorer.reorder(before.state, rows)
         if len(asked):
-            heard = torch.where(flat_grown, flat_token, EOS)[asked]  # EOS: any legal token, its answer is not used
-            scores, after = scorer.step(heard, scorer.reorder(state, asked))
+            added = torch.where(flat_grown, flat_token, scorer.end)[asked]  # eos: any legal one, its answer is not used
+            scores, after = scorer.step(added, scorer.reorder(state, asked))
             answer = torch.arange(len(rows), device=rows.device)
             answer[asked] = torch.where(
                 flat_grown[asked], torch.arange(len(asked), device=rows.device) + len(rows), asked
             )
             state = scorer.reorder(scorer.concat(state, after), answer)
-            stacked = torch.stack([_without_meaningless(score).to(next_parts.dtype) for score in scores])
+            stacked = torch.stack([self._without_meaningless(score).to(next_parts.dtype) for score in scores])
             next_parts = torch.cat([next_parts, stacked], dim=1)[:, answer]
         next_futures = _next_futures(scorer, state, before.next_parts.shape[1:], rows.device)
         return replace(picked, next_parts=next_parts.view_as(before.next_parts), next_futures=next_futures, state=state)
 
-    def _finish(
-        self, beams: Beams, parents: list[Tensor], tokens: list[Tensor], names: tuple[str, ...]
-    ) -> list[list[Hypothesis]]:
-        """End all sentences, sort, and read the texts off the way back."""
-        parts = beams.parts + beams.next_parts[..., EOS]
-        length = self.settings.length_bonus * beams.lengths.double()
-        ctc = beams.total
-        order = (ctc + parts.sum(0) + length).sort(dim=1, descending=True, stable=True).indices
-        texts = _trace_back(order, parents, tokens)
-        columns = [ctc, *parts, length]
-        values = torch.stack([column.gather(1, order) for column in columns], dim=-1).tolist()
-        results = []
-        for utterance_texts, utterance_values in zip(texts, values, strict=True):
-            n_best = []
-            for text, numbers in zip(utterance_texts, utterance_values, strict=True):
-                if numbers[0] > -math.inf:
-                    named = dict(zip(("ctc", *names, "length"), numbers, strict=True))
-                    n_best.append(Hypothesis(text, sum(numbers), named))
-            results.append(n_best)
-        return results
+    def _without_meaningless(self, scores: Tensor) -> Tensor:
+        """Scores (N, V) with 0 in the columns that mean nothing, where there may be any number or none."""
+        scores = scores.clone()
+        scores[:, self.never_predicted] = 0.0
+        return scores
+
+    def _without_blanks(self, text: list[int]) -> tuple[int, ...]:
+        return tuple(token for token in text if token != self.blank)
 
 
 def _next_futures(scorer: FusedScorer, state: Any, shape: tuple[int, ...], device: torch.device) -> Tensor | None:
@@ -259,21 +317,14 @@ def _choose(scores: Tensor, futures: Tensor | None, width: int) -> tuple[Tensor,
     return ranked.gather(1, places), order.gather(1, places)
 
 
-def _without_meaningless(scores: Tensor) -> Tensor:
-    """Scores (N, V) with 0 in the columns that mean nothing, where there may be any number or none."""
-    scores = scores.clone()
-    scores[:, [BLANK, SOS]] = 0.0
-    return scores
-
-
-def _trace_back(order: Tensor, parents: list[Tensor], tokens: list[Tensor]) -> list[list[tuple[int, ...]]]:
-    """The texts of the hypotheses `order` (B, W) from the decisions of each frame."""
+def _written(texts: Tensor, parents: list[Tensor], tokens: list[Tensor]) -> Tensor:
+    """Texts (B, W, T) with the decisions (B, W) of each of S more frames behind them, (B, W, T + S)."""
+    if not parents:
+        return texts
+    place = torch.arange(texts.shape[1], device=texts.device).expand_as(parents[0])
     written = []
-    place = order
     for parent, token in zip(reversed(parents), reversed(tokens), strict=True):
         written.append(token.gather(1, place))
         place = parent.gather(1, place)
-    if not written:
-        return [[()] * order.shape[1] for _ in order]
-    rows = torch.stack(written[::-1], dim=-1).tolist()
-    return [[tuple(token for token in text if token != BLANK) for text in utterance] for utterance in rows]
+    before = texts.gather(1, place[..., None].expand(-1, -1, texts.shape[2]))
+    return torch.cat([before, torch.stack(written[::-1], dim=-1)], dim=-1)

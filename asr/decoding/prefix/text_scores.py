@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoding.prefix.jit import compiled
+from asr.system.jit import compiled
 
 NONE, WORDS, TOKENS = 0, 1, 2  # what the language model is over
 ROOT, SINK = 0, -1  # trie nodes: no letter of the word yet; letters that begin no known word
@@ -112,7 +112,7 @@ def spell(lm: TextScores, node: int, token: int) -> int:
 
 
 @compiled
-def hear_token(
+def add_token(
     lm: TextScores, state: int, node: int, end_score: float, end_state: int, token: int
 ) -> tuple[float, int, int]:
     """What a token adds to the language model's score, before its weight, and the n-gram state and trie node after it.

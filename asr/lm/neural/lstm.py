@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from asr.lm.neural.base import LANGUAGE_MODELS, NeuralLm, NeuralLmConfig
-from asr.nn.recurrence import recur
+from asr.nn.kernels import recur
 from asr.text.sentences import with_start
 from asr.text.vocabulary import Vocabulary
 

@@ -11,10 +11,11 @@
     -0.2	<s> hello
     \\end\\
 
-Text before `\\data\\` is skipped. A line holds a log-probability, the words, and below the highest order a back-off
-weight, which is 0 where it is missing; spaces, tabs and blank lines are all the same. `<UNK>` is read as `<unk>`. A
-model without `<unk>` gets one with log10 probability -100; `<s>` and `</s>` are added likewise, at -99 and as <unk>.
-An n-gram whose beginning is not in the file keeps its place: the beginning is added, scored as it was without.
+Text before `\\data\\` is skipped. Highest orders without n-grams, `ngram 3=0` as SRILM writes it, count for nothing. A
+line holds a log-probability, the words, and below the highest order a back-off weight, which is 0 where it is missing;
+spaces, tabs and blank lines are all the same. `<UNK>` is read as `<unk>`. A model without `<unk>` gets one with log10
+probability -100; `<s>` and `</s>` are added likewise, at -99 and as <unk>. An n-gram whose beginning is not in the file
+keeps its place: the beginning is added, scored as it was without.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from __future__ import annotations
 import gzip
 import math
 import re
+import warnings
 import zlib
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -245,13 +248,7 @@ class _Reader:
                 raise self._error(line, f"word '{_shown(word)}' is not UTF-8; convert the file") from None
 
     def _trie(self, parts: dict[int, list[_Ngrams]], end_line: int) -> NgramTrie:
-        if len(parts) < max(len(self.counts), 1):
-            raise self._error(end_line, f"the {len(parts) + 1}-grams are missing")
-        levels = [_joined(parts[order], order) for order in sorted(parts)]
-        for order, (level, count) in enumerate(zip(levels, self.counts, strict=True), 1):
-            if len(level.lines) != count:
-                found = f"the header announces {count} {order}-grams, the file holds {len(level.lines)}"
-                raise self._error(self.count_line, found)
+        levels = self._levels(parts, end_line)
         words = [word.decode() for word in self.ids]
         if UNK_WORD not in words and "<UNK>" in words:
             words[words.index("<UNK>")] = UNK_WORD
@@ -263,6 +260,26 @@ class _Reader:
                 unigrams.log_probs = np.append(unigrams.log_probs, log_prob)
                 unigrams.backoffs = np.append(unigrams.backoffs, 0.0)
         return self._build(tuple(words), levels)
+
+    def _levels(self, parts: Mapping[int, list[_Ngrams]], end_line: int) -> list[_Ngrams]:
+        """The n-grams of each order as the header counts them, but for the highest orders if there are none of them.
+
+        A back-off weight of an n-gram counts for any word behind it, so the order above these stays.
+        """
+        levels = []
+        for order, count in enumerate(self.counts or [1], 1):
+            if order not in parts and (count or order == 1):
+                raise self._error(end_line, f"the {order}-grams are missing")
+            levels.append(_joined(parts.get(order, []), order))
+            if len(levels[-1].lines) != count:
+                found = f"the header announces {count} {order}-grams, the file holds {len(levels[-1].lines)}"
+                raise self._error(self.count_line, found)
+        while len(levels) > 1 and not len(levels[-1].lines) and not levels[-2].backoffs.any():
+            levels.pop()
+        if len(levels) < len(self.counts):
+            announced = f"there are no n-grams of the {len(self.counts)} words that the header announces"
+            warnings.warn(f"{self.path}: {announced}; the order is {len(levels)}", stacklevel=2)
+        return levels
 
     def _build(self, words: tuple[str, ...], levels: list[_Ngrams]) -> NgramTrie:
         """Sort n-grams into nodes, level by level; those of higher orders bring their beginnings along."""
@@ -306,7 +323,7 @@ class _Reader:
 
 def _blocks(file: BinaryIO) -> Iterator[_Block]:
     """The lines of a file, many at a time."""
-    line, rest = 1, b""
+    line, rest = 1, file.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
     while data := file.read(BLOCK_BYTES):
         whole, newline, rest = (rest + data).rpartition(b"\n")
         for block in _split_markers(line, whole + newline):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asr.lengths import padding_mask
 from asr.nn.attention import attention_mask
+from asr.nn.kernels import may_hold_padding
 from asr.nn.subsampling import SubsamplingConfig
 from asr.registry import NamedConfig, Registry
 from asr.types import EncoderOutput
@@ -62,8 +63,7 @@ class FrameMasks:
     def __init__(self, lens: Tensor, num_frames: int) -> None:
         self.padding: Tensor | None = None
         self.attention: Tensor | None = None
-        # elsewhere the question would make the host wait for the device
-        if lens.device.type != "cpu" or bool((lens < num_frames).any()):
+        if may_hold_padding(lens, num_frames):
             self.padding = padding_mask(lens, num_frames)
             self.attention = attention_mask(lens, num_frames)
 

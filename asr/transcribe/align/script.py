@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.bundle.bundle import Bundle
 from asr.errors import TextError
-from asr.text.normalize import normalize
-from asr.text.tokenizer.base import SPACE, Tokenizer, split_words
-from asr.text.vocabulary import UNK
+from asr.system.text_files import read_text
+from asr.text.normalize import APOSTROPHE, APOSTROPHES, normalize
+from asr.text.tokenizer.base import Tokenizer, split_words
+
+ANYTHING = -1  # the token of what a vocabulary cannot write, whatever it sounds like
+SPOKEN_SYMBOLS = frozenset("%&@+=\u00b0\u00a7\u00b1\u00d7\u00f7\u2030\u2116")  # and those of currencies
+_RULE = re.compile(r"([^\w\s])\1+")  # "***", "===": drawn, not spoken
 
 
 @dataclass(frozen=True)
@@ -18,12 +24,12 @@ class ScriptWord:
     """A word as written, which may be several words when spoken: "3.5"."""
 
     text: str
-    tokens: tuple[int, ...]  # at least one; UNK where the vocabulary has no piece
+    tokens: tuple[int, ...]  # at least one; ANYTHING where the vocabulary has no piece
 
     @property
     def num_known(self) -> int:
-        """Tokens that can be told from others."""
-        return sum(token != UNK for token in self.tokens)
+        """The number of tokens that differ from a wildcard."""
+        return sum(token != ANYTHING for token in self.tokens)
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class ScriptLine:
 
     @property
     def num_known(self) -> int:
-        """Tokens that can be told from others."""
+        """The number of tokens that differ from a wildcard."""
         return sum(word.num_known for word in self.words)
 
 
@@ -56,7 +62,7 @@ class Layout:
 def read_script(path: Path, bundle: Bundle) -> list[ScriptLine]:
     """The lines of a text file that hold words; TextError if it cannot be read or holds none."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise TextError(f"{path}: cannot read the text ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
@@ -70,12 +76,12 @@ def read_script(path: Path, bundle: Bundle) -> list[ScriptLine]:
 def script_line(number: int, text: str, bundle: Bundle) -> ScriptLine:
     """A line and the tokens of its words, normalised as the training texts were.
 
-    What the normaliser leaves nothing of, such as a dash, is written with the word before it, or the first one.
+    What is no sound, such as a dash, is written with the word before it, or the first one.
     """
     words: list[ScriptWord] = []
     unspoken = ""
     for written in split_words(text):
-        spoken = normalize(written, bundle.config.normalize).split()
+        spoken = normalize(written, bundle.spec.normalize).split()
         if tokens := _tokens(spoken, bundle.tokenizer):
             words.append(ScriptWord(unspoken + written, tokens))
             unspoken = ""
@@ -86,9 +92,9 @@ def script_line(number: int, text: str, bundle: Bundle) -> ScriptLine:
     return ScriptLine(number, tuple(words))
 
 
-def lay_out(lines: Iterable[ScriptLine], separator: Sequence[int]) -> Layout:
-    """Lines as tokens for `forced_align`."""
-    tokens: list[int] = [UNK]
+def lay_out(lines: Iterable[ScriptLine], separator: Sequence[int], wildcard: int) -> Layout:
+    """Lines as tokens for alignment, `wildcard` for what can be anything."""
+    tokens: list[int] = [wildcard]
     wildcards = [0]
     places = []
     for line in lines:
@@ -96,26 +102,59 @@ def lay_out(lines: Iterable[ScriptLine], separator: Sequence[int]) -> Layout:
         for index, word in enumerate(line.words):
             tokens += separator if index else ()
             words.append((len(tokens), len(tokens) + len(word.tokens)))
-            tokens += word.tokens
+            tokens += (wildcard if token == ANYTHING else token for token in word.tokens)
         places.append(tuple(words))
         wildcards.append(len(tokens))
-        tokens.append(UNK)
+        tokens.append(wildcard)
     return Layout(tuple(tokens), tuple(places), tuple(wildcards))
 
 
-def _tokens(words: Sequence[str], tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Tokens of a word as written that is spoken as `words`."""
+def _tokens(words: Iterable[str], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Tokens of a word as written that is spoken as `words`; none if it is no sound."""
     tokens: list[int] = []
     for word in words:
-        ids = tokenizer.encode(_fit_case(word, tokenizer.alphabet))
-        if UNK in ids:  # a space with nothing known behind it is no sound
-            ids = [token for token in ids if token == UNK or tokenizer.vocabulary.piece(token) != SPACE]
-        tokens += [*(tokenizer.separator if tokens else ()), *ids]
+        for part in _sounds(_fit_case(word.translate(APOSTROPHES), tokenizer.alphabet), tokenizer):
+            tokens += [*(tokenizer.separator if tokens else ()), *_encode(part, tokenizer)]
     return tuple(tokens)
 
 
+def _encode(word: str, tokenizer: Tokenizer) -> list[int]:
+    """Tokens of a word, ANYTHING for what they cannot write."""
+    unk = tokenizer.vocabulary.unk
+    if unk is None:
+        return tokenizer.encode(word) if tokenizer.can_write(word) else [ANYTHING]
+    ids = tokenizer.encode(word)
+    if unk in ids:  # a space with nothing known behind it is no sound
+        ids = [token for token in ids if token == unk or tokenizer.letters(token)]
+    return [ANYTHING if token == unk else token for token in ids]
+
+
+def _sounds(word: str, tokenizer: Tokenizer) -> list[str]:
+    """The parts of a word that have a sound: marks that no piece writes separate or vanish, as the normalisers have it.
+
+    A part without a letter or a digit is a sound only if it is a single symbol with a name, such as "&".
+    """
+    word = _RULE.sub(" ", word)
+    unknown = tokenizer.unknown_characters(word)
+    kept = "".join(
+        character if character not in unknown or _is_spoken(character) else "" if _joins(character) else " "
+        for character in word
+    )
+    parts = [part.strip(APOSTROPHE) for part in kept.split()]
+    return [part for part in parts if any(map(str.isalnum, part)) or (len(part) == 1 and _is_spoken(part))]
+
+
+def _is_spoken(character: str) -> bool:
+    return character.isalnum() or character in SPOKEN_SYMBOLS or unicodedata.category(character) == "Sc"
+
+
+def _joins(character: str) -> bool:
+    """Whether what is before and after a mark is one word: apostrophes, accents, invisible characters."""
+    return character == APOSTROPHE or unicodedata.category(character) in ("Mn", "Cf")
+
+
 def _fit_case(word: str, known: frozenset[str]) -> str:
-    """Letters in the case that the vocabulary knows, if it knows one."""
+    """Letters in the case that a vocabulary has, if it has one."""
     return "".join(
         next((form for form in (letter, letter.upper(), letter.lower()) if form in known), letter) for letter in word
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from asr.features.frontend import Frontend, FrontendConfig
 
+from asr.features import Frontend, build_frontend
 from asr.features.fbank import FbankConfig
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.text.tokenizer.char import CharConfig
@@ -12,8 +12,7 @@ from asr.text.tokenizer.char import CharConfig
 
 @pytest.fixture(scope="session")
 def frontend() -> Frontend:
-    config = FbankConfig(sample_rate=8000, num_mel_bins=8)
-    return Frontend(FrontendConfig(features=config, cmvn="utterance"))
+    return build_frontend(FbankConfig(sample_rate=8000, num_mel_bins=8, cmvn="utterance"))
 
 
 @pytest.fixture(scope="session")

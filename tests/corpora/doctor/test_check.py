@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.corpora.doctor.check import check
 from asr.corpora.doctor.codes import CODES, REJECTED
-from asr.corpora.doctor.model import ModelNeeds
 from asr.corpora.doctor.report import CheckReport
-from asr.corpora.doctor.rows import Requirements
 from asr.corpora.doctor.settings import CheckSettings, Judgement
 from asr.data.manifest import read_manifest
 from asr.data.manifest.rows import KEYS
+from asr.data.requirements import ModelNeeds, Requirements
 from asr.errors import ConfigError, ManifestError, TextError
 from asr.features import Frontend
+from asr.lengths import ctc_min_frames
 from asr.text.tokenizer import Tokenizer
 
 RATE = 8000  # Hz; the front-end's, too
@@ -165,7 +166,14 @@ def requirements(frontend: Frontend) -> Requirements:
     from asr.text.tokenizer import CharConfig, train_tokenizer
 
     tokenizer: Tokenizer = train_tokenizer(CharConfig(), ["abcdefghijklmnopqrstuvwxyz 0123456789"])
-    return Requirements(max_duration=15.0, model=ModelNeeds(tokenizer, frontend, lambda frames: frames // 4))
+    needs = ModelNeeds(
+        tokenizer,
+        frontend.sample_rate,
+        feature_len=lambda num_samples: int(frontend.output_lens(torch.tensor(num_samples))),
+        output_len=lambda frames: frames // 4,
+        min_frames=ctc_min_frames,
+    )
+    return Requirements(max_duration=15.0, model=needs)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def audio_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / name for name in NAMES]
 
 
-seconds = st.floats(0, 1e9, allow_nan=False) | st.sampled_from([0.0, 0.1, 0.3, 1.0, 2.35])
+seconds = st.floats(0, 0.5) | st.sampled_from([0.0, 0.1, 0.3, 0.35])  # of files of 1 s
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 words = st.text(st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=1).filter(
     lambda word: word[0] != "\ufeff"
@@ -142,7 +142,7 @@ def test_audio_that_cannot_be_opened_names_the_utterance(format, tmp_path):
 
 def test_files_that_other_tools_cannot_decode_are_counted(audio_files, tmp_path):
     (warning,) = EXPORTERS["kaldi"].write([Utterance("a", audio_files[4], 1.0)], tmp_path / "kaldi", None)
-    assert warning.startswith("1 utterances are not in wav files")
+    assert warning.startswith("1 utterance is not in a wav file")
 
 
 def test_lhotse_reads_the_cuts_and_their_audio(audio_files, tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
+from asr.corpora.import_report import save
 from asr.errors import ManifestError
 
 
@@ -85,6 +87,55 @@ def test_a_damaged_gzip_file_is_named(imported):
     whole = gzip.compress(lines({"audio_filepath": "one.wav"}).encode())
     with pytest.raises(ManifestError, match=r"m\.jsonl\.gz: damaged gzip file"):
         imported("m.jsonl.gz", {"m.jsonl.gz": whole[:-9]}, "nemo")
+
+
+def test_nemo_texts_are_looked_for_in_the_order_of_nemo(imported):
+    rows = [
+        {"audio_filepath": "one.wav", "text": "in the row", "text_filepath": "said.txt", "normalized_text": "no"},
+        {"audio_filename": "two.flac", "audio_filepath": "gone.wav", "text_filepath": "said.txt",
+         "normalized_text": "no"},
+        {"audio_filepath": "sub/three.wav", "text": None, "normalized_text": "numbers written out"},
+        {"audio_filepath": "stereo.wav", "text_filepath": "gone.txt"},
+    ]  # fmt: skip
+    result = imported("m.jsonl", {"m.jsonl": lines(*rows), "said.txt": "\ufeffin a\nfile \n"})
+    assert {row.audio.name: row.text for row in result.utterances} == {
+        "one.wav": "in the row", "two.flac": "in a file", "three.wav": "numbers written out"
+    }  # fmt: skip
+    (fault,) = result.faults
+    assert fault.where.endswith("m.jsonl:4")
+    assert "gone.txt: cannot be read" in fault.reason
+
+
+def test_rows_without_a_text_are_named(imported):
+    told: list[str] = []
+    rows = [{"audio_filepath": "one.wav", "id": "a"}, {"audio_filepath": "one.wav", "id": "b", "text": "hi"}]
+    save(Path("new.jsonl"), imported("m.jsonl", {"m.jsonl": lines(*rows)}), told.append)
+    assert told[0] == "1 utterance without a text: a"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"offset": 30, "duration": 99}, "starts at 30 s, {audio} ends at 1 s"),
+        ({"offset": 0.5, "duration": 0.7}, "goes on until 1.2 s, {audio} ends at 1 s"),
+        ({"offset": 1.0}, "starts at 1 s, {audio} ends at 1 s"),
+    ],
+)
+def test_a_row_outside_its_recording_is_left_out(row, reason, imported, source):
+    rows = [{"audio_filepath": "one.wav", "id": "x"} | row, {"audio_filepath": "one.wav", "offset": 0.5,
+                                                            "duration": 0.55, "id": "about"}]  # fmt: skip
+    result = imported("m.jsonl", {"m.jsonl": lines(*rows)})
+    assert [(fault.id, fault.reason) for fault in result.faults] == [("x", reason.format(audio=source / "one.wav"))]
+    assert [(row.id, row.duration) for row in result.utterances] == [("about", 0.55)], "as it was said"
+
+
+def test_cuts_and_supervisions_outside_their_recording_are_left_out(imported):
+    cuts = lines(cut(start=0.8), cut(start=7.0, supervisions=[supervision(id="b")]))
+    result = imported("cuts.jsonl", {"cuts.jsonl": cuts})
+    assert [(fault.id, fault.reason.split()[0]) for fault in result.faults] == [("a", "goes"), ("b", "starts")]
+    files = {"x_recordings.jsonl": lines(recording("one.wav")), "x_supervisions.jsonl": lines(supervision(duration=3))}
+    (fault,) = imported("x_supervisions.jsonl", files).faults
+    assert fault.reason.startswith("goes on until 3.1 s")
 
 
 # lhotse

@@ -104,3 +104,18 @@ def test_speechocean762_is_read_as_its_own_files_say(corpora):
     assert {row.id: row.text for row in result.utterances} == {id: text.strip() for id, text in texts.items()}
     assert result.faults == []
     assert all(row.speaker in row.audio.parent.name for row in result.utterances)
+
+
+def test_segments_outside_their_recording_are_left_out(imported):
+    files = {"kaldi/wav.scp": "rec two.flac\n", "kaldi/text": "x X\ny Y\nz Z\n"}
+    files["kaldi/segments"] = "x rec 1.0 2.05\ny rec 1.5 2.5\nz rec 30 31\n"
+    result = imported("kaldi", files)
+    assert [row.id for row in result.utterances] == ["x"]
+    assert [(fault.id, fault.reason.split()[0]) for fault in result.faults] == [("y", "goes"), ("z", "starts")]
+
+
+def test_a_line_of_speakers_or_languages_with_more_than_two_words_is_named(imported):
+    result = imported("kaldi", WHOLE | {"kaldi/utt2spk": "a anna berta\nb b\n", "kaldi/utt2lang": "b en us\n"})
+    assert [(fault.id, fault.reason.rpartition("/")[2]) for fault in result.faults] == [
+        ("a", "utt2spk has more than two words"), ("b", "utt2lang has more than two words")
+    ]  # fmt: skip

@@ -84,6 +84,39 @@ def test_blocks_may_end_anywhere(write, monkeypatch: pytest.MonkeyPatch, size: i
     assert all((getattr(plain, name) == getattr(other, name)).all() for name in ARRAYS)
 
 
+@pytest.mark.parametrize("section", ["", "\\3-grams:\n", "\\3-grams:\n\n\\4-grams:\n"])
+def test_highest_orders_without_ngrams_count_for_nothing(write, section: str) -> None:
+    announced = "ngram 2 = 3\nngram 3=0\nngram 4=0\n"
+    text = SMALL.replace("ngram 2 = 3\n", announced).replace("\\end\\", section + "\\end\\")
+    with pytest.warns(UserWarning, match="the order is 2"):
+        model = read_arpa(write(text))
+    plain = read_arpa(write(SMALL))
+    assert model.order == 2
+    assert all((getattr(plain, name) == getattr(model, name)).all() for name in ARRAYS)
+
+
+def test_back_off_weights_of_the_last_ngrams_count_though_nothing_follows_them(write) -> None:
+    text = SMALL.replace("ngram 2 = 3\n", "ngram 2=3\nngram 3=0\n").replace("-0.3\ta b", "-0.3\ta b -0.7")
+    model = read_arpa(write(text))
+    assert log10(model, "a b") == pytest.approx(-0.1 - 0.3 + (-0.7 - 0.2))
+
+
+def test_ngrams_that_the_header_denies_are_refused(write) -> None:
+    text = SMALL.replace("ngram 2 = 3\n", "ngram 2=3\nngram 3=0\n").replace(
+        "\\end\\", "\\3-grams:\n-1 <s> a b\n\\end\\"
+    )
+    with pytest.raises(LmError, match="announces 0 3-grams, the file holds 1"):
+        read_arpa(write(text))
+
+
+@pytest.mark.parametrize("name", ["lm.arpa", "lm.arpa.gz"])
+def test_a_byte_order_mark_changes_nothing(write, name: str) -> None:
+    text = SMALL.removeprefix("a comment\n\\1-grams: is not a section yet\n")
+    plain, marked = read_arpa(write(text, "plain.arpa")), read_arpa(write("\ufeff" + text, name))
+    assert plain.words == marked.words
+    assert all((getattr(plain, name) == getattr(marked, name)).all() for name in ARRAYS)
+
+
 def test_missing_special_words_are_added(write) -> None:
     model = read_arpa(write("\\data\\\nngram 1=1\n\\1-grams:\n-0.5 a\n\\end\\\n"))
     assert model.words == ("a", "<unk>", "<s>", "</s>")

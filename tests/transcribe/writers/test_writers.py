@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.scoring.texts import open_texts
-from asr.transcribe.inputs import Recording, plan_outputs
+from asr.transcribe.inputs import plan_outputs
+from asr.transcribe.recordings import FileRecording
 from asr.transcribe.subtitles import SubtitleRules
 from asr.transcribe.timeline import recording_end
 from asr.transcribe.writers import WRITERS, Source
@@ -224,5 +225,5 @@ def test_the_intervals_of_a_textgrid_follow_each_other_without_gaps(moments: lis
 
 
 def test_a_textgrid_file_has_the_suffix_praat_knows(tmp_path: Path) -> None:
-    (job,) = plan_outputs([Recording(Path("a.wav"), Path("a.wav"))], ["textgrid", "srt"], tmp_path)
+    (job,) = plan_outputs([FileRecording(Path("a.wav"), Path("a.wav"))], ["textgrid", "srt"], tmp_path)
     assert job.outputs == {"textgrid": tmp_path / "a.TextGrid", "srt": tmp_path / "a.srt"}

@@ -1,0 +1,52 @@
+"""Functions compiled to machine code by numba, kept on disk. Importing this needs numba, the extra `fast`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Decorator: machine code that runs without Python's lock, kept beside the source where that can be written to.
+
+    It is made anew when the file of the function changes, or one it takes compiled functions from: decorate those
+    before they are imported there. Call it through `asr.system.threads.off_main_thread`.
+    """
+    dispatcher = njit(nogil=True)(function)
+    with suppress(RuntimeError, OSError):  # numba found no folder to write to, or there is no source
+        dispatcher._cache = _Cache(function)  # type: ignore[attr-defined]
+    return cast("Function", dispatcher)
+
+
+class _Cache(FunctionCache):
+    """Machine code on disk, found by what it was made of. Numba by itself looks at the function's own file only."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._digest = _sources_digest(function)
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(signature, codegen), self._digest)
+
+
+def _sources_digest(function: Any) -> str:
+    """Of the text of the function's file, and of all files its compiled functions come from, however indirectly."""
+    files, waiting = set(), [function]
+    while waiting:
+        one = waiting.pop()
+        if one.__code__.co_filename not in files:
+            files.add(one.__code__.co_filename)
+            waiting += [known.py_func for known in one.__globals__.values() if isinstance(known, Dispatcher)]
+    digest = hashlib.sha256()
+    for text in sorted(Path(file).read_bytes() for file in files):
+        digest.update(text)
+    return digest.hexdigest()

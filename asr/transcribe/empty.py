@@ -1,0 +1,32 @@
+"""Transcripts without a word: which there are, and whether for want of speech or of words."""
+
+from __future__ import annotations
+
+from asr.transcribe.files import Transcribed
+
+MAX_NAMED = 3
+
+
+class EmptyTranscripts:
+    """Counts recordings that gave no text."""
+
+    def __init__(self) -> None:
+        self.num_files = 0
+        self._names: dict[str, list[str]] = {"no speech found": [], "no words recognised": []}
+
+    def add(self, done: Transcribed) -> None:
+        """Take one recording more."""
+        self.num_files += 1
+        if not done.transcript.text:
+            reason = "no words recognised" if done.has_speech else "no speech found"
+            self._names[reason].append(done.source.audio)
+
+    def warnings(self) -> list[str]:
+        """`30 of 30 files: no words recognised`; few are named, a recording alone, too."""
+        return [f"{self._which(names)}: {reason}" for reason, names in self._names.items() if names]
+
+    def _which(self, names: list[str]) -> str:
+        if self.num_files == 1:
+            return names[0]
+        named = f" ({', '.join(names)})" if len(names) <= MAX_NAMED and len(names) < self.num_files else ""
+        return f"{len(names)} of {self.num_files} files{named}"

@@ -1,0 +1,335 @@
+"""One model that many callers share.
+
+A call to `submit` or `open` makes a request and returns at once. A reader thread decodes recordings block by block and
+cuts them into spans of speech; a model thread recognises spans of all requests, in batches that a `Scheduler` chooses;
+results become events of their requests, in order, for whoever iterates over a `Handle`. The threads share one lock, and
+hold it only to pass things on. What a caller does not take stops its own request and nobody else's, what fails ends
+only the request that it belongs to, and no model runs in the thread of a caller.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from asr.errors import AudioError
+from asr.transcribe.events import Done, Event, Failed
+from asr.transcribe.recordings import ArrayRecording, BytesRecording, FileRecording, LiveRecording, Recording
+from asr.transcribe.requests import Request, RequestOptions, SpanTask
+from asr.transcribe.scheduler import Scheduler
+from asr.transcribe.segmentation import Segmenter, Span
+from asr.types import Segment, Transcript
+
+MAX_PUSHED_SECONDS = 30.0  # of a stream that may wait for the reader
+
+RecognizeBatch = Callable[[Sequence[Span], Sequence[RequestOptions]], list[Segment | None]]
+"""Segments of spans, each by the options of its request; None where nothing was said."""
+
+DEFAULT_OPTIONS = RequestOptions()
+
+
+class Handle:
+    """A request that was submitted. Letting go of it cancels the request."""
+
+    def __init__(self, engine: Engine, core: _Core, request: Request) -> None:
+        self._engine = engine  # which ends when nobody has it any more
+        self._core = core
+        self._request = request
+        weakref.finalize(self, setattr, request, "is_abandoned", True).atexit = False
+
+    def __iter__(self) -> Iterator[Event]:
+        """The events, each waited for; the last one is Done or Failed. Each is given once."""
+        while (event := self._core.take_event(self._request)) is not None:
+            yield event
+
+    def result(self) -> Transcript:
+        """Wait for the whole transcript; raises what the request failed with. Takes all events."""
+        for event in self:
+            if isinstance(event, Failed):
+                raise event.error
+            if isinstance(event, Done):
+                return event.transcript
+        raise RuntimeError("the events of this request have been taken already")
+
+    def cancel(self) -> None:
+        """Stop working on it; its last event is then Failed with `concurrent.futures.CancelledError`."""
+        self._core.cancel(self._request)
+
+    def close(self) -> None:
+        """Cancel it unless it is done."""
+        self.cancel()
+
+
+class Stream(Handle):
+    """A request whose audio arrives bit by bit."""
+
+    def __init__(self, engine: Engine, core: _Core, request: Request, recording: LiveRecording) -> None:
+        super().__init__(engine, core, request)
+        self._recording = recording
+
+    def push(self, samples: np.ndarray) -> None:
+        """Add samples (N,) of floats in [-1, 1]; waits while MAX_PUSHED_SECONDS have not been read yet.
+
+        Raises AudioError for an array that cannot be samples, and after `finish`.
+        """
+        self._core.wait_for_room(self._request, self._recording)
+        self._recording.push(samples)
+
+    def finish(self) -> None:
+        """No more samples will come; the rest of the events will."""
+        self._recording.finish()
+
+
+class Engine:
+    """Transcribes recordings and streams of many callers with one model.
+
+    Spans are recognised by `recognize`, in batches whose longest span times size is at most `max_batch_seconds`: in the
+    engine's own thread or, with an `executor` for up to `max_in_flight` batches at once, elsewhere. `check` is called
+    with the options of every new request and raises ConfigError where they cannot be followed.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        recognize: RecognizeBatch,
+        *,
+        max_batch_seconds: float = 60.0,
+        executor: Executor | None = None,
+        max_in_flight: int = 1,
+        check: Callable[[RequestOptions], object] = lambda _: None,
+    ) -> None:
+        self._core = _Core(segmenter, recognize, Scheduler(max_batch_seconds), executor, max_in_flight)
+        self._check = check
+        self._finalizer = weakref.finalize(self, self._core.close)  # at the exit of the interpreter, too
+
+    def submit(
+        self,
+        recording: Recording | str | Path | bytes | np.ndarray,
+        options: RequestOptions = DEFAULT_OPTIONS,
+        *,
+        sample_rate: int = 16000,
+    ) -> Handle:
+        """Begin to transcribe a file, its contents as bytes, or a waveform (num_samples,) at `sample_rate` in Hz.
+
+        Returns at once; whatever is wrong with a file is an event. Raises AudioError for an array that is no waveform,
+        and what `check` raises.
+        """
+        self._check(options)
+        return Handle(self, self._core, self._core.add(as_recording(recording, sample_rate), options))
+
+    def open(self, options: RequestOptions = DEFAULT_OPTIONS, *, sample_rate: int = 16000) -> Stream:
+        """Begin to transcribe a waveform that will be pushed, at `sample_rate` in Hz."""
+        self._check(options)
+        recording = LiveRecording(sample_rate, self._core.wake)
+        return Stream(self, self._core, self._core.add(recording, options), recording)
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches have been recognised."""
+        return self._core.num_batches
+
+    def close(self) -> None:
+        """Fail all requests that are not done, and end the threads once the running batch is."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def as_recording(source: Recording | str | Path | bytes | np.ndarray, sample_rate: int) -> Recording:
+    """What can be read block by block; AudioError for what is no recording."""
+    if isinstance(source, str | Path):
+        path = Path(source)
+        return FileRecording(path, Path(path.name))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return BytesRecording(bytes(source))
+    if isinstance(source, np.ndarray):
+        return ArrayRecording(source, sample_rate)
+    if not isinstance(source, Recording):
+        raise AudioError(f"expected a path, bytes or a numpy array of samples, got {type(source).__name__}")
+    return source
+
+
+class _Core:
+    """What the threads of an engine hold on to: not the engine itself, which ends them when nobody has it any more."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        recognize: RecognizeBatch,
+        scheduler: Scheduler,
+        executor: Executor | None,
+        max_in_flight: int,
+    ) -> None:
+        self.num_batches = 0
+        self._segmenter = segmenter
+        self._recognize = recognize
+        self._scheduler = scheduler
+        self._executor = executor
+        self._max_in_flight = max_in_flight
+        self._num_in_flight = 0
+        self._is_closed = False
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # there may be something to read or to recognise
+        self._threads: list[threading.Thread] = []
+
+    def add(self, recording: Recording, options: RequestOptions) -> Request:
+        """A new request; RuntimeError once the engine is closed."""
+        with self._lock:
+            if self._is_closed:
+                raise RuntimeError("the engine is closed")
+            if not self._threads:
+                loops = {"reader": self._read, "model": self._run_batches}
+                self._threads = [
+                    threading.Thread(target=loop, name=f"asr {name}", daemon=True) for name, loop in loops.items()
+                ]
+                for thread in self._threads:
+                    thread.start()
+            request = Request(recording, options, self._segmenter, self._lock)
+            self._scheduler.add(request)
+            self._changed.notify_all()
+        return request
+
+    def wake(self) -> None:
+        """Samples of a stream have come."""
+        with self._lock:
+            self._changed.notify_all()
+
+    def take_event(self, request: Request) -> Event | None:
+        """The next event of a request, waited for; None after the last one."""
+        with self._lock:
+            was_paused = request.is_paused
+            event = request.take_event()
+            if was_paused:
+                self._changed.notify_all()
+            return event
+
+    def wait_for_room(self, request: Request, recording: LiveRecording) -> None:
+        """Wait until the reader has caught up with a stream."""
+        with self._lock:
+            while recording.waiting_seconds > MAX_PUSHED_SECONDS and not request.is_over:
+                request.changed.wait()
+
+    def cancel(self, request: Request) -> None:
+        """Drop a request."""
+        with self._lock:
+            request.cancel()
+            self._tidy(request)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        with self._lock:
+            self._is_closed = True
+            for request in self._scheduler.all():
+                request.fail(RuntimeError("the engine was closed"))
+                self._tidy(request)
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                with suppress(KeyboardInterrupt):  # a second Ctrl-C, while the first one is on its way through here
+                    thread.join()
+
+    def _tidy(self, request: Request) -> None:
+        """Under the lock: let go of a request that is over."""
+        if request.is_over:
+            self._scheduler.remove(request)
+            if not request.is_reading:
+                request.close()
+            self._changed.notify_all()
+
+    def _read(self) -> None:
+        """The reader thread."""
+        while (request := self._next_to_read()) is not None:
+            items = request.read_block()
+            with self._lock:
+                request.is_reading = False
+                if not request.is_over:
+                    request.add(items)
+                request.changed.notify_all()  # a stream has room again
+                self._changed.notify_all()
+                self._tidy(request)
+
+    def _next_to_read(self) -> Request | None:
+        with self._lock:
+            while not self._is_closed:
+                for request in self._scheduler.abandoned():
+                    request.cancel()
+                    self._tidy(request)
+                if (wanted := self._scheduler.next_to_read()) is not None:
+                    wanted.is_reading = True
+                    return wanted
+                self._changed.wait()
+        return None
+
+    def _run_batches(self) -> None:
+        """The model thread."""
+        while batch := self._next_batch():
+            arguments = [task.span for task in batch], [task.request.options for task in batch]
+            if self._executor is None:
+                self._finish(batch, _called(self._recognize, *arguments))
+                continue
+            try:
+                future = self._executor.submit(self._recognize, *arguments)
+            except Exception as error:  # a pool whose processes were killed
+                self._finish(batch, _failed(error))
+            else:
+                future.add_done_callback(partial(self._finish, batch))
+
+    def _next_batch(self) -> list[SpanTask]:
+        with self._lock:
+            while not self._is_closed:
+                if self._num_in_flight < self._max_in_flight and (batch := self._scheduler.next_batch()):
+                    self._num_in_flight += 1
+                    self._changed.notify_all()  # the reader has room
+                    return batch
+                self._changed.wait()
+        return []
+
+    def _finish(self, batch: Sequence[SpanTask], future: Future[list[Segment | None]]) -> None:
+        """Hand out what became of a batch. One that failed is taken apart, until it is clear whose fault it was."""
+        requests = {task.request: [other for other in batch if other.request is task.request] for task in batch}
+        error = future.exception()
+        with self._lock:
+            self._num_in_flight -= 1
+            self.num_batches += 1
+            for request, tasks in requests.items():
+                if error is None:
+                    request.is_alone = False
+                elif len(requests) > 1:
+                    request.put_back(tasks)
+                elif not request.is_over:
+                    request.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+                self._scheduler.touch(request)
+            if error is None:
+                for task, segment in zip(batch, future.result(), strict=True):
+                    task.request.finish_task(task, segment)
+            for request in requests:
+                self._tidy(request)
+            self._changed.notify_all()
+
+
+def _called(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """The outcome of a call."""
+    future: Future[Any] = Future()
+    try:
+        future.set_result(function(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

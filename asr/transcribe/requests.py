@@ -1,0 +1,239 @@
+"""One request to the engine, from its recording to its events. Everything but reading happens under the engine's lock.
+
+read one block -> spans in order -> (the engine recognises them, in any order) -> events in order
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, replace
+
+from asr.audio.channels import SPLIT, Channels
+from asr.bundle.decode import SearchRequest
+from asr.errors import AudioError
+from asr.transcribe.events import Done, Event, Failed, Partial, Progress, SegmentReady
+from asr.transcribe.overlaps import Joiner
+from asr.transcribe.recordings import LiveRecording, Recording
+from asr.transcribe.segmentation import Segmenter, Span, SpanStream
+from asr.types import Segment, Transcript
+
+BLOCK_SECONDS = 10.0  # read at once
+PARTIAL_SECONDS = 0.5  # of new speech that make another Partial worth its while
+MAX_EVENTS = 32  # nothing is recognised for a request as long as so many wait to be taken
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """What one request wants; None leaves it to the engine."""
+
+    search: SearchRequest | None = None  # another search, language model or hotwords
+    confidence: str | None = None  # a measure of `asr.alignment.confidence`
+    min_confidence: float | None = None  # a segment below it is taken for noise
+    channel: Channels = None  # from 0; None is the mean of all, SPLIT each by itself
+    partials: bool = False  # Partial events, too; they cost as much as recognising the speech several times
+    bulk: bool = False  # gives way to others and waits until batches are full; bulk requests are served in order
+
+
+@dataclass(eq=False)
+class SpanTask:
+    """A span of a request on its way through the model."""
+
+    request: Request
+    span: Span
+    channel: int | None = None  # of a request that asks for all of them
+    is_partial: bool = False
+    num_before: int = 0  # spans of the request before it
+    is_done: bool = False
+    segment: Segment | None = None  # once it is done; None where nothing was said
+
+
+@dataclass(frozen=True)
+class _ChannelEnd:
+    """A channel has no more spans."""
+
+
+_Item = SpanTask | Progress | _ChannelEnd | Done | Failed
+
+
+class Request:
+    """A recording that is being transcribed."""
+
+    def __init__(
+        self, recording: Recording, options: RequestOptions, segmenter: Segmenter, lock: threading.Lock
+    ) -> None:
+        self.recording = recording
+        self.options = options
+        self.changed = threading.Condition(lock)  # events have come; `lock` is the engine's
+        self.ready: list[SpanTask] = []  # spans that wait for the model, in order
+        self.ready_seconds = 0.0  # of them together
+        self.partial: SpanTask | None = None
+        self.num_running = 0  # of its spans
+        self.waiting_since = 0  # when it last joined the others that wait for the model
+        self.last_read = 0
+        self.is_reading = False
+        self.is_read = False  # to the end
+        self.is_alone = False  # its spans share no batch: one that they were in has failed
+        self.is_over = False
+        self.is_abandoned = False  # nobody will take its events
+        self._steps = self._read(segmenter)
+        self._num_spans = 0
+        self._order: deque[_Item] = deque()
+        self._joiner = Joiner()
+        self._segments: list[Segment] = []
+        self._events: deque[Event] = deque()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether whoever takes its events is too far behind; never for a stream, or pushing would depend on it."""
+        return len(self._events) >= MAX_EVENTS and not isinstance(self.recording, LiveRecording)
+
+    @property
+    def can_read(self) -> bool:
+        """Whether another block can be read now, if there is room."""
+        return not (self.is_read or self.is_reading or self.is_paused) and self.recording.has_block
+
+    def read_block(self) -> list[_Item]:
+        """Read and segment the next block; the last items are Done or Failed. Not under the lock."""
+        try:
+            return next(self._steps)
+        except Exception as error:  # whatever it is, it is this request's
+            return [Failed(error)]
+
+    def add(self, items: Sequence[_Item]) -> None:
+        """Take what was read."""
+        for item in items:
+            if isinstance(item, SpanTask):
+                item.num_before = self._num_spans
+                self.partial = item if item.is_partial else None
+                if item.is_partial:
+                    continue
+                self.ready.append(item)
+                self.ready_seconds += item.span.duration
+                self._num_spans += 1
+            self._order.append(item)
+            self.is_read |= isinstance(item, Done | Failed)
+        self._settle()
+
+    def take(self, task: SpanTask) -> None:
+        """A span that waited is going to be recognised."""
+        self.num_running += 1
+        if task is self.partial:
+            self.partial = None
+        else:
+            self.ready.remove(task)
+            self.ready_seconds -= task.span.duration
+
+    def put_back(self, tasks: Sequence[SpanTask]) -> None:
+        """Spans could not be recognised in a batch with those of others; they will be without."""
+        self.is_alone = True
+        self.num_running -= len(tasks)
+        back = [task for task in tasks if not (task.is_partial or self.is_over)]
+        self.ready = sorted([*back, *self.ready], key=lambda task: task.num_before)
+        self.ready_seconds += sum(task.span.duration for task in back)
+
+    def finish_task(self, task: SpanTask, segment: Segment | None) -> None:
+        """A span has been recognised."""
+        self.num_running -= 1
+        task.is_done = True
+        task.segment = None if segment is None else replace(segment, channel=task.channel)
+        if not task.is_partial:
+            self._settle()
+        elif task.segment is not None and task.segment.text and task.num_before == self._num_spans and not self.is_over:
+            self._deliver(Partial(task.segment))
+
+    def fail(self, error: Exception) -> None:
+        """No more events but this one."""
+        self._order.clear()
+        self.ready, self.ready_seconds, self.partial = [], 0.0, None
+        self._end(Failed(error))
+
+    def cancel(self) -> None:
+        """As if it had never been; events that wait are dropped."""
+        if not self.is_over:
+            self._events.clear()
+            self.fail(CancelledError())
+
+    def close(self) -> None:
+        """Let go of the recording. Not while a block is being read."""
+        self._steps.close()
+
+    def take_event(self) -> Event | None:
+        """The next event, waited for; None after the last one."""
+        while not self._events:
+            if self.is_over:
+                return None
+            self.changed.wait()
+        return self._events.popleft()
+
+    def _read(self, segmenter: Segmenter) -> Generator[list[_Item]]:
+        """Items block by block."""
+        channels = self._channels()
+        rate = segmenter.sample_rate
+        total = longest = 0.0  # seconds
+        for channel in channels:
+            label = channel if self.options.channel == SPLIT else None
+            stream, num_samples, told = segmenter.stream(), 0, 0.0
+            fault = None
+            try:
+                for block in self.recording.blocks(rate, BLOCK_SECONDS, channel):
+                    num_samples += len(block)
+                    seconds = num_samples / rate
+                    items: list[_Item] = [SpanTask(self, span, label) for span in stream.push(block)]
+                    if self.options.partials and seconds - told >= PARTIAL_SECONDS:
+                        told = seconds
+                        items += self._partial(stream, label)
+                    yield [*items, Progress(total + seconds)]
+            except AudioError as error:
+                fault = Failed(error)
+            rest = [SpanTask(self, span, label) for span in stream.finish()]
+            total, longest = total + num_samples / rate, max(longest, num_samples / rate)
+            end = Done(Transcript(()), longest) if channel == channels[-1] else _ChannelEnd()
+            yield [*rest, fault or end]
+            if fault:
+                return
+
+    def _partial(self, stream: SpanStream, channel: int | None) -> list[SpanTask]:
+        span = stream.unfinished()
+        return [] if span is None else [SpanTask(self, span, channel, is_partial=True)]
+
+    def _channels(self) -> Sequence[int | None]:
+        return range(self.recording.num_channels()) if self.options.channel == SPLIT else (self.options.channel,)
+
+    def _settle(self) -> None:
+        """Deliver, in order, what is ready."""
+        while self._order and not self.is_over:
+            item = self._order[0]
+            if isinstance(item, SpanTask):
+                if not item.is_done:
+                    return
+                for segment in self._joiner.add(item.span, item.segment):
+                    self._deliver_segment(segment)
+            elif isinstance(item, Progress):
+                self._deliver(item)
+            else:
+                for segment in self._joiner.finish():
+                    self._deliver_segment(segment)
+                if isinstance(item, Done):
+                    in_time = sorted(self._segments, key=lambda segment: segment.start)
+                    self._end(Done(Transcript(tuple(in_time)), item.seconds, has_speech=self._num_spans > 0))
+                elif isinstance(item, Failed):
+                    self._end(item)
+            self._order.popleft()
+
+    def _deliver_segment(self, segment: Segment) -> None:
+        self._segments.append(segment)
+        self._deliver(SegmentReady(segment))
+
+    def _end(self, event: Done | Failed) -> None:
+        self.is_over = True
+        self._deliver(event)
+
+    def _deliver(self, event: Event) -> None:
+        """A Partial or Progress that nobody has taken yet is replaced by the next one."""
+        if self._events and isinstance(event, Partial | Progress) and isinstance(self._events[-1], type(event)):
+            self._events.pop()
+        self._events.append(event)
+        self.changed.notify_all()
