@@ -11,12 +11,16 @@ from asr.cli.data.import_ import import_
 from asr.cli.data.leaks import leaks
 from asr.cli.data.shard import shard
 from asr.cli.data.stats import stats
+from asr.cli.examples import epilog
 
 app = typer.Typer(help="Work on manifests: examine, measure, compare, convert, pack and cut.", no_args_is_help=True)
-app.command()(check)
-app.command()(stats)
-app.command()(leaks)
-app.command("import")(import_)
-app.command()(export)
-app.command()(shard)
-app.command()(cut)
+for name, command in {
+    "check": check,
+    "stats": stats,
+    "leaks": leaks,
+    "import": import_,
+    "export": export,
+    "shard": shard,
+    "cut": cut,
+}.items():
+    app.command(name, epilog=epilog(f"data {name}"))(command)
