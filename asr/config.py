@@ -7,15 +7,17 @@ dimension) is stored.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from asr.audio.augment import AugmentConfig
+from asr.config_errors import validate
 from asr.data.splice import SpliceConfig
 from asr.decoding import SearchConfig
 from asr.decoding.ctc_greedy import CtcGreedyConfig
@@ -25,24 +27,22 @@ from asr.features.fbank import FbankConfig
 from asr.features.spec_augment import SpecAugmentConfig
 from asr.lm.neural import LanguageModelConfig
 from asr.lm.neural.lstm import LstmLmConfig
-from asr.losses.joint import LossConfig
-from asr.models.asr_model import ModelConfig
-from asr.models.ctc_head import IntermediateCtcConfig
-from asr.models.decoders import DecoderConfig
+from asr.losses.weights import LossConfig
 from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
-from asr.optim.optimizer import OptimizerConfig
+from asr.models.heads import HeadConfig
+from asr.models.heads.ctc import CtcHeadConfig
+from asr.optim.optimizers import OptimizerConfig
+from asr.optim.optimizers.adamw import AdamWConfig
 from asr.optim.schedule import OneCycleConfig, ScheduleConfig
-from asr.registry import Config, did_you_mean
+from asr.registry import Config, NamedConfig, did_you_mean
 from asr.system.text_files import read_text
 from asr.text.normalize import NORMALIZERS
 from asr.text.tokenizer import CharConfig, TokenizerConfig
+from asr.types import MAIN_TOKENIZER
+from asr.upgrade import FORMAT_VERSION, upgrade_config
 
-FORMAT_VERSION = 1
-FORMER_KEYS = {"start_from": "init_from"}  # in the configurations that earlier models are saved with
 DECODE_FILE = "decode.yaml"
-
-AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def _seconds_or_auto(value: object) -> object:
@@ -143,51 +143,65 @@ class Provenance(Config):
         return self.model_copy(update={"continued": [*self.continued, continuation]})
 
 
-class ExperimentConfig(Config):
-    """Everything that decides what a training run does."""
+class ModelSpec(Config):
+    """All that a model folder needs to be loaded: what the parts are, and how they decode unless told otherwise."""
 
     format_version: int = FORMAT_VERSION
-    seed: int = Field(1, ge=0)
-    data: DataConfig
-    init_from: InitConfig | None = None
-    freeze: FreezeConfig | None = None
     frontend: FrontendConfig = FbankConfig()
-    splice: SpliceConfig | None = None
-    augment: AugmentConfig | None = None
-    spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
     normalize: str = "none"  # applied to training texts, and to both sides when scoring
-    tokenizer: TokenizerConfig = CharConfig()
+    tokenizer: TokenizerConfig = CharConfig()  # the main one
+    tokenizers: dict[str, TokenizerConfig] = Field(default_factory=dict)  # further ones, for heads that name them
     encoder: EncoderConfig = ConformerConfig()
-    decoder: DecoderConfig | None = None
-    intermediate_ctc: IntermediateCtcConfig | None = None
-    loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = OneCycleConfig()
-    training: TrainingConfig = TrainingConfig()
+    heads: tuple[HeadConfig, ...] = Field((CtcHeadConfig(),), min_length=1)
     search: SearchConfig = CtcGreedyConfig()  # used to validate, and by default to evaluate and transcribe
     provenance: Provenance | None = None
 
     @property
-    def model(self) -> ModelConfig:
-        """The parts that make the network; a CTC head exists where a loss uses it."""
-        return ModelConfig(
-            encoder=self.encoder,
-            decoder=self.decoder,
-            ctc=self.loss.ctc_weight > 0,
-            intermediate_ctc=self.intermediate_ctc,
-        )
+    def tokenizer_configs(self) -> dict[str, NamedConfig]:
+        """All tokenizers by name, the main one first."""
+        return {MAIN_TOKENIZER: self.tokenizer, **self.tokenizers}
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> ExperimentConfig:
+    def _parts_of_the_model_fit(self) -> Self:
         if self.normalize not in NORMALIZERS:
             raise ValueError(
                 f"normalize: unknown normaliser '{self.normalize}'{did_you_mean(self.normalize, NORMALIZERS)}"
             )
+        ids = [head.head_id for head in self.heads]
+        if repeated := [id for id in ids if ids.count(id) > 1]:
+            raise ValueError(f"heads: two are called '{repeated[0]}'; give each an id of its own")
+        for head in self.heads:
+            if head.tokenizer not in self.tokenizer_configs:
+                known = did_you_mean(head.tokenizer, self.tokenizer_configs)
+                raise ValueError(f"heads: '{head.head_id}' names an unknown tokenizer '{head.tokenizer}'{known}")
+        if MAIN_TOKENIZER in self.tokenizers:
+            raise ValueError(f"tokenizers: '{MAIN_TOKENIZER}' is the name of `tokenizer`; choose another")
+        if sum(isinstance(head, CtcHeadConfig) and head.intermediate is not None for head in self.heads) > 1:
+            raise ValueError("heads: only one CTC head can have intermediate layers")
+        return self
+
+
+class Experiment(ModelSpec):
+    """Everything that decides what a training run does."""
+
+    seed: int = Field(1, ge=0)
+    data: DataConfig
+    init_from: InitConfig | None = None
+    freeze: FreezeConfig | None = None
+    splice: SpliceConfig | None = None
+    augment: AugmentConfig | None = None
+    spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
+    schedule: ScheduleConfig = OneCycleConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _parts_of_the_training_fit(self) -> Self:
         if self.freeze is not None and self.init_from is None:
             raise ValueError("freeze: without init_from it would keep random weights; set init_from")
-        self.loss.check(has_ctc=self.loss.ctc_weight > 0, has_decoder=self.decoder is not None)
-        if self.intermediate_ctc is not None and self.loss.ctc_weight == 0:
-            raise ValueError("intermediate_ctc needs a CTC loss; set loss.ctc_weight above 0")
+        has_ctc = any(isinstance(head, CtcHeadConfig) for head in self.heads)
+        self.loss.check([head.head_id for head in self.heads], has_ctc=has_ctc)
         return self
 
 
@@ -232,7 +246,7 @@ class TextConfig(Config):
     tokenizer: TokenizerConfig
 
 
-class LmConfig(Config):
+class LmExperiment(Config):
     """Everything that decides what a neural language model learns."""
 
     format_version: int = FORMAT_VERSION
@@ -240,49 +254,48 @@ class LmConfig(Config):
     model: str  # folder of the acoustic model whose tokens and normaliser it shares
     data: LmDataConfig
     language_model: LanguageModelConfig = LstmLmConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = AdamWConfig()
     schedule: ScheduleConfig = OneCycleConfig()
     training: TrainingConfig = TrainingConfig()
     text: TextConfig | None = None
     provenance: Provenance | None = None
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read a YAML experiment, apply `key.path=value` overrides, validate.
 
     Raises ConfigError naming the file and key: unreadable YAML, an unknown key (with the nearest right one), a value
-    out of range, or a file written by a newer version.
+    out of range, or a file written by a newer version. Files of earlier versions are upgraded.
     """
-    return parse_config(read_yaml(path), overrides, source=str(path))
+    return parse_experiment(read_yaml(path), overrides, source=str(path))
 
 
-def load_lm_config(path: Path, overrides: Sequence[str] = ()) -> LmConfig:
-    """As `load_config`, for the training of a language model."""
-    return parse_lm_config(read_yaml(path), overrides, source=str(path))
+def load_lm_experiment(path: Path, overrides: Sequence[str] = ()) -> LmExperiment:
+    """As `load_experiment`, for the training of a language model."""
+    return parse_lm_experiment(read_yaml(path), overrides, source=str(path))
 
 
-def parse_config(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> ExperimentConfig:
-    """Validate an experiment given as nested dictionaries; `source` names it in errors."""
-    for former, name in FORMER_KEYS.items():
-        if former in data:
-            data.setdefault(name, data.pop(former))
-    return _parse(ExperimentConfig, data, overrides, source)
+def load_spec(path: Path) -> ModelSpec:
+    """What a model folder's `config.yaml` says of the model: an Experiment where it was trained, else a ModelSpec."""
+    data = read_yaml(path)
+    if data.get("format_version") == FORMAT_VERSION and not path.read_text(encoding="utf-8").rstrip().endswith("\n..."):
+        raise ConfigError(f"{path}: the file ends too early; copy the whole folder again")
+    if "data" in data:
+        return parse_experiment(data, source=str(path))
+    return validate(ModelSpec, upgrade_config(data, str(path)), str(path))
 
 
-def parse_lm_config(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> LmConfig:
-    """As `parse_config`, for the training of a language model."""
-    return _parse(LmConfig, data, overrides, source)
+def parse_experiment(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> Experiment:
+    """Validate an experiment given as nested dictionaries; `source` names it in errors.
+
+    Overrides use the keys of the file's own version.
+    """
+    return validate(Experiment, upgrade_config(with_overrides(data, overrides), source), source)
 
 
-def _parse(config_class: type[AnyConfig], data: dict[str, Any], overrides: Sequence[str], source: str) -> AnyConfig:
-    for override in overrides:
-        apply_override(data, override)
-    version = data.get("format_version", FORMAT_VERSION)
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ConfigError(
-            f"{source}: format_version {version} is newer than the {FORMAT_VERSION} known here; upgrade asr-toolkit"
-        )
-    return validate(config_class, data, source)
+def parse_lm_experiment(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> LmExperiment:
+    """As `parse_experiment`, for the training of a language model."""
+    return validate(LmExperiment, upgrade_config(with_overrides(data, overrides), source), source)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -299,93 +312,54 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def dump_yaml(config: Config) -> str:
-    """The configuration in full, in field order, ready to be read back."""
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    """The configuration in full, in field order, ready to be read back; YAML's `...` says that nothing is cut off."""
+    data = config.model_dump(mode="json")
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120, explicit_end=True)
     return text
 
 
-def apply_override(data: dict[str, Any], override: str) -> None:
-    """Put `a.b=value` (value is YAML) into nested dictionaries, creating levels on the way."""
-    path, separator, text = override.partition("=")
-    if not separator or not path:
-        raise ConfigError(f"--set {override}: expected key.path=value")
-    *parents, last = path.split(".")
-    for parent in parents:
-        if not isinstance(data.get(parent), dict):
-            data[parent] = {}
-        data = data[parent]
-    try:
-        data[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+def with_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Put `a.b=value` (value is YAML) into a copy of nested dictionaries, creating levels on the way.
+
+    In a list of parts such as `heads`, a part is found by its id or name: `heads.ctc.intermediate=null`.
+    """
+    data = copy.deepcopy(data)
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator or not path:
+            raise ConfigError(f"--set {override}: expected key.path=value")
+        *parents, last = path.split(".")
+        place = data
+        for parent in parents:
+            place = _inner(place, parent, override)
+        try:
+            place[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override}: the value is not valid YAML") from error
+    return data
 
 
-def validate(config_class: type[AnyConfig], data: dict[str, Any], source: str) -> AnyConfig:
-    """Validate into `config_class`; ConfigError lists every problem in one line, each with the path to its key."""
-    try:
-        return config_class.model_validate(data)
-    except ValidationError as error:
-        problems = "; ".join(_describe(config_class, detail) for detail in error.errors(include_url=False))
-        raise ConfigError(f"{source}: {problems}") from error
+def _inner(place: dict[str, Any], key: str, override: str) -> dict[str, Any]:
+    """The dictionary behind a key; a list of named parts counts as one whose keys are their ids or names."""
+    inner = place.get(key)
+    if isinstance(inner, list) and all(isinstance(part, dict) for part in inner):
+        return _Parts(inner, f"--set {override}: {key}")
+    if not isinstance(inner, dict):
+        place[key] = inner = {}
+    return inner
 
 
-def _describe(root: type[BaseModel], detail: Any) -> str:
-    """One problem in words. A location may hold the tag of a union (`encoder`, `conformer`, `dim`): it is no key."""
-    keys, model = _walk(root, detail["loc"])
-    path = ".".join(keys)
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        *parents, key = keys
-        return f"unknown key '{path}'{_nearest_key(root, model, parents, key)}"
-    if kind == "union_tag_invalid":
-        known = [name.strip(" '") for name in context["expected_tags"].split(",")]
-        return f"unknown {path} name '{context['tag']}'{did_you_mean(context['tag'], known)}"
-    if kind == "union_tag_not_found":
-        return f"{path}: 'name' is missing"
-    if kind == "missing":
-        return f"{path} is missing"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return f"{path}: {message[0].lower()}{message[1:]} (got {detail['input']!r})" if keys else message
+class _Parts(dict[str, Any]):
+    """A list of parts, seen as a dictionary by id or name."""
 
+    def __init__(self, parts: list[Any], where: str) -> None:
+        super().__init__({str(part.get("id") or part.get("name")): part for part in parts})
+        self._where = where
 
-def _walk(root: type[BaseModel], location: Iterable[Any]) -> tuple[list[str], type[BaseModel] | None]:
-    """The keys of an error location without union tags, and the model that holds the last key."""
-    keys: list[str] = []
-    holder: type[BaseModel] | None = root
-    candidates = [root]
-    for part in location:
-        tagged = [
-            model
-            for model in candidates
-            if model.model_fields.get("name") and model.model_fields["name"].default == part
-        ]
-        if len(candidates) > 1 and tagged:
-            candidates = tagged
-            continue
-        keys.append(str(part))
-        holder = candidates[0] if len(candidates) == 1 else None
-        field = holder.model_fields.get(str(part)) if holder else None
-        candidates = _models_in(field.annotation) if field else []
-    return keys, holder
+    def get(self, key: str, default: Any = None) -> Any:
+        if key not in self:
+            raise ConfigError(f"{self._where} has no '{key}'{did_you_mean(key, self)}")
+        return self[key]
 
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The pydantic models an annotation mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
-
-
-def _nearest_key(root: type[BaseModel], model: type[BaseModel] | None, parents: list[str], key: str) -> str:
-    """A hint: a like-named key of the same block, else the place where exactly this key belongs."""
-    for path in _paths(root):
-        if path.rpartition(".")[2] == key and path != ".".join([*parents, key]):
-            return f"; did you mean '{path}'?"
-    return did_you_mean(key, model.model_fields) if model else ""
-
-
-def _paths(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        for inner in _models_in(field.annotation):
-            yield from _paths(inner, f"{prefix}{name}.")
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise ConfigError(f"{self._where}.{key}: name a setting of that part, or give the whole list")

@@ -14,10 +14,11 @@ import torch
 
 from asr.alignment.confidence import Measure, confidence_measure
 from asr.audio.io import load_audio
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import encode_corpus
 from asr.bundle.decode import Decoding
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, search_encoded
+from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.words import PlacedWords
 from asr.data.manifest import read_manifest
 from asr.experiments.prepare import evaluation_loader
@@ -146,7 +147,7 @@ def evaluate(
     """
     measure = confidence_measure(confidence)
     utterances = read_manifest(manifest)
-    config = bundle.config
+    config = bundle.spec
     began = time.perf_counter()
     device = torch.device(device)
     bundle.model.to(device)
@@ -244,7 +245,7 @@ def _hotword_effect(
     boosted: dict[str, str],
 ) -> HotwordEffect:
     """Compare hypotheses by utterance id without and with hotwords."""
-    normalizer = bundle.config.normalize
+    normalizer = bundle.spec.normalize
     phrases = [normalize(hotword.text, normalizer).split() for hotword in decoding.hotwords]
 
     def occurrences(text: str) -> list[int]:

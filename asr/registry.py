@@ -15,7 +15,7 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from asr.errors import ConfigError
 
@@ -69,18 +69,29 @@ class Registry(Generic[Part]):
         """The config class behind a name; ConfigError names the nearest known one otherwise."""
         return self._lookup(name)[1]
 
-    def config_union(self) -> Any:
-        """Pydantic type of "the config of any registered part", told apart by `name`."""
+    def config_union(self, default: str | None = None) -> Any:
+        """Pydantic type of "the config of any registered part", told apart by `name`.
+
+        `default` is the name that settings without one have.
+        """
         configs = tuple(config for _, config in self._parts.values())
         assert configs, f"no {self.kind} is registered yet"
         if len(configs) == 1:
             return configs[0]
-        return Annotated[functools.reduce(operator.or_, configs), Field(discriminator="name")]
+        union: Any = Annotated[functools.reduce(operator.or_, configs), Field(discriminator="name")]
+        if default is None:
+            return union
+        assert default in self._parts, f"no {self.kind} is called {default!r}"
+        return Annotated[union, BeforeValidator(functools.partial(_named, default))]
 
     def _lookup(self, name: str) -> tuple[Part, type[NamedConfig]]:
         if name not in self._parts:
             raise ConfigError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._parts)}")
         return self._parts[name]
+
+
+def _named(default: str, settings: object) -> object:
+    return {"name": default, **settings} if isinstance(settings, dict) and "name" not in settings else settings
 
 
 def import_siblings(package: str, path: Iterable[str]) -> None:

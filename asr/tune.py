@@ -79,7 +79,7 @@ class Tuner:
     def __init__(self, bundle: Bundle, manifest: Path, device: torch.device) -> None:
         self.bundle = bundle
         self.utterances = read_manifest(manifest)
-        loader = evaluation_loader(bundle.config, self.utterances, bundle, num_workers=0)
+        loader = evaluation_loader(bundle.spec, self.utterances, bundle, num_workers=0)
         corpus = encode_corpus(bundle.model.to(device), loader.epoch(0), device)
         # log-probabilities of intermediate CTC are large, and no search asks for them
         self._encoded = [(batch.ids, EncoderOutput(encoded.frames, encoded.lens)) for batch, encoded in corpus]
@@ -96,7 +96,7 @@ class Tuner:
             texts |= {id: self.bundle.tokenizer.decode(tokens) for id, tokens in zip(ids, best, strict=True)}
         seconds = time.perf_counter() - began
         hypotheses = {id: texts.get(id, "") for id in self._references}
-        result = score(self._references, hypotheses, normalize=self.bundle.config.normalize)
+        result = score(self._references, hypotheses, normalize=self.bundle.spec.normalize)
         return Trial(settings, result, seconds / max(self._seconds, 1e-9))
 
 

@@ -6,6 +6,7 @@ Every padded tensor has an int64 length tensor beside it, counted in that tensor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+MAIN_TOKENIZER = "main"  # what a model's first tokenizer is called
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Example:
     id: str
     features: Tensor  # (T, F) float32
     tokens: Tensor  # (U,) int64, without SOS and EOS
+    further_tokens: Mapping[str, Tensor] = field(default_factory=dict)  # those of further tokenizers, by their names
 
 
 @dataclass(frozen=True)
@@ -46,24 +50,56 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What utterances say, in the tokens of one tokenizer."""
+
+    tokens: Tensor  # (B, U) int64, without SOS and EOS
+    lens: Tensor  # (B,) int64
+    host_lens: Tensor | None = None  # `lens` on the CPU, once they are elsewhere
+
+    @property
+    def readable_lens(self) -> Tensor:
+        """Lengths for code that reads their values: to read those on a GPU, the host would have to wait."""
+        return self.lens if self.host_lens is None else self.host_lens
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same on another device; the copy may overlap with computation if the memory is pinned."""
+        tokens, lens = (tensor.to(device, non_blocking=True) for tensor in (self.tokens, self.lens))
+        return Targets(tokens, lens, self.readable_lens)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Examples padded to the longest; what lies beyond a length is arbitrary and must not matter.
 
-    Without any row, all sizes are 0.
+    Without any row, all sizes are 0. With V views of each utterance, rows [0, B/V) are the first views, and so on.
     """
 
     ids: tuple[str, ...]
     features: Tensor  # (B, T, F) float32
     feature_lens: Tensor  # (B,) int64
-    tokens: Tensor  # (B, U) int64, without SOS and EOS
+    tokens: Tensor  # (B, U) int64, without SOS and EOS: those of the main tokenizer
     token_lens: Tensor  # (B,) int64
     host_lens: tuple[Tensor, Tensor] | None = None  # feature_lens and token_lens on the CPU, once they are elsewhere
-    unreadable: tuple[Unreadable, ...] = ()  # who else should stand here
+    unreadable: tuple[Unreadable, ...] = ()  # utterances that belong here and could not be loaded
+    num_views: int = 1  # differently masked copies of each utterance
+    further: Mapping[str, Targets] = field(default_factory=dict)  # of further tokenizers, by their names
+
+    @property
+    def num_utterances(self) -> int:
+        """Utterances, each counted once however many views of it there are."""
+        return len(self.ids) // self.num_views
 
     @property
     def readable_lens(self) -> tuple[Tensor, Tensor]:
-        """Feature and token lengths for who wants to know their values: those of a GPU would make the host wait."""
+        """Feature and token lengths for code that reads their values: those of a GPU would make the host wait."""
         return self.host_lens or (self.feature_lens, self.token_lens)
+
+    def targets(self, tokenizer: str) -> Targets:
+        """The texts in the tokens of one of the model's tokenizers."""
+        if tokenizer == MAIN_TOKENIZER:
+            return Targets(self.tokens, self.token_lens, self.readable_lens[1])
+        return self.further[tokenizer]
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; the copy may overlap with computation if the memory is pinned."""
@@ -74,6 +110,21 @@ class Batch:
             tokens=self.tokens.to(device, non_blocking=True),
             token_lens=self.token_lens.to(device, non_blocking=True),
             host_lens=self.readable_lens,
+            further={name: targets.to(device) for name, targets in self.further.items()},
+        )
+
+    def rows(self, rows: Tensor) -> Batch:
+        """Some rows (N,) of the batch, as padded as it is; its views stay together if `rows` say so."""
+        own = rows.to(self.features.device)
+        further = {name: Targets(each.tokens[own], each.lens[own]) for name, each in self.further.items()}
+        return Batch(
+            ids=tuple(self.ids[row] for row in rows.tolist()),
+            features=self.features[own],
+            feature_lens=self.feature_lens[own],
+            tokens=self.tokens[own],
+            token_lens=self.token_lens[own],
+            num_views=self.num_views,
+            further=further,
         )
 
 
@@ -84,16 +135,12 @@ class EncoderOutput:
     frames: Tensor  # (B, S, D)
     lens: Tensor  # (B,) int64
     intermediate: tuple[Tensor, ...] = ()  # (B, S, V) log-probabilities of each intermediate CTC layer
+    host_lens: Tensor | None = None  # `lens` on the CPU, where they are known without waiting for a GPU
 
-
-@dataclass(frozen=True)
-class ModelOutput:
-    """Everything a loss may need; a part the model lacks is None."""
-
-    encoder: EncoderOutput
-    ctc_log_probs: Tensor | None = None  # (B, S, V)
-    decoder_log_probs: Tensor | None = None  # (B, U + 1, V); position u predicts token u, the last predicts EOS
-    host_lens: Tensor | None = None  # (B,) `encoder.lens` on the CPU; None if that is where they are
+    @property
+    def readable_lens(self) -> Tensor:
+        """Lengths for code that reads their values."""
+        return self.lens if self.host_lens is None else self.host_lens
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ data: {train: train.jsonl, dev: dev.jsonl, num_workers: 0}
 frontend: {cmvn: utterance}
 tokenizer: {name: char}
 encoder: {name: transformer, dim: 16, num_layers: 2, num_heads: 2, ff_dim: 24, subsampling: {channels: 4}}
-decoder: {name: transformer, dim: 16, num_layers: 1, num_heads: 2, ff_dim: 24}
-loss: {ctc_weight: 0.3}
+heads: [{name: ctc}, {name: transformer, dim: 16, num_layers: 1, num_heads: 2, ff_dim: 24}]
+loss: {weights: {ctc: 0.3, transformer: 0.7}}
 optimizer: {lr: 1.0e-9}
 training: {epochs: 2}
 """

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from asr.config import (
-    ExperimentConfig,
+    Experiment,
     dump_yaml,
-    load_config,
-    load_lm_config,
-    parse_config,
-    parse_lm_config,
+    load_experiment,
+    load_lm_experiment,
+    parse_experiment,
+    parse_lm_experiment,
     read_yaml,
 )
 from asr.errors import ConfigError
@@ -20,10 +20,10 @@ from asr.errors import ConfigError
 MINIMAL = "data: {train: train.jsonl, dev: dev.jsonl}\n"
 
 
-def load(tmp_path: Path, text: str, *overrides: str) -> ExperimentConfig:
+def load(tmp_path: Path, text: str, *overrides: str) -> Experiment:
     path = tmp_path / "experiment.yaml"
     path.write_text(MINIMAL + text, encoding="utf-8")
-    return load_config(path, overrides)
+    return load_experiment(path, overrides)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,13 @@ def load(tmp_path: Path, text: str, *overrides: str) -> ExperimentConfig:
         ("lr: 0.1", "unknown key 'lr'; did you mean 'optimizer.lr'?"),
         ("encoder: {name: conformr}", "unknown encoder name 'conformr'; did you mean 'conformer'?"),
         ("encoder: {dim: 8}", "encoder: 'name' is missing"),
+        ("heads: [{name: ctcc}]", "unknown heads.0 name 'ctcc'; did you mean 'ctc'?"),
+        ("heads: [{name: ctc}, {name: ctc}]", "two are called 'ctc'"),
+        ("heads: [{name: ctc}, {name: lstm}]", "loss.weights: head 'ctc' has none"),
+        ("heads: [{name: ctc, tokenizer: words}]", "'ctc' names an unknown tokenizer 'words'"),
+        ("heads: [{name: lstm}]\nloss: {consistency_weight: 0.2}", "needs a CTC head"),
+        ("loss: {weights: {ctcc: 1}}", "no head is called so; did you mean 'ctc'?"),
+        ("heads: [{name: ctc}]\ndecoder: {name: lstm}", "say the same thing; keep heads"),
         ("training: {epochs: 0}", "training.epochs: input should be greater than or equal to 1 (got 0)"),
         ("training: {epochs: many}", "training.epochs"),
         ("normalize: englsh", "did you mean 'english'?"),
@@ -54,7 +61,7 @@ def test_a_missing_block_is_named(tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text("seed: 3\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="data is missing"):
-        load_config(path)
+        load_experiment(path)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", ""])
@@ -62,23 +69,34 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"experiment\.yaml"):
-        load_config(path)
+        load_experiment(path)
 
 
 def test_overrides_reach_any_depth_and_are_validated(tmp_path: Path) -> None:
-    config = load(tmp_path, "", "encoder={name: rnn, num_layers: 2}", "training.epochs=7", "decoder=null")
-    assert (config.encoder.name, config.training.epochs, config.decoder) == ("rnn", 7, None)
+    config = load(tmp_path, "", "encoder={name: rnn, num_layers: 2}", "training.epochs=7", "freeze=null")
+    assert (config.encoder.name, config.training.epochs, config.freeze) == ("rnn", 7, None)
     with pytest.raises(ConfigError, match=r"unknown key 'training\.epoch'"):
         load(tmp_path, "", "training.epoch=7")
     with pytest.raises(ConfigError, match=r"expected key\.path=value"):
         load(tmp_path, "", "training.epochs")
 
 
+def test_an_override_finds_a_head_by_its_name(tmp_path: Path) -> None:
+    heads = "heads: [{name: ctc}, {name: lstm, id: speller}]\nloss: {weights: {ctc: 0.5, speller: 0.5}}\n"
+    config = load(tmp_path, heads, "heads.speller.dim=32", "loss.weights.ctc=0.25")
+    assert config.heads[1].model_dump()["dim"] == 32
+    assert config.loss.weights == {"ctc": 0.25, "speller": 0.5}
+    with pytest.raises(ConfigError, match=r"heads has no 'spelle'; did you mean 'speller'\?"):
+        load(tmp_path, heads, "heads.spelle.dim=32")
+    with pytest.raises(ConfigError, match="name a setting of that part"):
+        load(tmp_path, heads, "heads.speller=null")
+
+
 def test_a_config_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
     config = load(tmp_path, "encoder: {name: rnn, cell: gru}\nschedule: {name: noam, warmup: 100}\n")
     path = tmp_path / "again.yaml"
     path.write_text(dump_yaml(config), encoding="utf-8")
-    assert parse_config(read_yaml(path), source=str(path)) == config
+    assert parse_experiment(read_yaml(path), source=str(path)) == config
 
 
 MINIMAL_LM = "model: exp/an4\ndata: {train: [a.txt], dev: [b.jsonl]}\n"
@@ -100,7 +118,7 @@ def test_a_mistake_in_a_language_model_is_named_in_one_line(text: str, complaint
     path = tmp_path / "lm.yaml"
     path.write_text(MINIMAL_LM + text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        load_lm_config(path)
+        load_lm_experiment(path)
     message = str(caught.value)
     assert complaint in message
     assert message.startswith(str(path))
@@ -110,10 +128,10 @@ def test_a_mistake_in_a_language_model_is_named_in_one_line(text: str, complaint
 def test_the_configuration_of_a_language_model_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
     path = tmp_path / "lm.yaml"
     path.write_text(MINIMAL_LM + "language_model: {name: transformer, dim: 64}\n", encoding="utf-8")
-    config = load_lm_config(path, ["optimizer.lr=0.5"])
+    config = load_lm_experiment(path, ["optimizer.lr=0.5"])
     assert (config.language_model.name, config.optimizer.lr) == ("transformer", 0.5)
     path.write_text(dump_yaml(config), encoding="utf-8")
-    assert parse_lm_config(read_yaml(path), source=str(path)) == config
+    assert parse_lm_experiment(read_yaml(path), source=str(path)) == config
 
 
 def test_an_override_of_the_version_is_looked_at(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import jiwer
 import pytest
 
 from asr import Recognizer
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
+from asr.bundle.training_texts import TrainingTexts
 from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, ManifestError
 from asr.evaluate import Evaluation, evaluate, silence, table
@@ -28,7 +29,7 @@ def bundle(workspace: Path) -> Bundle:
 
 @pytest.fixture
 def search(bundle: Bundle) -> Decoding:
-    return Decoding(bundle.config.search)
+    return Decoding(bundle.spec.search)
 
 
 def everything(workspace: Path) -> list[Utterance]:
@@ -97,8 +98,8 @@ def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundl
     row = next(row for row in everything(workspace) if row.id == "u5")
     write_manifest(workspace / "loud.jsonl", [Utterance(row.id, row.audio, row.duration, f"{text.upper()} !")])
     assert evaluate(bundle, workspace / "loud.jsonl", search).score.words.rate != 0
-    config = bundle.config.model_copy(update={"normalize": "basic"})
-    basic = Bundle(config, bundle.frontend, bundle.tokenizer, bundle.model)
+    config = bundle.spec.model_copy(update={"normalize": "basic"})
+    basic = Bundle(config, bundle.frontend, bundle.tokenizers, bundle.model)
     result = evaluate(basic, workspace / "loud.jsonl", search)
     assert result.score.words.rate == 0
     assert result.to_json()["normalize"] == "basic"

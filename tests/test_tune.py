@@ -79,7 +79,7 @@ def test_settings_of_a_search_decide_what_is_tuned(bundle: Bundle, workspace: Pa
 
 def test_a_greedy_search_has_nothing_to_tune(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match="nothing to tune"):
-        tune(Landscape(bundle, {}), Decoding(bundle.config.search))
+        tune(Landscape(bundle, {}), Decoding(bundle.spec.search))
 
 
 def test_what_was_found_is_written_with_its_language_model_and_used(bundle: Bundle, workspace: Path, lm: Path) -> None:

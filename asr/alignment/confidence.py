@@ -1,8 +1,9 @@
-"""How sure a model is of each word, 0..1, from its CTC output where the word was found.
+"""Confidence of words, 0..1, from the CTC output where each word is.
 
-Measured on AN4's dev set, clean and in noise: for either measure it is best to take a token at its surest frame and a
-word at its least sure token. Means, products over frames and the frames between tokens tell right from wrong words
-less well. `posterior` is the better calibrated one and the default; `entropy` sees how the rest is spread, too.
+Measured on AN4's dev set, clean and in noise: for either measure it is best to take a token at its most confident
+frame and a word at its least confident token. Means, products over frames and the frames between tokens separate right
+from wrong words less well. `posterior` is the better calibrated one and the default; `entropy` sees how the rest is
+spread, too.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def token_confidences(
     log_probs: Tensor, tokens: Sequence[int], token_frames: np.ndarray, measure: Measure = posterior
 ) -> np.ndarray:
     """Confidence (U,) of tokens that stand in frames (U, 2) of log-probabilities (S, V)."""
-    sure = measure(log_probs.double(), torch.tensor(tokens, dtype=torch.int64)).clamp(0.0, 1.0).numpy()
-    return np.array([sure[first:last, place].max() for place, (first, last) in enumerate(token_frames)])
+    by_frame = measure(log_probs.double(), torch.tensor(tokens, dtype=torch.int64)).clamp(0.0, 1.0).numpy()
+    return np.array([by_frame[first:last, place].max() for place, (first, last) in enumerate(token_frames)])
 
 
 def word_confidences(
@@ -63,11 +64,11 @@ def word_confidences(
     token_frames: np.ndarray | None,
     measure: Measure = posterior,
 ) -> list[float]:
-    """Confidence of every word of a text: that of its least sure token; 0 for a text that does not fit its audio."""
+    """Confidence of each word of a text: that of its least confident token; 0 where the text does not fit its audio."""
     if token_frames is None:
         return [0.0] * len(words)
-    sure = token_confidences(log_probs, tokens, token_frames, measure)
-    return [float(sure[word.start : word.stop].min()) for word in words]
+    by_token = token_confidences(log_probs, tokens, token_frames, measure)
+    return [float(by_token[word.start : word.stop].min()) for word in words]
 
 
 def text_confidence(words: Sequence[float]) -> float | None:

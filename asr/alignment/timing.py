@@ -19,7 +19,7 @@ SPIKE_DELAY = 0.03  # seconds from the beginning of a sound to the frame where i
 MIN_PAUSE = 0.12  # seconds; shorter silences are closures inside words
 MAX_CLICK = 0.06  # seconds; shorter noises in a pause are no onset of speech
 MAX_DEPTH = 30.0  # dB below the peak of a word; lower levels count as this low
-MIN_DEPTH = 12.0  # dB that the quietest moment of a pause lies below the peaks beside it
+MIN_DEPTH = 12.0  # dB that the quietest moment of a pause lies below the peaks next to it
 QUIET = 0.3  # of the way, in dB, from that moment up to the peak: below is pause, above is speech
 PEAK_REACH = (0.10, 0.20)  # seconds before and after the spikes of a word where its peak is looked for
 
@@ -87,7 +87,7 @@ def _silence(
 
 
 def _is_quiet(loudness: np.ndarray, peak: float) -> np.ndarray:
-    """Where a gap (N,) is much quieter than the words beside it, nowhere if it has no such moment."""
+    """Where a gap (N,) is much quieter than the words next to it, nowhere if it has no such moment."""
     floor = max(float(loudness.min(initial=peak)), peak - MAX_DEPTH)
     return np.asarray((loudness < floor + QUIET * (peak - floor)) & (peak - floor >= MIN_DEPTH))
 

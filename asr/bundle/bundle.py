@@ -1,15 +1,14 @@
 """A trained model as one self-contained folder: move it anywhere, load it, use it.
 
-config.yaml          the resolved experiment with its provenance
+config.yaml          what the model is (ModelSpec); where it was trained here, all of its Experiment, with provenance
 model.safetensors    weights, and the front-end's statistics under `frontend.`; never a pickle
-tokenizer.model      with tokens.txt for people
+tokenizer.model      with tokens.txt for people; further tokenizers in folders tokenizers/<name>
 training_texts.bin   sorted 64-bit hashes of training texts and speakers
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,37 +19,43 @@ from torch import Tensor
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE, require_parts
 from asr.bundle.lm import is_language_model
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
-from asr.bundle.tensors import fill, save_tensors
-from asr.config import ExperimentConfig, dump_yaml, parse_config, read_yaml
+from asr.bundle.tensors import fill, load_tensors, save_tensors
+from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
 from asr.errors import BundleError
 from asr.features import Frontend, build_frontend
 from asr.models.asr_model import AsrModel, build_model
-from asr.system.runtime import atomic_path, derive_seed, write_text_atomic
+from asr.system.runtime import derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer
+from asr.types import MAIN_TOKENIZER
+from asr.upgrade import upgrade_tensors
 
-TRAINING_TEXTS_FILE = "training_texts.bin"
 FRONTEND_PREFIX = "frontend."
+TOKENIZERS_FOLDER = "tokenizers"  # of a model folder, for those beside the main one
 
 
 @dataclass(frozen=True)
 class Bundle:
     """Everything needed to turn audio into text."""
 
-    config: ExperimentConfig
+    spec: ModelSpec
     frontend: Frontend
-    tokenizer: Tokenizer
+    tokenizers: Mapping[str, Tokenizer]  # by name; the main one is MAIN_TOKENIZER
     model: AsrModel
 
     @classmethod
-    def build(cls, config: ExperimentConfig, frontend: Frontend, tokenizer: Tokenizer) -> Bundle:
-        """A bundle with fresh weights, drawn from the experiment's seed."""
-        torch.manual_seed(derive_seed(config.seed, "weights"))
-        model = build_model(config.model, frontend.num_features, tokenizer.vocab_size)
-        return cls(config, frontend, tokenizer, model)
+    def build(
+        cls, spec: ModelSpec, frontend: Frontend, tokenizers: Mapping[str, Tokenizer], *, seed: int | None = None
+    ) -> Bundle:
+        """A bundle with fresh weights; with a seed they are drawn from it, otherwise from torch's generator."""
+        if seed is not None:
+            torch.manual_seed(derive_seed(seed, "weights"))
+        vocabularies = {name: tokenizer.vocabulary for name, tokenizer in tokenizers.items()}
+        model = build_model(spec.encoder, spec.heads, frontend.num_features, vocabularies)
+        return cls(spec, frontend, tokenizers, model)
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Bundle:
-        """Read a model folder; weights become float32, the model is in evaluation mode.
+        """Read a model folder, also of asr 0.1; weights become float32, the model is in evaluation mode.
 
         Raises BundleError naming the folder or file that is missing or damaged.
         """
@@ -58,14 +63,15 @@ class Bundle:
         require_parts(folder, "asr train")
         if is_language_model(folder):
             raise BundleError(f"{folder}: a language model, no acoustic model; `asr train` makes one")
-        config = parse_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-        frontend = build_frontend(config.frontend)
-        tokenizer = load_tokenizer(folder, config.tokenizer)
-        model = build_model(config.model, frontend.num_features, tokenizer.vocab_size)
-        bundle = cls(config, frontend, tokenizer, model)
+        spec = load_spec(folder / CONFIG_FILE)
+        tokenizers = {
+            name: load_tokenizer(_tokenizer_folder(folder, name), config)
+            for name, config in spec.tokenizer_configs.items()
+        }
+        bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
         bundle.load_weights(folder / WEIGHTS_FILE)
-        frontend.to(device).eval()
-        model.to(device).eval()
+        bundle.frontend.to(device).eval()
+        bundle.model.to(device).eval()
         return bundle
 
     @property
@@ -84,18 +90,33 @@ class Bundle:
         return decode_waveforms(self, waveforms, options, dtype)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-        """Write config, tokenizer and weights; each file is replaced whole or not at all.
+        """Write config, tokenizers and weights; each file is replaced whole or not at all.
 
         `dtype` is how the network's weights are stored; the front-end's statistics keep their own.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(folder / CONFIG_FILE, dump_yaml(self.config))
-        self.tokenizer.save(folder)
+        write_text_atomic(folder / CONFIG_FILE, dump_yaml(self.spec))
+        for name, tokenizer in self.tokenizers.items():
+            own_folder = _tokenizer_folder(folder, name)
+            own_folder.mkdir(parents=True, exist_ok=True)
+            tokenizer.save(own_folder)
         stored = {
             name: tensor if name.startswith(FRONTEND_PREFIX) else tensor.to(dtype)
             for name, tensor in self.weights().items()
         }
         save_tensors(folder / WEIGHTS_FILE, stored)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The main tokenizer."""
+        return self.tokenizers[MAIN_TOKENIZER]
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the model was trained by; BundleError for a model that no training run made here."""
+        if not isinstance(self.spec, Experiment):
+            raise BundleError("this model was not trained here: its config.yaml has no `data` and no training settings")
+        return self.spec
 
     def weights(self) -> dict[str, Tensor]:
         """All tensors of the model, and those of the front-end under their prefix."""
@@ -104,51 +125,8 @@ class Bundle:
 
     def load_weights(self, path: Path) -> None:
         """Fill model and front-end from a file; BundleError if a tensor is missing, unknown or of another shape."""
-        fill(self.weights(), path)
+        fill(self.weights(), upgrade_tensors(load_tensors(path), list(self.model.heads)), path)
 
 
-@dataclass(frozen=True)
-class TrainingTexts:
-    """Hashes of what a model was trained on, to tell seen from unseen texts and speakers without keeping them."""
-
-    hashes: np.ndarray  # uint64, sorted
-
-    @classmethod
-    def collect(cls, texts: Iterable[str], speakers: Iterable[str]) -> TrainingTexts:
-        """Hash normalised training texts and speaker names."""
-        of_texts = (cls._hash("text", text) for text in texts)
-        of_speakers = (cls._hash("speaker", name) for name in speakers)
-        return cls.of(np.fromiter(itertools.chain(of_texts, of_speakers), dtype="<u8"))
-
-    @classmethod
-    def of(cls, hashes: np.ndarray) -> TrainingTexts:
-        """Hashes (uint64) in any order, which are sorted in place; each is kept once."""
-        hashes.sort()
-        return cls(hashes[np.diff(hashes, prepend=~hashes[:1]) != 0])
-
-    @classmethod
-    def load(cls, folder: Path) -> TrainingTexts | None:
-        """The hashes beside a model, or None where the folder has none."""
-        path = folder / TRAINING_TEXTS_FILE
-        return cls(np.fromfile(path, dtype="<u8")) if path.is_file() else None
-
-    def save(self, folder: Path) -> None:
-        """Write `training_texts.bin`."""
-        with atomic_path(folder / TRAINING_TEXTS_FILE) as temporary:
-            self.hashes.tofile(temporary)
-
-    def has_text(self, text: str) -> bool:
-        """Whether this normalised text occurred in training."""
-        return self._has(self._hash("text", text))
-
-    def has_speaker(self, speaker: str) -> bool:
-        """Whether this speaker occurred in training."""
-        return self._has(self._hash("speaker", speaker))
-
-    def _has(self, value: int) -> bool:
-        index = int(np.searchsorted(self.hashes, np.uint64(value)))
-        return index < len(self.hashes) and int(self.hashes[index]) == value
-
-    @staticmethod
-    def _hash(kind: str, value: str) -> int:
-        return derive_seed(kind, value)
+def _tokenizer_folder(folder: Path, name: str) -> Path:
+    return folder if name == MAIN_TOKENIZER else folder / TOKENIZERS_FOLDER / name

@@ -15,9 +15,10 @@ from typing import Any
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import load_lm
-from asr.config import DECODE_FILE, DecodeConfig, ExperimentConfig, parse_config, read_yaml, validate
+from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml, with_overrides
+from asr.config_errors import validate
 from asr.decoding import SEARCHES
-from asr.decoding.base import Searcher, build_search
+from asr.decoding.base import Searcher, build_search, ctc_of, decoder_of
 from asr.decoding.fusion import BeamConfig, Fusion
 from asr.decoding.hotwords import Hotword, HotwordScorer, normalized_hotwords
 from asr.decoding.lm_rescoring import LmRescored
@@ -78,7 +79,7 @@ class Decoding:
 
     def build(self, bundle: Bundle, lm: TokenScorer | None) -> Searcher:
         """The search over a model, with a language model that was loaded; ConfigError if they do not go together."""
-        hotwords = normalized_hotwords(self.hotwords, bundle.config.normalize, bundle.tokenizer)
+        hotwords = normalized_hotwords(self.hotwords, bundle.spec.normalize, bundle.tokenizer)
         fusion = Fusion(
             lm=lm if self.lm_mode == "fusion" else None,
             hotwords=HotwordScorer(hotwords, bundle.tokenizer) if hotwords else None,
@@ -171,7 +172,7 @@ def choose_decoding(bundle: Bundle, folder: Path | str | None, request: SearchRe
     if request.lm_mode not in (None, "fusion", "rescore"):
         raise ConfigError(f"--lm-mode {request.lm_mode}: use fusion (in the search) or rescore (of its n-best list)")
     lm, lm_mode = None, request.lm_mode or "fusion"
-    own = bundle.config.search
+    own = bundle.spec.search
     if tuned is not None and folder is not None:
         own = tuned.search
         if tuned.lm is not None:
@@ -184,7 +185,7 @@ def choose_decoding(bundle: Bundle, folder: Path | str | None, request: SearchRe
         name = _beam_search_for(bundle)
     elif name is not None and request.lm is None and not issubclass(SEARCHES.config(name), BeamConfig):
         lm = None  # a greedy search was asked for, and the tuned search's language model was not
-    return Decoding(search_config(bundle.config, own, name, request.overrides), lm, lm_mode, tuple(request.hotwords))
+    return Decoding(search_config(bundle.spec, own, name, request.overrides), lm, lm_mode, tuple(request.hotwords))
 
 
 def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchRequest) -> Decoding:
@@ -196,15 +197,15 @@ def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchReques
 
 
 def search_config(
-    config: ExperimentConfig, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
+    spec: ModelSpec, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
 ) -> NamedConfig:
     """The search `own`, or another by name with its defaults, with `search.key=value` overrides applied."""
     for override in overrides:
         if not override.startswith("search."):
             raise ConfigError(f"--set {override}: a trained model's search.* settings can be changed, nothing else")
     search = own if name in (None, own.name) else SEARCHES.config(name).model_validate({})
-    data = config.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
-    return parse_config(data, overrides, source="--set").search
+    data = spec.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
+    return validate(type(spec), with_overrides(data, overrides), "--set").search
 
 
 def read_decode_config(folder: Path) -> DecodeConfig | None:
@@ -215,6 +216,7 @@ def read_decode_config(folder: Path) -> DecodeConfig | None:
 
 def _beam_search_for(bundle: Bundle) -> str:
     """The search that makes the most of a model."""
-    if bundle.model.ctc_head is None:
+    heads = bundle.model.heads
+    if ctc_of(heads) is None:
         return "attention_beam"
-    return "ctc_prefix_beam" if bundle.model.decoder is None else "joint_beam"
+    return "ctc_prefix_beam" if decoder_of(heads) is None else "joint_beam"

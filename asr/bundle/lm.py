@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE, require_parts
-from asr.bundle.tensors import fill, save_tensors
-from asr.config import LmConfig, dump_yaml, parse_lm_config, read_yaml
+from asr.bundle.tensors import fill, load_tensors, save_tensors
+from asr.config import LmExperiment, dump_yaml, parse_lm_experiment, read_yaml
 from asr.errors import BundleError
 from asr.lm.base import TokenScorer
 from asr.lm.neural import NeuralLm, build_language_model
@@ -33,12 +33,12 @@ class LmBundle:
     The folder is that of a model, less what concerns audio.
     """
 
-    config: LmConfig
+    config: LmExperiment
     tokenizer: Tokenizer
     model: NeuralLm[Any]
 
     @classmethod
-    def build(cls, config: LmConfig, tokenizer: Tokenizer) -> LmBundle:
+    def build(cls, config: LmExperiment, tokenizer: Tokenizer) -> LmBundle:
         """A bundle with fresh weights, drawn from the configured seed."""
         torch.manual_seed(derive_seed(config.seed, "weights"))
         return cls(config, tokenizer, build_language_model(config.language_model, tokenizer.vocabulary))
@@ -50,12 +50,12 @@ class LmBundle:
         require_parts(folder, "asr lm train --neural")
         if not is_language_model(folder):
             raise BundleError(f"{folder}: an acoustic model, no language model; `asr lm train --neural` makes one")
-        config = parse_lm_config(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+        config = parse_lm_experiment(read_yaml(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
         if config.text is None:
             raise BundleError(f"{folder / CONFIG_FILE}: text is missing; copy the whole folder again")
         tokenizer = load_tokenizer(folder, config.text.tokenizer)
         model = build_language_model(config.language_model, tokenizer.vocabulary)
-        fill(model.state_dict(), folder / WEIGHTS_FILE)
+        fill(model.state_dict(), load_tensors(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
         return cls(config, tokenizer, model.to(device).eval())
 
     def save(self, folder: Path) -> None:
@@ -67,7 +67,7 @@ class LmBundle:
 
 
 def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenScorer:
-    """What a search asks about texts: the neural language model of a folder, or the n-grams of an ARPA file.
+    """The scorer of texts for a search: the neural language model of a folder, or the n-grams of an ARPA file.
 
     `tokenizer` is the acoustic model's. `unk_score` is added for a word that n-grams of words lack; a neural model has
     the acoustic model's own tokens and needs none. BundleError if there is no such language model, or if it has other
@@ -84,9 +84,9 @@ def load_lm(path: Path | str, tokenizer: Tokenizer, unk_score: float) -> TokenSc
 
 
 def _require_same_tokens(path: Path, bundle: LmBundle, tokenizer: Tokenizer) -> None:
-    own, other = bundle.tokenizer.vocabulary.pieces, tokenizer.vocabulary.pieces
-    if own == other:
+    if bundle.tokenizer.vocabulary == tokenizer.vocabulary:
         return
+    own, other = bundle.tokenizer.vocabulary.pieces, tokenizer.vocabulary.pieces
     differing = next((token for token, pair in enumerate(zip(own, other, strict=False)) if len(set(pair)) > 1), None)
     detail = f", token {differing} is '{own[differing]}' and not '{other[differing]}'" if differing is not None else ""
     raise BundleError(

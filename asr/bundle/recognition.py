@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.words import PlacedWords, place_words
-from asr.decoding.base import Searcher
+from asr.decoding.base import Searcher, ctc_of
 from asr.features import Frontend
 from asr.lengths import pad_stack
 from asr.models.asr_model import AsrModel
@@ -119,7 +119,7 @@ def decode_encoded(
 ) -> list[Decoded]:
     """Search the encoder's output, one row of `options` each, and place the best hypotheses in it."""
     n_best = search_encoded(encoded, options, dtype)
-    log_probs, frames = _align(bundle.model, encoded, [hypotheses[0].tokens for hypotheses in n_best], dtype)
+    log_probs, frames = _align(bundle, encoded, [hypotheses[0].tokens for hypotheses in n_best], dtype)
     decoded = []
     for row, (hypotheses, chosen) in enumerate(zip(n_best, options, strict=True)):
         own = None if log_probs is None else log_probs[row]
@@ -154,19 +154,20 @@ def _select(encoded: EncoderOutput, rows: Sequence[int]) -> EncoderOutput:
 
 
 def _align(
-    model: AsrModel, encoded: EncoderOutput, texts: Sequence[tuple[int, ...]], dtype: torch.dtype
+    bundle: SpeechModel, encoded: EncoderOutput, texts: Sequence[tuple[int, ...]], dtype: torch.dtype
 ) -> tuple[list[Tensor] | None, Sequence[np.ndarray | None]]:
     """Ask the model where the tokens of one text per row are, whatever the search.
 
     Gives log-probabilities (S, V) on the CPU and frames (U, 2), those None where a text does not fit; None for all
     log-probabilities and frames where no head of the model can align.
     """
-    if model.ctc_head is None:
+    ctc = ctc_of(bundle.model.heads)
+    if ctc is None:
         return None, [None] * len(texts)
     with inference(encoded.frames.device, dtype):
-        log_probs = model.ctc_log_probs(encoded).cpu()
+        log_probs = ctc.log_probs(encoded).cpu()
     lens = encoded.lens.cpu()
-    frames = align_texts(log_probs, lens, texts)
+    frames = align_texts(log_probs, lens, texts, ctc.vocabulary)
     return [row[:length] for row, length in zip(log_probs, lens, strict=True)], frames
 
 

@@ -18,12 +18,11 @@ from asr.system.runtime import atomic_path
 CHECKSUM = "sha256"  # key in the metadata of our safetensors files
 
 
-def fill(own: Mapping[str, Tensor], path: Path) -> None:
-    """Copy the tensors of a file into a model's own.
+def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy the tensors of the file `path` into a model's own.
 
     BundleError if the file's names or shapes are others, or if a value is not finite.
     """
-    tensors = load_tensors(path)
     for name in sorted(own.keys() | tensors.keys()):
         if name not in tensors:
             raise BundleError(f"{path}: tensor '{name}' is missing; the file belongs to another {CONFIG_FILE}")

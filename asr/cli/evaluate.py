@@ -49,8 +49,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
-    from asr.bundle.bundle import Bundle, TrainingTexts
+    from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
+    from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate import evaluate as run
     from asr.evaluate import silence, table
     from asr.experiments.card import write_card

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,7 +20,7 @@ from asr.lengths import pad_stack
 from asr.system.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer
-from asr.types import Batch, Example, Utterance
+from asr.types import Batch, Example, Targets, Utterance
 
 # Few different shapes: kernels are compiled, and kept, for each. That made a CPU step a third slower, and a joint model
 # of 5 M parameters take 5 GB.
@@ -55,6 +55,7 @@ class SpeechDataset:
         tokenizer: Tokenizer,
         normalizer: str,
         *,
+        further_tokenizers: Mapping[str, Tokenizer] | None = None,
         augment: WaveformAugment | None = None,
         spec_augment: SpecAugment | None = None,
         splicer: Splicer | None = None,
@@ -63,6 +64,7 @@ class SpeechDataset:
         self.utterances = utterances
         self.frontend = frontend
         self.tokenizer = tokenizer
+        self.further_tokenizers = further_tokenizers or {}
         self.normalizer = normalizer
         self.augment = augment
         self.spec_augment = spec_augment
@@ -88,9 +90,11 @@ class SpeechDataset:
             chain = self.splicer(utterance, derive_rng(self.seed, epoch, utterance.id, "splice"))
         features = self._features(chain, utterance.id, epoch)
         text = normalize(" ".join(part.text for part in chain), self.normalizer)
-        tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.int64)
+        tokens = _encode(self.tokenizer, text)
+        further = {name: _encode(tokenizer, text) for name, tokenizer in self.further_tokenizers.items()}
         return [
-            Example(utterance.id, self._masked(features, utterance, epoch, view), tokens) for view in range(num_views)
+            Example(utterance.id, self._masked(features, utterance, epoch, view), tokens, further)
+            for view in range(num_views)
         ]
 
     @_one_thread()
@@ -122,6 +126,10 @@ class SpeechDataset:
         return self.spec_augment(features, derive_rng(self.seed, epoch, utterance.id, "spec_augment", view))
 
 
+def _encode(tokenizer: Tokenizer, text: str) -> Tensor:
+    return torch.tensor(tokenizer.encode(text), dtype=torch.int64)
+
+
 def collate(examples: Sequence[Example]) -> Batch:
     """Examples in the given order, padded with zeros to the longest, rounded up; without any, a batch of no rows."""
     if not examples:
@@ -129,7 +137,12 @@ def collate(examples: Sequence[Example]) -> Batch:
     features, feature_lens = pad_stack([example.features for example in examples])
     features = F.pad(features, (0, 0, 0, -features.shape[1] % FRAME_MULTIPLE))
     tokens, token_lens = pad_tokens([example.tokens for example in examples])
-    return Batch(tuple(example.id for example in examples), features, feature_lens, tokens, token_lens)
+    further = {
+        name: Targets(*pad_tokens([example.further_tokens[name] for example in examples]))
+        for name in examples[0].further_tokens
+    }
+    ids = tuple(example.id for example in examples)
+    return Batch(ids, features, feature_lens, tokens, token_lens, further=further)
 
 
 def pad_tokens(sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from asr.data.sampler import RememberingSampler, Sampler
 from asr.data.shards.index import Shard
 from asr.data.shards.reading import fetch_in_background, with_shards_ahead
 from asr.errors import AsrError, AudioError, WorkerError
-from asr.types import Batch, Example, Unreadable
+from asr.types import Batch, Example, Targets, Unreadable
 
 
 class Loader:
@@ -157,7 +157,8 @@ class _Delivery:
             return _Delivery, (None, self.error)
         parts = {field.name: getattr(self.batch, field.name) for field in fields(self.batch)}
         arrays = {name: part.numpy() for name, part in parts.items() if isinstance(part, Tensor)}
-        return _unpack, ({**parts, **arrays},)
+        further = {name: (each.tokens.numpy(), each.lens.numpy()) for name, each in self.batch.further.items()}
+        return _unpack, ({**parts, **arrays, "further": further},)
 
     def pin_memory(self) -> _Delivery:
         """Called by torch, in a thread of its own."""
@@ -169,6 +170,10 @@ class _Delivery:
             feature_lens=self.batch.feature_lens.pin_memory(),
             tokens=self.batch.tokens.pin_memory(),
             token_lens=self.batch.token_lens.pin_memory(),
+            further={
+                name: Targets(each.tokens.pin_memory(), each.lens.pin_memory())
+                for name, each in self.batch.further.items()
+            },
         )
         return _Delivery(pinned)
 
@@ -200,13 +205,14 @@ class _BatchDataset(Dataset[_Delivery]):
                     raise
                 unreadable.append(Unreadable(self.dataset.utterances[index].id, str(error)))
         batch = collate([row[view] for view in range(self.num_views) for row in rows])
-        return replace(batch, unreadable=tuple(unreadable))
+        return replace(batch, unreadable=tuple(unreadable), num_views=self.num_views)
 
 
 def _unpack(parts: dict[str, Any]) -> _Delivery:
     """The other side of `_Delivery.__reduce__`."""
     tensors = {name: torch.from_numpy(part) for name, part in parts.items() if isinstance(part, np.ndarray)}
-    return _Delivery(Batch(**{**parts, **tensors}))
+    further = {name: Targets(*map(torch.from_numpy, pair)) for name, pair in parts["further"].items()}
+    return _Delivery(Batch(**{**parts, **tensors, "further": further}))
 
 
 def _as_it_is(delivery: Any) -> Any:

@@ -153,12 +153,8 @@ def build_search(
 
 def heads_of(model: Any) -> Heads:
     """The heads of a model; a mapping of heads is returned as it is."""
-    if isinstance(model, Mapping):
-        return model
-    if hasattr(model, "heads"):
-        heads: Heads = model.heads
-        return heads
-    return _adapted(model)
+    heads: Heads = model if isinstance(model, Mapping) else model.heads
+    return heads
 
 
 def ctc_of(heads: Heads) -> CtcScorer | None:
@@ -205,26 +201,3 @@ def _alternatives(heads: Heads) -> str:
     able = {name for name, head in found.items() if head is not None}
     names = [name for name in SEARCHES.names() if SEARCHES.part(name).needs <= able]
     return f"use {', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "no search fits it"
-
-
-def _adapted(model: Any) -> Heads:
-    """Heads for a model that keeps `ctc_head` and `decoder` apart and knows no vocabulary; goes with that class."""
-
-    class Ctc:
-        def __init__(self, vocabulary: Vocabulary) -> None:
-            self.vocabulary = vocabulary
-
-        def log_probs(self, encoded: EncoderOutput) -> Tensor:
-            log_probs: Tensor = model.ctc_log_probs(encoded)
-            return log_probs
-
-    def vocabulary(output: Any) -> Vocabulary:
-        return Vocabulary(tuple(map(str, range(output.linear.out_features))))
-
-    heads: dict[str, Any] = {}
-    if model.ctc_head is not None:
-        heads["ctc"] = Ctc(vocabulary(model.ctc_head))
-    if model.decoder is not None:
-        object.__setattr__(model.decoder, "vocabulary", vocabulary(model.decoder.output))
-        heads["decoder"] = model.decoder
-    return heads

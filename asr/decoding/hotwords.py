@@ -184,7 +184,7 @@ class _Automaton:
     def _complete(self, rewards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each letter leads from each node (S, L), and what arriving at a node earns, shorter phrases included.
 
-        Nodes are visited by depth: where a node has no child, its longest proper suffix knows the way.
+        Nodes are visited by depth: where a node has no child, that of its longest proper suffix is taken.
         """
         goto = np.zeros((self.num_nodes, len(self.letter_ids) + 1), dtype=np.int64)
         suffix = np.zeros(self.num_nodes, dtype=np.int64)

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
-from asr.config import ExperimentConfig, load_config
+from asr.config import Experiment, load_experiment
 from asr.decoding.base import build_search
 from asr.experiments.batch_size import with_saved_batch_seconds
+from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared, data_hash, prepare
 from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
 from asr.experiments.trial import Trial
-from asr.losses.joint import JointLoss
 from asr.scoring.wer import score
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import AUDIO_SECONDS, WER
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.types import Batch
 
 
@@ -40,25 +40,17 @@ class AsrTask:
         self.folder = folder
         self.device = device
         self._world = world
-        self._config = config = prepared.bundle.config
+        self._config = config = prepared.bundle.experiment
         self._train = prepared.train_loader
         self._dev = prepared.dev_loader
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
-        self._criterion = JointLoss(config.loss)
         self._searcher = build_search(config.search, self.model)
         self._frame_seconds = self.bundle.frontend.frame_seconds
 
     @property
     def loss_parts(self) -> Sequence[str]:
-        """What the joint loss of this experiment consists of."""
-        loss, has_layers = self._config.loss, self._config.intermediate_ctc is not None
-        weights = {
-            "ctc": loss.ctc_weight,
-            "intermediate": loss.intermediate_weight if has_layers else 0.0,
-            "attention": 1.0 - loss.ctc_weight,
-            "consistency": loss.consistency_weight,
-        }
-        return [name for name, weight in weights.items() if weight > 0.0]
+        """The losses of all heads, by head id."""
+        return self.model.loss_names(self._config.loss)
 
     @property
     def waited_seconds(self) -> float:
@@ -73,10 +65,9 @@ class AsrTask:
         """How many training batches an epoch has."""
         return self._train.num_batches(epoch)
 
-    def loss(self, batch: Batch) -> LossOutput:
-        """Joint CTC/attention loss of a batch, summed over its utterances."""
-        output = self._criterion(self.model(batch), batch)
-        return LossOutput(output.total, output.per_utterance, output.parts)
+    def loss(self, batch: Batch, draws: StepDraws) -> LossOutput:
+        """The losses of all heads, weighted and summed over the utterances of a batch."""
+        return batch_loss(self.model, batch, self._config.loss)
 
     def count(self, batch: Batch) -> int:
         """Utterances, each counted once however many views of it there are."""
@@ -84,19 +75,17 @@ class AsrTask:
 
     def num_utterances(self, batch: Batch) -> int:
         """As `count`."""
-        return len(set(batch.ids))
+        return batch.num_utterances
 
     def amount(self, batch: Batch) -> float:
         """Seconds of audio in a batch, of one view of each utterance."""
-        views = len(batch.ids) // self.count(batch)
-        return float(batch.readable_lens[0].sum()) * self._frame_seconds / views
+        return float(batch.readable_lens[0].sum()) * self._frame_seconds / batch.num_views
 
     def split(self, batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         """Parts of so many utterances each, with all views of them, view after view."""
         views = torch.arange(len(batch.ids)).view(-1, sum(sizes))  # a row of numbers for each view
         return [
-            _rows(batch, views[:, end - size : end].flatten())
-            for size, end in zip(sizes, accumulate(sizes), strict=True)
+            batch.rows(views[:, end - size : end].flatten()) for size, end in zip(sizes, accumulate(sizes), strict=True)
         ]
 
     def validate(self) -> dict[str, float]:
@@ -111,7 +100,7 @@ class AsrTask:
                 for id, nbest in decode_corpus(self.model, self._searcher, self._dev_batches(unreadable), self.device)
             }
         hypotheses: dict[str, str] = {}
-        for texts, reasons in self._world.gather([own, unreadable]):
+        for texts, reasons in self._world.all_gather([own, unreadable]):
             hypotheses |= texts
             for reason in reasons:
                 self._world.display().say(f"warning: counted as not recognised: dev {reason}")
@@ -131,37 +120,25 @@ class AsrTask:
         self.bundle.save(self.folder)
 
 
-def _rows(batch: Batch, rows: Tensor) -> Batch:
-    """Some rows (N,) of a batch, as padded as it is."""
-    own = rows.to(batch.features.device)
-    return Batch(
-        ids=tuple(batch.ids[row] for row in rows.tolist()),
-        features=batch.features[own],
-        feature_lens=batch.feature_lens[own],
-        tokens=batch.tokens[own],
-        token_lens=batch.token_lens[own],
-    )
-
-
 class SpeechRecognition:
     """Training of a model that recognises speech, as a kind of experiment."""
 
     command: Sequence[str] = ("asr", "train")
     noun = "model"
 
-    def load(self, path: Path, overrides: Sequence[str]) -> ExperimentConfig:
-        """As `load_config`."""
-        return load_config(path, overrides)
+    def load(self, path: Path, overrides: Sequence[str]) -> Experiment:
+        """As `load_experiment`."""
+        return load_experiment(path, overrides)
 
-    def data_hash(self, config: ExperimentConfig) -> str:
+    def data_hash(self, config: Experiment) -> str:
         """A hash of ids, texts and durations."""
         return data_hash(config)
 
-    def with_findings_of(self, saved: ExperimentConfig, config: ExperimentConfig) -> ExperimentConfig:
+    def with_findings_of(self, saved: Experiment, config: Experiment) -> Experiment:
         """With the batch size that the saved run found."""
         return with_saved_batch_seconds(config, saved)
 
-    def begin(self, config: ExperimentConfig, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    def begin(self, config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
         """A task with a tokenizer, statistics and weights of its own."""
         prepared = prepare(config, say, world=world)
         prepared.bundle.save(out)
@@ -171,14 +148,14 @@ class SpeechRecognition:
             prepared.init_report.save(out / "training")
         return self._ready(prepared, out, world)
 
-    def resume(self, config: ExperimentConfig, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    def resume(self, config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
         """The task of a model folder."""
         return self._ready(prepare(config, say, Bundle.load(out), world), out, world)
 
     def _ready(self, prepared: Prepared, out: Path, world: World) -> Ready:
         return Ready(
             task=AsrTask(prepared, out, world.device, world),
-            config=prepared.bundle.config,
+            config=prepared.bundle.experiment,
             description=describe(prepared),
             odd_loss=lambda: Trial(prepared.bundle, world.device).odd_loss(),
             frozen=prepared.frozen,
@@ -188,9 +165,9 @@ class SpeechRecognition:
 def describe(prepared: Prepared) -> str:
     """Hours, vocabulary, parameters and steps in one line."""
     bundle = prepared.bundle
-    num_steps = steps_per_epoch(prepared.train_loader.num_batches(0), bundle.config)
+    num_steps = steps_per_epoch(prepared.train_loader.num_batches(0), bundle.experiment)
     return (
         f"{prepared.train_hours:.2f} h in {len(prepared.train)} utterances ({len(prepared.rejected)} set aside), "
-        f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.config.tokenizer.name}); "
+        f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.experiment.tokenizer.name}); "
         f"{num_parameters(bundle.model) / 1e6:.2f} M parameters; {num_steps} steps an epoch"
     )

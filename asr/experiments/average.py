@@ -7,11 +7,13 @@ from pathlib import Path
 
 import torch
 
-from asr.bundle.bundle import Bundle, TrainingTexts
-from asr.config import ExperimentConfig
+from asr.bundle.bundle import Bundle
+from asr.bundle.training_texts import TrainingTexts
+from asr.config import Experiment
 from asr.errors import TrainingError
 from asr.experiments.card import write_card
 from asr.training.checkpoint import CheckpointFolder
+from asr.upgrade import upgrade_tensors
 
 
 def average_epochs(
@@ -42,15 +44,16 @@ def average_epochs(
             f"{experiment}: weights of epochs {missing} were not kept; training.average_num decides how many are "
             f"(kept: {checkpoints.kept_epochs()})"
         )
-    bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
-    replace(bundle, config=_averaged(bundle.config, epochs)).save(out, dtype)
+    weights = upgrade_tensors(checkpoints.average_epochs(epochs), list(bundle.model.heads))
+    bundle.model.load_state_dict(weights)
+    replace(bundle, spec=_averaged(bundle.experiment, epochs)).save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:
         texts.save(out)
     write_card(out)
     return epochs
 
 
-def _averaged(config: ExperimentConfig, epochs: list[int]) -> ExperimentConfig:
+def _averaged(config: Experiment, epochs: list[int]) -> Experiment:
     """The configuration, on record that the weights are not those that its run ended with."""
     if config.provenance is None:
         return config

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle.bundle import Bundle
-from asr.config import ExperimentConfig
+from asr.config import Experiment
 from asr.errors import TrainingError
 from asr.experiments.memory_limit import held_memory, memory_limit
 from asr.experiments.trial import Kind, Trial
@@ -44,7 +44,7 @@ class Need:
         return self.kind.seconds * (room - self.fixed) / self.per_row
 
 
-def with_saved_batch_seconds(config: ExperimentConfig, saved: ExperimentConfig) -> ExperimentConfig:
+def with_saved_batch_seconds(config: Experiment, saved: Experiment) -> Experiment:
     """The configuration of a run to go on with: `auto` means what it was found to be when the run began."""
     if config.data.max_batch_seconds != "auto":
         return config
@@ -57,14 +57,14 @@ def settle_batch_seconds(
     durations: NDArray[np.float64],
     world: World,
     say: Callable[[str], None],
-) -> ExperimentConfig:
+) -> Experiment:
     """The bundle's configuration with a number for `auto`, found by a few trial steps on the device of this rank.
 
     `durations` are the most seconds that augmentation makes of each row. `say` is told the number and its reason.
     Ranks on GPUs have one each and share a batch; those on CPUs are taken to share a machine's memory.
     Raises TrainingError when memory does not even suffice for the longest utterance.
     """
-    config = bundle.config
+    config = bundle.experiment
     limit_gb = config.training.memory_limit_gb
     limit = int(limit_gb * 1e9) if limit_gb is not None else memory_limit(world.device)
     fitting = memory_seconds(Trial(bundle, world.device), kinds(bundle, rows, durations), limit)
@@ -81,7 +81,7 @@ def settle_batch_seconds(
     return _with_batch_seconds(config, seconds)
 
 
-def _with_batch_seconds(config: ExperimentConfig, seconds: float) -> ExperimentConfig:
+def _with_batch_seconds(config: Experiment, seconds: float) -> Experiment:
     return config.model_copy(update={"data": config.data.model_copy(update={"max_batch_seconds": seconds})})
 
 
@@ -98,7 +98,7 @@ def round_down(seconds: float) -> float:
 
 def kinds(bundle: Bundle, rows: Sequence[Utterance], durations: NDArray[np.float64]) -> list[Kind]:
     """The shortest, the middle and the longest utterance, with as many tokens a second as the quickest speaker says."""
-    encode, normalizer = bundle.tokenizer.encode, bundle.config.normalize
+    encode, normalizer = bundle.tokenizer.encode, bundle.experiment.normalize
     some = rows[:: -(-len(rows) // MAX_TEXTS)]
     tokens_per_second = max(len(encode(normalize(row.text, normalizer))) / row.duration for row in some)
     frame_seconds = bundle.frontend.frame_seconds

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asr.config import ExperimentConfig, LmConfig, Provenance
+from asr.bundle.folder import CONFIG_FILE
+from asr.bundle.lm import is_language_model
+from asr.config import LmExperiment, ModelSpec, Provenance, load_spec
 from asr.experiments.records import read_experiment
 from asr.system.runtime import write_text_atomic
 from asr.training.metrics import LOG_FILE, read_log
@@ -28,16 +30,16 @@ Use it:
 
 def write_card(folder: Path) -> None:
     """(Re)write README.md from config.yaml, and from every results/<set>/wer.json or the log of a language model."""
-    config = read_experiment(folder)
-    parts = _language_model(folder, config) if isinstance(config, LmConfig) else _acoustic_model(folder, config)
-    text = TEMPLATE.format(title=folder.name, seed=config.seed, **parts, **_origin(config.provenance))
+    config = read_experiment(folder) if is_language_model(folder) else load_spec(folder / CONFIG_FILE)
+    parts = _language_model(folder, config) if isinstance(config, LmExperiment) else _acoustic_model(folder, config)
+    text = TEMPLATE.format(title=folder.name, seed=getattr(config, "seed", "-"), **parts, **_origin(config.provenance))
     write_text_atomic(folder / "README.md", text)
 
 
-def _acoustic_model(folder: Path, config: ExperimentConfig) -> dict[str, str]:
-    decoder = config.decoder.name if config.decoder else "none"
+def _acoustic_model(folder: Path, config: ModelSpec) -> dict[str, str]:
+    heads = ", ".join(f"`{head.head_id}`" for head in config.heads)
     return {
-        "parts": f"Encoder `{config.encoder.name}`, decoder `{decoder}`",
+        "parts": f"Encoder `{config.encoder.name}`, heads {heads}",
         "tokenizer": config.tokenizer.name,
         "normalize": config.normalize,
         "results": _results_table(folder / "results"),
@@ -45,7 +47,7 @@ def _acoustic_model(folder: Path, config: ExperimentConfig) -> dict[str, str]:
     }
 
 
-def _language_model(folder: Path, config: LmConfig) -> dict[str, str]:
+def _language_model(folder: Path, config: LmExperiment) -> dict[str, str]:
     assert config.text is not None
     perplexity = read_log(folder / "training" / LOG_FILE)[-1]["perplexity"]
     return {

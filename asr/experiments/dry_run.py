@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from asr.config import load_config
+from asr.config import load_experiment
 from asr.experiments.launch import settle_dtype
+from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared, prepare
 from asr.experiments.ready import num_parameters, steps_per_epoch
-from asr.losses.joint import JointLoss
 
 
 def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | None = None) -> dict[str, Any]:
@@ -25,12 +25,13 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    config = settle_dtype(load_config(config_file, overrides), torch.device("cpu"), None, lambda _: None)
+    config = settle_dtype(load_experiment(config_file, overrides), torch.device("cpu"), None, lambda _: None)
     prepared = prepare(config, lambda _: None)
     bundle = prepared.bundle
     parameters = num_parameters(bundle.model)
     rate = _audio_seconds_per_second(prepared)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + 8 * parameters / 2**30  # with AdamW's moments
+    state_bytes = 4 * config.optimizer.state_per_weight * parameters
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 + state_bytes / 2**30
     return {
         "hours": round(prepared.train_hours, 3),
         "utterances": len(prepared.train),
@@ -38,8 +39,8 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
         "ctc_infeasible": prepared.rejected.counts.get("ctc_infeasible", 0),
         "vocabulary": bundle.tokenizer.vocab_size,
         "parameters": parameters,
-        "steps_per_epoch": steps_per_epoch(prepared.train_loader.num_batches(0), bundle.config),
-        "max_batch_seconds": bundle.config.data.batch_seconds,
+        "steps_per_epoch": steps_per_epoch(prepared.train_loader.num_batches(0), bundle.experiment),
+        "max_batch_seconds": bundle.experiment.data.batch_seconds,
         "epochs": config.training.epochs,
         "audio_seconds_per_second": round(rate, 1),
         "estimated_seconds": round(prepared.train_hours * 3600 * config.training.epochs / rate),
@@ -49,16 +50,14 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
 
 def _audio_seconds_per_second(prepared: Prepared) -> float:
     """Throughput of forward and backward on the first batch; the first of two passes warms up."""
-    config, model = prepared.bundle.config, prepared.bundle.model
+    config, model = prepared.bundle.experiment, prepared.bundle.model
     batch = next(iter(prepared.train_loader.epoch(0)))
-    criterion = JointLoss(config.loss)
     model.train()
     seconds = 0.0
     for _ in range(2):
         begin = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.training.dtype == "bfloat16"):
-            output = criterion(model(batch), batch)
+            output = batch_loss(model, batch, config.loss)
         output.total.backward()
         seconds = time.perf_counter() - begin
-    views = len(batch.ids) // len(set(batch.ids))
-    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_seconds / views / seconds
+    return float(batch.feature_lens.sum()) * prepared.bundle.frontend.frame_seconds / batch.num_views / seconds

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,8 @@ from asr.config import InitConfig
 from asr.errors import ConfigError
 from asr.models.asr_model import build_model
 from asr.system.runtime import write_text_atomic
-from asr.training.parts import is_under, weights_under
+from asr.training.freezing import is_under, weights_under
+from asr.types import MAIN_TOKENIZER
 
 REPORT_FILE = "init_report.json"
 
@@ -118,9 +119,12 @@ def _copy(bundle: Bundle, source: Bundle, config: InitConfig, asked: set[str]) -
 
 def _token_axes(bundle: Bundle) -> dict[str, int]:
     """Which axis of a tensor counts tokens, for those that have one: the axis that grows with the vocabulary."""
-    size = bundle.tokenizer.vocab_size
+    vocabularies = {name: tokenizer.vocabulary for name, tokenizer in bundle.tokenizers.items()}
+    main = vocabularies[MAIN_TOKENIZER]
+    vocabularies[MAIN_TOKENIZER] = replace(main, pieces=(*main.pieces, "".join(main.pieces) + "+"))
+    spec = bundle.spec
     with torch.device("meta"):  # shapes without numbers
-        larger = build_model(bundle.config.model, bundle.frontend.num_features, size + 1).state_dict()
+        larger = build_model(spec.encoder, spec.heads, bundle.frontend.num_features, vocabularies).state_dict()
     return {
         name: next(axis for axis in range(tensor.dim()) if tensor.shape[axis] != larger[name].shape[axis])
         for name, tensor in bundle.model.state_dict().items()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from asr.bundle.folder import CONFIG_FILE
-from asr.config import ExperimentConfig, LmConfig, dump_yaml
+from asr.config import Experiment, LmExperiment, dump_yaml
 from asr.errors import TrainingError
 from asr.experiments.asr_task import SpeechRecognition
 from asr.experiments.card import write_card
@@ -27,7 +27,7 @@ from asr.experiments.records import (
     with_continuation,
     with_provenance,
 )
-from asr.optim.optimizer import build_optimizer
+from asr.optim.optimizers import build_optimizer
 from asr.optim.schedule import schedule
 from asr.system.display import Display, clock
 from asr.system.runtime import computes_bfloat16, remove_temporary_files, write_text_atomic
@@ -46,9 +46,9 @@ SPEECH = SpeechRecognition()
 LANGUAGE_MODEL = LanguageModelling()
 
 
-def kind_of(config: ExperimentConfig | LmConfig) -> Kind[Any]:
+def kind_of(config: Experiment | LmExperiment) -> Kind[Any]:
     """What an experiment trains."""
-    return LANGUAGE_MODEL if isinstance(config, LmConfig) else SPEECH
+    return LANGUAGE_MODEL if isinstance(config, LmExperiment) else SPEECH
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _open_training_folder(folder: Path, launch: Launch) -> None:
 
 def build_trainer(
     task: Task[AnyBatch],
-    config: ExperimentConfig | LmConfig,
+    config: Experiment | LmExperiment,
     checkpoints: CheckpointFolder,
     display: Display,
     world: World = ALONE,

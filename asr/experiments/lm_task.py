@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle
-from asr.config import LmConfig, LmDataConfig, TextConfig, load_lm_config
+from asr.config import LmDataConfig, LmExperiment, TextConfig, load_lm_experiment
 from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, RememberingSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences, read_sentences, texts_hash
@@ -22,7 +22,7 @@ from asr.losses.label_smoothing import label_smoothing_loss
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import PERPLEXITY, TOKENS
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 
 
 class LmTask:
@@ -52,6 +52,9 @@ class LmTask:
         self.folder = folder
         self.device = device
         self._train, self._dev = train, dev
+        eos = bundle.tokenizer.vocabulary.eos
+        assert eos is not None, "a language model predicts where a sentence ends"
+        self._eos = eos
         self._world = world
         sampler = _sampler(train, bundle.config.data, bundle.config.seed, shuffle=True)
         self._train_sampler = RememberingSampler(RowsOfRank(sampler, sampler.durations, world.rank, world.size))
@@ -67,11 +70,15 @@ class LmTask:
         """How many training batches an epoch has."""
         return len(self._train_sampler.batches(epoch))
 
-    def loss(self, batch: SentenceBatch) -> LossOutput:
+    def loss(self, batch: SentenceBatch, draws: StepDraws) -> LossOutput:
         """Negative log-likelihood of a batch, summed over its tokens and the ends of its sentences."""
+        losses = self._losses(batch)
+        return LossOutput(losses.sum(), losses.detach())
+
+    def _losses(self, batch: SentenceBatch) -> Tensor:
+        """Of each sentence, (B,)."""
         log_probs = self.model(batch.tokens, batch.token_lens)
-        per_sentence = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0)
-        return LossOutput(per_sentence.sum(), per_sentence.detach())
+        return label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0, eos=self._eos)
 
     def count(self, batch: SentenceBatch) -> int:
         """The tokens to predict, ends included."""
@@ -99,10 +106,9 @@ class LmTask:
         own: list[tuple[float, int]] = []  # of each batch
         with uncompiled(self.model), torch.inference_mode():
             for batch in self._load(self._dev, self._dev_sampler.batches(0)):
-                output = self.loss(batch)
-                own.append((float(output.per_utterance.sum(dtype=torch.float64)), batch.num_predictions))
+                own.append((float(self._losses(batch).sum(dtype=torch.float64)), batch.num_predictions))
         self.model.train(was_training)
-        by_rank = self._world.gather(own)
+        by_rank = self._world.all_gather(own)
         # in the sampler's order, so that the sum is the same to the last digit whatever the number of ranks
         batches = [batch for turn in zip_longest(*by_rank) for batch in turn if batch is not None]
         total, count = (sum(column) for column in zip(*batches, strict=True))
@@ -137,28 +143,28 @@ class LanguageModelling:
     command: Sequence[str] = ("asr", "lm", "train", "--neural")
     noun = "language model"
 
-    def load(self, path: Path, overrides: Sequence[str]) -> LmConfig:
-        """As `load_lm_config`."""
-        return load_lm_config(path, overrides)
+    def load(self, path: Path, overrides: Sequence[str]) -> LmExperiment:
+        """As `load_lm_experiment`."""
+        return load_lm_experiment(path, overrides)
 
-    def data_hash(self, config: LmConfig) -> str:
+    def data_hash(self, config: LmExperiment) -> str:
         """A hash of all texts."""
         return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
 
-    def with_findings_of(self, saved: LmConfig, config: LmConfig) -> LmConfig:
+    def with_findings_of(self, saved: LmExperiment, config: LmExperiment) -> LmExperiment:
         """As it is."""
         return config
 
-    def begin(self, config: LmConfig, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    def begin(self, config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
         """A task with fresh weights, in the tokens of the acoustic model."""
         acoustic = Bundle.load(config.model)
-        text = TextConfig(normalize=acoustic.config.normalize, tokenizer=acoustic.config.tokenizer)
+        text = TextConfig(normalize=acoustic.spec.normalize, tokenizer=acoustic.spec.tokenizer)
         bundle = LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
         ready = self._ready(bundle, out, world, say)
         bundle.save(out)
         return ready
 
-    def resume(self, config: LmConfig, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    def resume(self, config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
         """The task of a model folder."""
         return self._ready(LmBundle.load(out), out, world, say)
 
@@ -169,7 +175,7 @@ class LanguageModelling:
             task=task,
             config=bundle.config,
             description=describe(task, train, dev),
-            odd_loss=lambda: task.loss(next(iter(task.batches(0, 0)))).total,
+            odd_loss=lambda: task.loss(next(iter(task.batches(0, 0))), StepDraws(bundle.config.seed, 0)).total,
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from asr.alignment.forced import align_texts
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
+from asr.decoding.base import ctc_of
 from asr.errors import ConfigError
 from asr.experiments.prepare import evaluation_loader
 from asr.text.normalize import normalize
@@ -33,9 +34,9 @@ def cut(
     quietest moment between two words if that is a pause: at least `pause_db` below the loud parts of the utterance.
     Hence pieces hold one word or more.
     """
-    if bundle.model.ctc_head is None:
+    if ctc_of(bundle.model.heads) is None:
         raise ConfigError("cutting needs a model with a CTC head; this one has none")
-    config = bundle.config
+    config = bundle.spec
     by_id = {utterance.id: utterance for utterance in utterances}
     pieces: dict[str, list[Utterance]] = {}
     bundle.model.train(False)
@@ -50,14 +51,15 @@ def _token_seconds(bundle: Bundle, batch: Batch) -> list[np.ndarray | None]:
     """Start and end of every token, (U, 2) seconds, of every utterance; None where the text does not fit the audio."""
     with torch.inference_mode():
         encoded = bundle.model.encode(batch.features, batch.feature_lens)
-        log_probs = bundle.model.ctc_log_probs(encoded)
+        ctc = ctc_of(bundle.model.heads)
+        assert ctc is not None
         texts = [row[:length].tolist() for row, length in zip(batch.tokens, batch.token_lens, strict=True)]
-        frames = align_texts(log_probs, encoded.lens, texts, bundle.tokenizer.vocabulary)
+        frames = align_texts(ctc.log_probs(encoded), encoded.lens, texts, ctc.vocabulary)
     return [spans * bundle.frame_seconds if spans is not None else None for spans in frames]
 
 
 def _pieces(bundle: Bundle, utterance: Utterance, token_seconds: np.ndarray, pause_db: float) -> Iterator[Utterance]:
-    text = normalize(utterance.text, bundle.config.normalize)
+    text = normalize(utterance.text, bundle.spec.normalize)
     words = bundle.tokenizer.words(bundle.tokenizer.encode(text))
     sample_rate = bundle.frontend.sample_rate
     waveform = load_audio(utterance.audio, sample_rate, start=utterance.start, duration=utterance.duration)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio.augment import WaveformAugment
-from asr.bundle.bundle import Bundle, TrainingTexts
-from asr.config import ExperimentConfig
+from asr.bundle.bundle import Bundle
+from asr.bundle.training_texts import TrainingTexts
+from asr.config import Experiment, ModelSpec
 from asr.data.dataset import SpeechDataset
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
@@ -34,9 +35,10 @@ from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
 from asr.training.distributed import ALONE, World
 from asr.training.freezing import FrozenParts
-from asr.types import Utterance
+from asr.types import MAIN_TOKENIZER, Utterance
 
 MAX_STATISTICS_UTTERANCES = 2000  # enough for mean and variance of each mel bin to settle
+DEFAULT_BATCH_SECONDS = 100.0  # of batches to evaluate with a model that was not trained here
 MAX_TOKENIZER_TEXTS = 2**19  # half a million sentences; sentencepiece holds them in memory several times
 
 
@@ -61,7 +63,7 @@ class Prepared:
 
 
 def prepare(
-    config: ExperimentConfig, say: Callable[[str], None], trained: Bundle | None = None, world: World = ALONE
+    config: Experiment, say: Callable[[str], None], trained: Bundle | None = None, world: World = ALONE
 ) -> Prepared:
     """Read the manifests, train the tokenizer, measure CMVN statistics, set unusable rows aside, build the network.
 
@@ -75,9 +77,12 @@ def prepare(
     if trained is not None:
         bundle = trained
     else:
-        tokenizer = train_tokenizer(config.tokenizer, tokenizer_texts(config, rows))
-        frontend = _fit_frontend(config, rows, tokenizer)
-        bundle = Bundle.build(config, frontend, tokenizer)
+        tokenizers = {
+            name: train_tokenizer(tokenizer, tokenizer_texts(config, rows))
+            for name, tokenizer in config.tokenizer_configs.items()
+        }
+        frontend = _fit_frontend(config, rows, tokenizers[MAIN_TOKENIZER])
+        bundle = Bundle.build(config, frontend, tokenizers, seed=config.seed)
         if config.init_from is not None:
             init_report = init_from(bundle, config.init_from, say)
     needs, key = requirements(config, bundle), requirements_key(config, bundle)
@@ -93,7 +98,7 @@ def prepare(
     if config.data.max_batch_seconds == "auto":
         durations = _max_stretch(config, bundle) * durations_of(train)[np.arange(len(train))]
         config = settle_batch_seconds(bundle, train, durations, world, say)
-        bundle = replace(bundle, config=config)
+        bundle = replace(bundle, spec=config)
     return Prepared(
         bundle=bundle,
         train=train,
@@ -108,7 +113,7 @@ def prepare(
 
 
 def train_loader(
-    config: ExperimentConfig,
+    config: Experiment,
     utterances: Sequence[Utterance],
     bundle: Bundle,
     pieces: Sequence[Utterance] = (),
@@ -124,6 +129,7 @@ def train_loader(
         bundle.frontend,
         bundle.tokenizer,
         config.normalize,
+        further_tokenizers={name: bundle.tokenizers[name] for name in config.tokenizers},
         augment=augment,
         spec_augment=SpecAugment(config.spec_augment) if config.spec_augment else None,
         splicer=Splicer(pieces, config.splice.probability) if config.splice else None,
@@ -131,23 +137,22 @@ def train_loader(
     )
     sampler = _train_sampler(config, utterances, stretch=augment.max_stretch if augment else 1.0)
     own_rows = RowsOfRank(sampler, durations_of(utterances), world.rank, world.size)
-    num_views = 2 if config.loss.consistency_weight > 0 else 1
     return Loader(
         dataset,
         own_rows,
         config.data.num_workers,
-        num_views=num_views,
+        num_views=config.loss.num_views,
         pin_memory=world.device.type == "cuda",  # copies to the GPU then overlap with what it computes
         skip_unreadable=True,
     )
 
 
-def _max_stretch(config: ExperimentConfig, bundle: Bundle) -> float:
+def _max_stretch(config: Experiment, bundle: Bundle) -> float:
     """The most that augmentation multiplies a duration by."""
     return WaveformAugment(config.augment, bundle.frontend.sample_rate).max_stretch if config.augment else 1.0
 
 
-def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], stretch: float) -> Sampler:
+def _train_sampler(config: Experiment, utterances: Sequence[Utterance], stretch: float) -> Sampler:
     data = config.data
     durations, starts = durations_of(utterances), shard_starts(utterances)
     if starts is None:
@@ -174,7 +179,7 @@ def _train_sampler(config: ExperimentConfig, utterances: Sequence[Utterance], st
     )
 
 
-def read_pieces(config: ExperimentConfig, bundle: Bundle) -> Sequence[Utterance]:
+def read_pieces(config: Experiment, bundle: Bundle) -> Sequence[Utterance]:
     """The pieces to chain, those left out that could not be learnt from alone; [] without `splice`."""
     if config.splice is None:
         return []
@@ -186,7 +191,7 @@ def read_pieces(config: ExperimentConfig, bundle: Bundle) -> Sequence[Utterance]
 
 
 def evaluation_loader(
-    config: ExperimentConfig,
+    config: ModelSpec,
     utterances: Sequence[Utterance],
     bundle: Bundle,
     *,
@@ -199,18 +204,23 @@ def evaluation_loader(
 
     A rank gets every `world.size`-th batch.
     """
-    dataset = SpeechDataset(utterances, bundle.frontend, bundle.tokenizer, config.normalize, seed=config.seed)
+    dataset = SpeechDataset(utterances, bundle.frontend, bundle.tokenizer, config.normalize)
     sampler = BucketSampler(
         durations_of(utterances),
-        max_batch_seconds=max_batch_seconds or config.data.batch_seconds,
-        seed=config.seed,
+        max_batch_seconds=max_batch_seconds or _batch_seconds(config),
+        seed=0,
         shuffle=False,
     )
     sampler_of_rank = BatchesOfRank(sampler, world.rank, world.size)
     return Loader(dataset, sampler_of_rank, num_workers, skip_unreadable=skip_unreadable)
 
 
-def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:
+def _batch_seconds(spec: ModelSpec) -> float:
+    """Of a model's training, or the default where it was not trained here."""
+    return spec.data.batch_seconds if isinstance(spec, Experiment) else DEFAULT_BATCH_SECONDS
+
+
+def _fit_frontend(config: Experiment, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:
     """A front-end with CMVN statistics from at most MAX_STATISTICS_UTTERANCES rows, drawn by the seed."""
     frontend = build_frontend(config.frontend)
     if not frontend.needs_statistics:
@@ -220,7 +230,7 @@ def _fit_frontend(config: ExperimentConfig, rows: Sequence[Utterance], tokenizer
     return frontend
 
 
-def _statistics_rows(config: ExperimentConfig, rows: Sequence[Utterance]) -> NDArray[np.int64]:
+def _statistics_rows(config: Experiment, rows: Sequence[Utterance]) -> NDArray[np.int64]:
     """Which rows CMVN statistics are made of: of a sharded corpus from few shards, since each is fetched whole."""
     starts = shard_starts(rows)
     if starts is None:
@@ -232,7 +242,7 @@ def _statistics_rows(config: ExperimentConfig, rows: Sequence[Utterance]) -> NDA
     return np.sort(drawn[:MAX_STATISTICS_UTTERANCES])
 
 
-def tokenizer_texts(config: ExperimentConfig, rows: Sequence[Utterance]) -> Iterator[str]:
+def tokenizer_texts(config: Experiment, rows: Sequence[Utterance]) -> Iterator[str]:
     """Normalised texts for the tokenizer: all, or of a larger corpus MAX_TOKENIZER_TEXTS, drawn by the seed."""
     if len(rows) <= MAX_TOKENIZER_TEXTS:
         return (normalize(row.text, config.normalize) for row in rows)
@@ -240,7 +250,7 @@ def tokenizer_texts(config: ExperimentConfig, rows: Sequence[Utterance]) -> Iter
     return (normalize(rows[int(number)].text, config.normalize) for number in drawn)
 
 
-def data_hash(config: ExperimentConfig) -> str:
+def data_hash(config: Experiment) -> str:
     """A hash of ids, texts and durations of all data, the same on every machine."""
     manifests = [config.data.dev, *([config.splice.pieces] if config.splice else [])]
     hashes = [read_training_rows(config.data).content_hash, *(manifest_hash(Path(path)) for path in manifests)]

@@ -9,12 +9,12 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from asr.config import ExperimentConfig, LmConfig
+from asr.config import Experiment, LmExperiment
 from asr.training.distributed import World
 from asr.training.freezing import FrozenParts
 from asr.training.task import Task
 
-AnyExperiment = TypeVar("AnyExperiment", ExperimentConfig, LmConfig)
+AnyExperiment = TypeVar("AnyExperiment", Experiment, LmExperiment)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Ready:
     """A task before the first step of this process."""
 
     task: Task[Any]
-    config: ExperimentConfig | LmConfig  # all of it settled: `auto` stands nowhere
+    config: Experiment | LmExperiment  # all of it settled: `auto` stands nowhere
     description: str  # data, model and steps in a line
     odd_loss: Callable[[], Tensor]  # the loss () of a small batch, to try a compiler on; see `compile_layers`
     frozen: FrozenParts | None = None
@@ -35,7 +35,7 @@ class Kind(Protocol[AnyExperiment]):
     noun: str  # what comes of it
 
     def load(self, path: Path, overrides: Sequence[str]) -> AnyExperiment:
-        """The experiment of a YAML file, as `asr.config.load_config`."""
+        """The experiment of a YAML file, as `asr.config.load_experiment`."""
 
     def data_hash(self, config: AnyExperiment) -> str:
         """A hash of all data, the same on every machine."""
@@ -50,7 +50,7 @@ class Kind(Protocol[AnyExperiment]):
         """The task of the model in a folder."""
 
 
-def steps_per_epoch(num_batches: int, config: ExperimentConfig | LmConfig) -> int:
+def steps_per_epoch(num_batches: int, config: Experiment | LmExperiment) -> int:
     """Optimiser steps in the first epoch; later epochs may differ by a few, as batches are formed anew."""
     return -(-num_batches // config.training.accumulation)
 

@@ -9,7 +9,15 @@ from typing import Any
 
 from asr.bundle.folder import CONFIG_FILE
 from asr.bundle.lm import is_language_model
-from asr.config import Continuation, ExperimentConfig, LmConfig, Provenance, parse_config, parse_lm_config, read_yaml
+from asr.config import (
+    Continuation,
+    Experiment,
+    LmExperiment,
+    Provenance,
+    parse_experiment,
+    parse_lm_experiment,
+    read_yaml,
+)
 from asr.errors import ConfigError
 from asr.experiments.ready import AnyExperiment
 from asr.system.environment import changed, environment, project_state, toolkit_state
@@ -19,10 +27,10 @@ from asr.training.distributed import World
 MAX_LISTED = 5  # keys that differ
 
 
-def read_experiment(folder: Path) -> ExperimentConfig | LmConfig:
+def read_experiment(folder: Path) -> Experiment | LmExperiment:
     """What a model folder was made by; ConfigError if its config.yaml is missing or wrong."""
     path = folder / CONFIG_FILE
-    parse = parse_lm_config if is_language_model(folder) else parse_config
+    parse = parse_lm_experiment if is_language_model(folder) else parse_experiment
     return parse(read_yaml(path), source=str(path))
 
 
@@ -45,7 +53,7 @@ def refuse_other_experiment(config: AnyExperiment, saved: AnyExperiment, data_ha
         )
 
 
-def _settings(config: ExperimentConfig | LmConfig) -> dict[str, Any]:
+def _settings(config: Experiment | LmExperiment) -> dict[str, Any]:
     """What decides what is learnt, by `a.b.c`."""
     return dict(flat(config.model_dump(mode="json", exclude={"provenance", "text"})))
 

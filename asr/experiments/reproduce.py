@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
 from asr.bundle.tensors import load_tensors
-from asr.config import ExperimentConfig, LmConfig, Provenance
+from asr.config import Experiment, LmExperiment, Provenance
 from asr.errors import TrainingError
 from asr.experiments.launch import Launch, OnStep, kind_of, train_experiment
 from asr.experiments.records import read_experiment
@@ -51,7 +51,7 @@ def reproduce(
         tensorboard=tensorboard,
         on_step=on_step,
     )
-    derived = {"provenance": None} if isinstance(config, ExperimentConfig) else {"provenance": None, "text": None}
+    derived = {"provenance": None} if isinstance(config, Experiment) else {"provenance": None, "text": None}
     fresh: Any = config.model_copy(update=derived)
     with launch.joined() as world:
         display = world.display()
@@ -105,7 +105,7 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
-def _origin(config: ExperimentConfig | LmConfig, experiment: Path) -> Provenance:
+def _origin(config: Experiment | LmExperiment, experiment: Path) -> Provenance:
     """Where the folder's weights come from; TrainingError unless training made them, to its end."""
     origin = config.provenance
     if origin is None:
@@ -122,7 +122,7 @@ def _origin(config: ExperimentConfig | LmConfig, experiment: Path) -> Provenance
     return origin
 
 
-def _refuse_other_data(config: ExperimentConfig | LmConfig, origin: Provenance, experiment: Path) -> None:
+def _refuse_other_data(config: Experiment | LmExperiment, origin: Provenance, experiment: Path) -> None:
     now = kind_of(config).data_hash(config)
     if now != origin.data_hash:
         raise TrainingError(

@@ -12,10 +12,11 @@ import torch
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle
-from asr.config import ExperimentConfig, load_config
+from asr.config import Experiment, load_experiment
 from asr.data.manifest import read_lines
 from asr.data.requirements import CODES, ModelNeeds, Requirements
 from asr.data.shards.index import is_shard_index
+from asr.decoding.base import ctc_of
 from asr.experiments.survey import read_training_rows
 from asr.features import Frontend, build_frontend
 from asr.lengths import ctc_min_frames
@@ -41,7 +42,7 @@ class Lengths:
         return self._known[length]
 
 
-def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
+def requirements(config: Experiment, bundle: Bundle) -> Requirements:
     """What a model of this shape needs, at the fastest speed augmentation may play a row."""
     augment = WaveformAugment(config.augment, bundle.frontend.sample_rate) if config.augment else None
     needs = ModelNeeds(
@@ -49,15 +50,15 @@ def requirements(config: ExperimentConfig, bundle: Bundle) -> Requirements:
         sample_rate=bundle.frontend.sample_rate,
         feature_len=Lengths(bundle.frontend),
         output_len=Lengths(bundle.model.encoder),
-        min_frames=ctc_min_frames if config.loss.ctc_weight > 0 else None,
+        min_frames=ctc_min_frames if ctc_of(bundle.model.heads) is not None else None,
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
 
 
-def requirements_key(config: ExperimentConfig, bundle: Bundle) -> str:
+def requirements_key(config: Experiment, bundle: Bundle) -> str:
     """Hexadecimal; the same for experiments whose `requirements` judge every row alike."""
-    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "loss"})
+    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "heads"})
     parts["data"] = [config.data.min_duration, config.data.max_duration]
     parts["tokenizer"] = bundle.tokenizer.digest
     parts["codes"] = CODES  # what is stored under the key holds places in it
@@ -73,16 +74,17 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
     """
     if model is not None:
         bundle = Bundle.load(model)
-        return requirements(bundle.config, bundle)
+        return requirements(bundle.experiment, bundle)
     if config is None:
         return Requirements()
-    experiment = load_config(config)
+    experiment = load_experiment(config)
     texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
-    tokenizer = train_tokenizer(experiment.tokenizer, texts)
-    return requirements(experiment, Bundle.build(experiment, build_frontend(experiment.frontend), tokenizer))
+    tokenizers = {name: train_tokenizer(tokenizer, texts) for name, tokenizer in experiment.tokenizer_configs.items()}
+    bundle = Bundle.build(experiment, build_frontend(experiment.frontend), tokenizers, seed=experiment.seed)
+    return requirements(experiment, bundle)
 
 
-def _training_rows(experiment: ExperimentConfig, manifest: Path) -> Iterable[Utterance]:
+def _training_rows(experiment: Experiment, manifest: Path) -> Iterable[Utterance]:
     train = Path(experiment.data.train)
     if is_shard_index(experiment.data.train):
         return read_training_rows(experiment.data)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from asr.bundle.bundle import FRONTEND_PREFIX
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
-from asr.config import ExperimentConfig, LmConfig, read_yaml
+from asr.config import Experiment, LmExperiment, read_yaml
 from asr.errors import AsrError, TrainingError
 from asr.experiments.claim import CLAIM_FILE, is_claimed
 from asr.experiments.records import flat, read_experiment
@@ -119,13 +119,13 @@ def _read(folder: Path, name: str) -> Run:
     log = folder / "training" / LOG_FILE
     records = read_log(log) if log.is_file() else []
     epochs = [record for record in records if record["kind"] == "epoch"]
-    is_lm = isinstance(config, LmConfig)
+    is_lm = isinstance(config, LmExperiment)
     metric = PERPLEXITY if is_lm else WER
     last = epochs[-1] if epochs else {}
     return Run(
         name=name,
         metric=metric,
-        model=config.language_model.name if isinstance(config, LmConfig) else _model_name(config),
+        model=config.language_model.name if isinstance(config, LmExperiment) else _model_name(config),
         status=RUNNING if running else _status(records),
         parameters=_num_parameters(folder / WEIGHTS_FILE),
         planned_epochs=config.training.epochs,
@@ -140,9 +140,9 @@ def _read(folder: Path, name: str) -> Run:
     )
 
 
-def _model_name(config: ExperimentConfig) -> str:
-    """`conformer`, or `conformer + lstm` with a decoder."""
-    return " + ".join([config.encoder.name, *([config.decoder.name] if config.decoder else [])])
+def _model_name(config: Experiment) -> str:
+    """`conformer + ctc`, or `conformer + ctc + lstm`."""
+    return " + ".join([config.encoder.name, *(head.head_id for head in config.heads)])
 
 
 def _status(records: Sequence[Mapping[str, Any]]) -> str:
@@ -176,7 +176,7 @@ def _results(folder: Path) -> Iterator[tuple[str, Result]]:
         yield path.parent.name, Result(score["wer"], tuple(interval) if interval else None)
 
 
-def _settings(config: ExperimentConfig | LmConfig) -> Iterator[tuple[str, Any]]:
+def _settings(config: Experiment | LmExperiment) -> Iterator[tuple[str, Any]]:
     """Every key of the configuration, and what its results depend on besides."""
     yield from flat(config.model_dump(mode="json", exclude={"provenance", "format_version"}))
     if config.provenance is not None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle, is_language_model
-from asr.config import Provenance
+from asr.bundle.training_texts import TrainingTexts
+from asr.config import Experiment, Provenance
 from asr.experiments.ready import num_parameters
 from asr.system.display import clock
 from asr.training.checkpoint import CheckpointFolder
@@ -28,20 +29,23 @@ def summarize(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _acoustic_model(folder: Path) -> Iterator[tuple[str, str]]:
     bundle = Bundle.load(folder)
-    config = bundle.config
+    config = bundle.spec
     yield "model", str(folder)
     yield "encoder", _settings(config.encoder.model_dump())
-    yield "decoder", _settings(config.decoder.model_dump()) if config.decoder else "none"
+    for head in config.heads:
+        yield f"head {head.head_id}", _settings(head.model_dump(exclude={"id"}))
     yield "parameters", _size(bundle.model)
     yield "vocabulary", f"{bundle.tokenizer.vocab_size} tokens ({config.tokenizer.name})"
     yield "front-end", f"{bundle.frontend.num_features} features at {bundle.frontend.sample_rate} Hz"
     yield "search", _settings(config.search.model_dump())
     yield "texts", f"normalised with '{config.normalize}'"
-    yield "data", f"train {config.data.train}, dev {config.data.dev}"
+    if isinstance(config, Experiment):
+        yield "data", f"train {config.data.train}, dev {config.data.dev}"
     yield from _origin(config.provenance)
     texts = TrainingTexts.load(folder)
     yield "seen", f"{len(texts.hashes)} training texts and speakers" if texts else "not on record"
-    yield "training", _training_state(folder, config.training.epochs, WER)
+    if isinstance(config, Experiment):
+        yield "training", _training_state(folder, config.training.epochs, WER)
     for path in sorted(folder.glob("results/*/wer.json")):
         yield f"WER {path.parent.name}", _score(json.loads(path.read_text(encoding="utf-8")))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.bundle.bundle import TrainingTexts
+from asr.bundle.training_texts import TrainingTexts
 from asr.config import DataConfig
 from asr.data.manifest import open_manifest
 from asr.data.manifest.index import load_array

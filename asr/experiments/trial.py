@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.data.dataset import collate
+from asr.experiments.loss import batch_loss
 from asr.experiments.profile import new_profiler
-from asr.losses.joint import JointLoss
-from asr.text.vocabulary import UNK
 from asr.training.memory import is_out_of_memory
 from asr.types import Example
 
@@ -32,15 +31,16 @@ class Trial:
     """Steps of the model to be trained, on batches made up for the purpose."""
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
-        config = bundle.config
+        config = bundle.experiment
         self.device = device
         self._model = bundle.model
         self._num_features = bundle.frontend.num_features
-        self._criterion = JointLoss(config.loss)
-        self._num_views = 2 if config.loss.consistency_weight > 0 else 1
+        vocabulary = bundle.tokenizer.vocabulary
+        self._token = max(set(range(len(vocabulary))) - vocabulary.control)
+        self._loss = config.loss
         self._in_bfloat16 = config.training.dtype == "bfloat16"
         numbers = sum(parameter.numel() for parameter in self._model.parameters())
-        copies = 2 + (1 if config.training.ema_decay else 0)  # AdamW's two moments, and the average
+        copies = config.optimizer.state_per_weight + (1 if config.training.ema_decay else 0)
         self.optimizer_bytes = 4 * numbers * copies
 
     @contextmanager
@@ -95,10 +95,12 @@ class Trial:
     def loss(self, kind: Kind, rows: int) -> Tensor:
         """The loss () of a batch of so many rows; one is a frame shorter, as real batches need masks for padding."""
         features = torch.zeros(kind.num_frames, self._num_features)
-        tokens = torch.full((kind.num_tokens,), UNK, dtype=torch.int64)
+        tokens = torch.full((kind.num_tokens,), self._token, dtype=torch.int64)
         examples = [Example(f"row{row}", features[: -1 if row else None], tokens) for row in range(rows)]
-        batch = collate(examples * self._num_views).to(self.device)
-        return self._criterion(self._model(batch), batch).total
+        num_views = self._loss.num_views
+        batch = replace(collate(examples * num_views), num_views=num_views).to(self.device)
+        total: Tensor = batch_loss(self._model, batch, self._loss).total
+        return total
 
     def odd_loss(self) -> Tensor:
         """The loss () of a small batch with sizes that no model has: compilers take equal sizes for the same."""

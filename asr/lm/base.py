@@ -1,4 +1,4 @@
-"""What a search needs of a language model, or of anything else that scores text token by token."""
+"""The interface between searches and whatever scores text token by token, such as language models."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 class TokenScorer(Protocol):
     """Scores every possible next token of N rows at once; the tokens are those of the acoustic model.
 
-    The sum of the scores of a sentence's tokens and of its end is the scorer's opinion of the sentence: natural
-    logarithms, at least float32, finite for every token that may stand in a text. What is fed first is
+    The sum of the scores of a sentence's tokens and of its end is the score of the sentence: natural logarithms, at
+    least float32, finite for every token that may stand in a text. What is fed first is
     `Vocabulary.start`. The column `Vocabulary.end` is the score of ending here; the columns of
     `Vocabulary.never_predicted` mean nothing. A row's answer does not depend on the other rows. States are never
     changed in place.
@@ -36,7 +36,7 @@ class TokenScorer(Protocol):
 
 
 class MergingScorer(TokenScorer, Protocol):
-    """A scorer that can tell which texts it will never tell apart again, whatever follows them."""
+    """A scorer that can say which texts it will score alike from now on, whatever follows them."""
 
     def futures(self, state: Any) -> Tensor:
         """A number (N, V) int64 for each row and next token; equal ones have the same future."""

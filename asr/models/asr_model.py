@@ -1,55 +1,45 @@
-"""The acoustic model: an encoder with a CTC head, an attention decoder or both. Losses stand outside."""
+"""The acoustic model: an encoder and the heads that stand on it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import cast
 
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from asr.errors import ConfigError
-from asr.models.ctc_head import CtcHead, IntermediateCtc, IntermediateCtcConfig
-from asr.models.decoders import DECODERS, Decoder, DecoderConfig
+from asr.losses.weights import LossConfig
 from asr.models.encoders import ENCODERS, Encoder, EncoderConfig
-from asr.models.encoders.conformer import ConformerConfig
-from asr.registry import Config
-from asr.types import Batch, EncoderOutput, ModelOutput
-
-
-class ModelConfig(Config):
-    """The parts of a model; input and vocabulary size come from the front-end and the tokenizer."""
-
-    encoder: EncoderConfig = ConformerConfig()
-    decoder: DecoderConfig | None = None
-    ctc: bool = True
-    intermediate_ctc: IntermediateCtcConfig | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> ModelConfig:
-        if not self.ctc and self.decoder is None:
-            raise ValueError("a model needs an output: set ctc: true, a decoder, or both")
-        if not self.ctc and self.intermediate_ctc is not None:
-            raise ValueError("intermediate_ctc shares the CTC head: set ctc: true")
-        return self
+from asr.models.heads import HEADS, Head
+from asr.models.heads.base import NamedHeadConfig
+from asr.models.heads.ctc import CtcHeadConfig, IntermediateCtc, IntermediateCtcConfig
+from asr.text.vocabulary import Vocabulary
+from asr.types import Batch, EncoderOutput
 
 
 class AsrModel(nn.Module):
-    """Features in, everything a loss or a search needs out."""
+    """Features in; what a search needs, or the losses of all heads, out.
+
+    At most one head has CTC between encoder layers: that of `intermediate`, which is kept here and not in the head,
+    since it sees the encoder from inside.
+    """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        ctc_head: CtcHead | None = None,
-        decoder: Decoder[Any] | None = None,
-        intermediate_ctc: IntermediateCtc | None = None,
+        self, encoder: Encoder, heads: Iterable[Head], intermediate: Mapping[str, IntermediateCtc] | None = None
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.ctc_head = ctc_head
-        self.decoder = decoder
-        self.intermediate_ctc = intermediate_ctc
+        self.heads = nn.ModuleDict({head.id: head for head in heads})
+        self.intermediate = nn.ModuleDict(dict(intermediate or {}))
+
+    def loss_names(self, config: LossConfig) -> list[str]:
+        """What `forward` returns, as `<head>` and `<head>.<name>`."""
+        return [
+            f"{id}.{name}" if name else id
+            for id, head in self.heads.items()
+            for name in cast("Head", head).loss_names(config, has_intermediate=id in self.intermediate)
+        ]
 
     @property
     def subsampling_factor(self) -> int:
@@ -63,43 +53,53 @@ class AsrModel(nn.Module):
     def encode(self, features: Tensor, feature_lens: Tensor) -> EncoderOutput:
         """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any."""
         collected: list[Tensor] = []
-        intermediate = self.intermediate_ctc
-        tap = intermediate and partial(intermediate, collected=collected, head=self.ctc_head)
-        encoded: EncoderOutput = self.encoder(features, feature_lens, tap)
+
+        def tap(index: int, frames: Tensor) -> Tensor:
+            for id, layer in self.intermediate.items():
+                frames = layer(index, frames, collected, self.heads[id])
+            return frames
+
+        encoded: EncoderOutput = self.encoder(features, feature_lens, tap if len(self.intermediate) else None)
         return replace(encoded, intermediate=tuple(collected))
 
-    def ctc_log_probs(self, encoded: EncoderOutput) -> Tensor:
-        """Log-probabilities (B, S, V); ConfigError when the model has no CTC head."""
-        if self.ctc_head is None:
-            raise ConfigError("this model has no CTC head; use an attention search, or train with ctc: true")
-        log_probs: Tensor = self.ctc_head(encoded.frames)
-        return log_probs
-
-    def forward(self, batch: Batch) -> ModelOutput:
-        """Everything the model can say about a batch; the decoder is fed the batch's tokens."""
+    def forward(self, batch: Batch, config: LossConfig) -> dict[str, dict[str, Tensor]]:
+        """Unweighted losses (B,) of a batch by head and name; see `Head.losses`."""
         encoded = self.encode(batch.features, batch.feature_lens)
-        decoder = self.decoder
-        return ModelOutput(
-            encoder=encoded,
-            ctc_log_probs=self.ctc_log_probs(encoded) if self.ctc_head is not None else None,
-            decoder_log_probs=decoder(encoded, batch.tokens, batch.token_lens) if decoder is not None else None,
-            host_lens=self.output_lens(batch.readable_lens[0]),
-        )
+        encoded = replace(encoded, host_lens=self.output_lens(batch.readable_lens[0]))
+        return {id: cast("Head", head).losses(encoded, batch, config) for id, head in self.heads.items()}
 
 
-def build_model(config: ModelConfig, num_features: int, vocab_size: int) -> AsrModel:
-    """A freshly initialised model, from torch's default generator; ConfigError when its parts do not fit."""
-    encoder = ENCODERS.part(config.encoder.name)(config.encoder, num_features)
-    dim = encoder.output_dim
-    intermediate = config.intermediate_ctc
-    if intermediate is not None and not set(intermediate.layers) <= set(range(1, encoder.num_layers)):
+def build_model(
+    encoder: EncoderConfig,
+    heads: Sequence[NamedHeadConfig],
+    num_features: int,
+    vocabularies: Mapping[str, Vocabulary],
+) -> AsrModel:
+    """A freshly initialised model, from torch's default generator; ConfigError when its parts do not fit.
+
+    `vocabularies` are those of the tokenizers that the heads name.
+    """
+    network = ENCODERS.part(encoder.name)(encoder, num_features)
+    built = [HEADS.part(head.name)(head, network.output_dim, _vocabulary(head, vocabularies)) for head in heads]
+    intermediate = {
+        head.head_id: _build_intermediate(head.intermediate, network, _vocabulary(head, vocabularies))
+        for head in heads
+        if isinstance(head, CtcHeadConfig) and head.intermediate is not None
+    }
+    return AsrModel(network, built, intermediate)
+
+
+def _vocabulary(head: NamedHeadConfig, vocabularies: Mapping[str, Vocabulary]) -> Vocabulary:
+    if head.tokenizer not in vocabularies:
+        known = ", ".join(sorted(vocabularies))
+        raise ConfigError(f"head '{head.head_id}' names tokenizer '{head.tokenizer}'; the model has: {known}")
+    return vocabularies[head.tokenizer]
+
+
+def _build_intermediate(config: IntermediateCtcConfig, encoder: Encoder, vocabulary: Vocabulary) -> IntermediateCtc:
+    if not set(config.layers) <= set(range(1, encoder.num_layers)):
         raise ConfigError(
-            f"intermediate_ctc.layers {list(intermediate.layers)} must lie in 1..{encoder.num_layers - 1}: "
+            f"intermediate.layers {list(config.layers)} of the CTC head must lie in 1..{encoder.num_layers - 1}: "
             f"the encoder has {encoder.num_layers} layers and the last has the final CTC"
         )
-    return AsrModel(
-        encoder,
-        CtcHead(dim, vocab_size) if config.ctc else None,
-        DECODERS.part(config.decoder.name)(config.decoder, dim, vocab_size) if config.decoder is not None else None,
-        IntermediateCtc(intermediate, dim, vocab_size) if intermediate is not None else None,
-    )
+    return IntermediateCtc(config, encoder.output_dim, vocabulary)

@@ -83,7 +83,7 @@ class NearTexts:
 
 
 def _pairs(spelled: str) -> Iterable[str]:
-    """Pairs of neighbours, start and end included; the n-th of several equal ones is told apart by n."""
+    """Pairs of neighbours, start and end included; the n-th of several equal ones is distinguished by n."""
     padded = f"{_START}{spelled}{_END}"
     seen: Counter[str] = Counter()
     for place in range(len(padded) - 1):

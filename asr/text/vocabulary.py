@@ -1,7 +1,7 @@
 """The list of pieces a model can write, and which of its ids play a part that is not text.
 
-Families number them differently: ours begin with `SPECIAL_PIECES`, wav2vec 2.0 has `<pad>` = 0 for the blank, Whisper's
-id 0 is "!" and its end of text 50257. So nobody counts on a number; everybody asks the vocabulary.
+Families number them differently: our tokenizers begin with blank, unk, sos and eos, wav2vec 2.0 has `<pad>` = 0 for the
+blank, Whisper's id 0 is "!" and its end of text 50257. So ids of roles are looked up here and never assumed.
 """
 
 from __future__ import annotations

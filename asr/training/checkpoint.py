@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from asr.bundle.tensors import first_not_finite, load_tensors, save_tensors
 from asr.errors import BundleError, TrainingError
@@ -168,21 +167,6 @@ def _refuse_not_finite(tensors: dict[str, Tensor], when: str) -> None:
             f"{when}: '{name}' holds NaN or infinity, so it is not saved; the checkpoints before are good. "
             "--resume goes on from them; should this happen again, lower optimizer.lr and use another --out"
         )
-
-
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors (`3.exp_avg`), numbered in the order of its parameters."""
-    state: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
-
-
-def load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`; learning rates are not state, the schedule sets them every step."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

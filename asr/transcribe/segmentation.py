@@ -17,7 +17,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from asr.audio.vad import VADS, SileroVadConfig, Vad, VadConfig, VadStream
-from asr.config import apply_override, validate
+from asr.config import with_overrides
+from asr.config_errors import validate
 from asr.registry import Config
 from asr.transcribe.long_form import pause_depth, quietest_point
 
@@ -68,9 +69,7 @@ def segmentation_config(vad: str | None, max_span: float | None, overrides: Sequ
         settings["vad"] = None
     if max_span is not None:
         settings |= {"max_span": max_span, "overlap": min(DEFAULT_SEGMENTATION.overlap, max_span / 4)}
-    data = {"segmentation": settings}
-    for override in overrides:
-        apply_override(data, override)
+    data = with_overrides({"segmentation": settings}, overrides)
     return validate(SegmentationConfig, data["segmentation"], "--set")
 
 

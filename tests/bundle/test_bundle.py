@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from asr.bundle.bundle import Bundle, TrainingTexts
+from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle, load_lm
 from asr.bundle.tensors import load_tensors, save_tensors
-from asr.config import LmConfig, TextConfig
+from asr.bundle.training_texts import TrainingTexts
+from asr.config import LmExperiment, TextConfig
 from asr.errors import AsrError, BundleError
 from asr.lm.neural.lstm import LstmLmConfig
 from asr.text.tokenizer import CharConfig, Tokenizer, train_tokenizer
@@ -23,14 +24,14 @@ def test_a_moved_folder_without_its_training_part_gives_the_same_output(workspac
     features, lens = torch.randn(2, 90, 80), torch.tensor([90, 71])
     here = Bundle.load("model")
     with torch.inference_mode():
-        expected = here.model.ctc_log_probs(here.model.encode(features, lens))
+        expected = here.model.heads["ctc"].log_probs(here.model.encode(features, lens))
     moved = tmp_path / "elsewhere" / "renamed"
     shutil.move(workspace / "model", moved)
     shutil.rmtree(moved / "training")
     there = Bundle.load(moved)
     with torch.inference_mode():
-        assert torch.equal(there.model.ctc_log_probs(there.model.encode(features, lens)), expected)
-    assert there.config == here.config
+        assert torch.equal(there.model.heads["ctc"].log_probs(there.model.encode(features, lens)), expected)
+    assert there.spec == here.spec
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "model.safetensors", "tokenizer.model"])
@@ -93,7 +94,7 @@ def test_seen_texts_and_speakers_are_told_from_unseen_ones_after_saving(tmp_path
 
 def save_lm(folder: Path, tokenizer: Tokenizer, *, tied: bool = True) -> LmBundle:
     """A language model with random weights in a folder."""
-    config = LmConfig.model_validate(
+    config = LmExperiment.model_validate(
         {
             "model": "exp/model",
             "data": {"train": ["a.txt"], "dev": ["b.txt"]},

@@ -8,9 +8,9 @@ import torch
 from asr.bundle.corpus import decode_corpus
 from asr.decoding.base import build_search
 from asr.decoding.ctc_greedy import CtcGreedyConfig
-from asr.models.asr_model import AsrModel, ModelConfig, build_model
-from asr.models.encoders import ENCODERS
+from asr.models.asr_model import AsrModel
 from asr.types import Batch
+from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def model() -> AsrModel:
     torch.manual_seed(0)
-    return build_model(ModelConfig(encoder=ENCODERS.config("conformer").tiny()), num_features=8, vocab_size=10)
+    return tiny_model("ctc", num_features=8, vocab_size=10)
 
 
 def make_batches() -> list[Batch]:

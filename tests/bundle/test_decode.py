@@ -40,7 +40,7 @@ def tune_to(folder: Path, config: DecodeConfig) -> None:
 
 
 def test_without_anything_said_the_search_of_the_training_run_is_taken(bundle: Bundle) -> None:
-    assert choose(bundle) == Decoding(bundle.config.search)
+    assert choose(bundle) == Decoding(bundle.spec.search)
 
 
 def test_a_language_model_or_hotwords_turn_a_greedy_search_into_a_beam_search(bundle: Bundle) -> None:
@@ -63,7 +63,7 @@ def test_decode_yaml_is_taken_unless_the_command_line_says_otherwise(bundle: Bun
     assert choose(bundle, overrides=["search.beam=3"]).search == tuned.model_copy(update={"beam": 3})
     assert choose(bundle, lm="none") == Decoding(tuned)
     assert choose(bundle, lm_mode="rescore").lm_mode == "rescore"
-    assert choose(bundle, "ctc_greedy") == Decoding(bundle.config.search)
+    assert choose(bundle, "ctc_greedy") == Decoding(bundle.spec.search)
     decoding = choose(bundle)
     decoding.build(bundle, decoding.load_lm(bundle))
 

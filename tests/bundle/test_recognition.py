@@ -16,9 +16,9 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.decode import SearchRequest, choose_decoding
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded
 from asr.decoding.hotwords import Hotword
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.encoders.conformer import ConformerConfig
 from asr.types import EncoderOutput, Hypothesis
+from tests.tiny_models import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_tokens_are_placed_where_the_greedy_path_has_them(bundle: Bundle, wavefo
     features = bundle.frontend.extract(waveforms[0], 16000)[None]
     with torch.inference_mode():
         encoded = bundle.model.encode(features, torch.tensor([features.shape[1]]))
-        path = bundle.model.ctc_log_probs(encoded)[0].argmax(-1)
+        path = bundle.model.heads["ctc"].log_probs(encoded)[0].argmax(-1)
     (decoded,) = decode_encoded(bundle, encoded, [options(bundle, SearchRequest("ctc_greedy"))])
     frames = decoded.placed.token_frames
     assert frames is not None
@@ -111,7 +111,7 @@ def test_tokens_are_placed_where_the_greedy_path_has_them(bundle: Bundle, wavefo
 
 def test_a_model_that_cannot_align_gives_text_without_times(bundle: Bundle, waveforms: Sequence[np.ndarray]) -> None:
     torch.manual_seed(6)  # weights that say something
-    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20).eval()
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig()).eval()
     without = replace(bundle, model=model)
     (decoded,) = without.decode(waveforms[:1], [options(without, SearchRequest("attention_greedy"))])
     assert decoded.text

@@ -13,21 +13,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from asr.lengths import padding_mask
-from asr.models.decoders import DECODERS, Decoder, DecoderConfig
+from asr.models.heads import HEADS, HeadConfig
+from asr.models.heads.decoder import Decoder
 from asr.registry import NamedConfig
-from asr.text.vocabulary import BLANK, EOS, SOS
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
 ENCODER_DIM = 10
-VOCAB_SIZE = 11
+BLANK, UNK, SOS, EOS = range(4)
+VOCABULARY = Vocabulary(("<blank>", "<unk>", "<s>", "</s>", *"abcdefg"), BLANK, UNK, SOS, EOS)
+VOCAB_SIZE = len(VOCABULARY)
 
-CONFIGS = {name: DECODERS.config(name).tiny() for name in DECODERS.names()}
+CONFIGS = {name: HEADS.config(name).tiny() for name in HEADS.names() if issubclass(HEADS.part(name), Decoder)}
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
 def build(config: NamedConfig) -> Decoder[Any]:
     torch.manual_seed(3)
-    return DECODERS.part(config.name)(config, ENCODER_DIM, VOCAB_SIZE).double().eval()
+    decoder: Decoder[Any] = HEADS.part(config.name)(config, ENCODER_DIM, VOCABULARY).double().eval()
+    return decoder
 
 
 def noisy_batch() -> tuple[EncoderOutput, Tensor, Tensor]:
@@ -125,14 +129,14 @@ def test_saved_weights_give_the_same_scores(config: NamedConfig, tmp_path: Path)
     decoder = build(config)
     save_file(decoder.state_dict(), tmp_path / "decoder.safetensors")
     torch.manual_seed(99)
-    other = DECODERS.part(config.name)(config, ENCODER_DIM, VOCAB_SIZE).double().eval()
+    other = HEADS.part(config.name)(config, ENCODER_DIM, VOCABULARY).double().eval()
     other.load_state_dict(load_file(tmp_path / "decoder.safetensors"))
     assert torch.equal(decoder(*noisy_batch()), other(*noisy_batch()))
 
 
 @each_config
 def test_a_config_survives_json(config: NamedConfig) -> None:
-    assert TypeAdapter(DecoderConfig).validate_json(config.model_dump_json()) == config
+    assert TypeAdapter(HeadConfig).validate_json(config.model_dump_json()) == config
 
 
 @each_config

@@ -1,7 +1,7 @@
 """Nothing in a training step makes the host wait for a GPU by reading a value from it.
 
 Tensors of torch's `meta` device have shapes but no values, and take the way through the code that those of a GPU take:
-whoever asks for a value (`item`, `tolist`, `if tensor:`, a mask as an index) gets an error here instead of waiting.
+asking for a value (`item`, `tolist`, `if tensor:`, a mask as an index) is an error here, where it would be a wait.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr.losses.joint import JointLoss, LossConfig
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.ctc_head import IntermediateCtcConfig
-from asr.models.decoders import DECODERS
+from asr.losses.weights import LossConfig, weighted_sum
+from asr.models.asr_model import build_model
 from asr.models.encoders import ENCODERS
+from asr.models.heads import HEADS
+from asr.models.heads.ctc import CtcHeadConfig, IntermediateCtcConfig
+from asr.text.vocabulary import Vocabulary
 from asr.types import Batch
 
-NUM_FEATURES, VOCAB_SIZE = 40, 12
+NUM_FEATURES = 40
+VOCABULARY = Vocabulary(("<blank>", "<unk>", "<s>", "</s>", *"abcdefgh"), 0, 1, 2, 3)
 ENCODER_NAMES = ENCODERS.names()
-DECODER_NAMES = DECODERS.names()
+DECODER_NAMES = [name for name in HEADS.names() if name != "ctc"]
 META = torch.device("meta")
 
 
@@ -32,6 +34,7 @@ def batch() -> Batch:
         feature_lens=torch.tensor([64, 50, 64, 50]),
         tokens=torch.full((4, 7), 5),
         token_lens=torch.tensor([7, 5, 7, 5]),
+        num_views=2,
     )
     return on_host.to(META)
 
@@ -52,15 +55,10 @@ def ctc_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_of_every_model_reads_no_value_from_its_device(
     encoder: str, decoder: str, ctc_without_values: None
 ) -> None:
-    config = ModelConfig(
-        encoder=ENCODERS.config(encoder).tiny(),
-        decoder=DECODERS.config(decoder).tiny(),
-        intermediate_ctc=IntermediateCtcConfig(layers=(1,)),
-    )
-    model = build_model(config, NUM_FEATURES, VOCAB_SIZE).to(META).train()
-    inputs = batch()
-    output = JointLoss(LossConfig(ctc_weight=0.5, consistency_weight=0.2))(model(inputs), inputs)
-    output.total.backward()
+    heads = [CtcHeadConfig(intermediate=IntermediateCtcConfig(layers=(1,))), HEADS.config(decoder).tiny()]
+    model = build_model(ENCODERS.config(encoder).tiny(), heads, NUM_FEATURES, {"main": VOCABULARY}).to(META).train()
+    config = LossConfig(weights={"ctc": 0.5, decoder: 0.5}, consistency_weight=0.2)
+    weighted_sum(model(batch(), config), config).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 

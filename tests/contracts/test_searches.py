@@ -8,10 +8,12 @@ from pydantic import TypeAdapter
 
 from asr.decoding import SEARCHES, SearchConfig
 from asr.decoding.base import Searcher, build_search
-from asr.models.asr_model import AsrModel, ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.asr_model import AsrModel
 from asr.models.encoders import ENCODERS
+from asr.models.heads import HEADS
+from asr.models.heads.decoder import Decoder
 from asr.types import Hypothesis
+from tests.tiny_models import tiny_model
 
 NUM_FEATURES, VOCAB_SIZE = 8, 12
 LENS = [90, 61, 33, 47]  # feature frames
@@ -24,7 +26,7 @@ def encoder(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=DECODERS.names())
+@pytest.fixture(params=[name for name in HEADS.names() if issubclass(HEADS.part(name), Decoder)])
 def decoder(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -33,13 +35,12 @@ def decoder(request: pytest.FixtureRequest) -> str:
 def setup(request: pytest.FixtureRequest, encoder: str, decoder: str) -> Setup:
     """A tiny float64 model with a CTC head and a decoder, and a search over it."""
     torch.manual_seed(8)
-    config = ModelConfig(encoder=ENCODERS.config(encoder).tiny(), decoder=DECODERS.config(decoder).tiny())
-    model = build_model(config, NUM_FEATURES, VOCAB_SIZE).double().eval()
+    model = (
+        tiny_model("ctc", decoder, num_features=NUM_FEATURES, vocab_size=VOCAB_SIZE, encoder=encoder).double().eval()
+    )
     with torch.no_grad():
-        for part in (model.ctc_head, model.decoder):
-            assert part is not None
-            for weight in part.parameters():
-                weight.mul_(3.0)  # a fresh model is so flat that every answer looks alike
+        for weight in model.heads.parameters():
+            weight.mul_(3.0)  # a fresh model is so flat that every answer looks alike
     return model, build_search(SEARCHES.config(request.param).tiny(), model)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asr.errors import BundleError, TextError
 from asr.text.tokenizer import TOKENIZERS, Tokenizer, load_tokenizer, train_tokenizer
-from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
+from asr.text.tokenizer.sentence_piece import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
 from tests.foreign_vocabularies import FOREIGN
 
 TEXTS = ["ONE TWO THREE", "TWO  ONE\tO'CLOCK", "", "RUBOUT P I T T S", "FIFTY FIVE ÜBER", "日本 語"]

@@ -33,12 +33,12 @@ def test_the_an4_model_says_the_same_alone_and_in_any_batch(an4: Path) -> None:
     rows = read_manifest(an4 / "test.jsonl")
     paths: dict[float, dict[str, torch.Tensor]] = {}
     for seconds in (1.0, 60.0):  # one utterance a batch, and about twenty
-        loader = evaluation_loader(bundle.config, rows, bundle, num_workers=0, max_batch_seconds=seconds)
+        loader = evaluation_loader(bundle.spec, rows, bundle, num_workers=0, max_batch_seconds=seconds)
         paths[seconds] = {}
         for batch in loader.epoch(0):
             with torch.inference_mode():
                 encoded = bundle.model.encode(batch.features, batch.feature_lens)
-                log_probs = bundle.model.ctc_log_probs(encoded)
+                log_probs = bundle.model.heads["ctc"].log_probs(encoded)
             for id, length, row in zip(batch.ids, encoded.lens.tolist(), log_probs, strict=True):
                 paths[seconds][id] = row[:length]
     assert len(paths[1.0]) == 130

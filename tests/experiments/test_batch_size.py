@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from asr.bundle.bundle import Bundle
-from asr.config import load_config
+from asr.config import load_experiment
 from asr.errors import ConfigError, TrainingError
 from asr.experiments import batch_size, dry_run, launch
 from asr.experiments.batch_size import learning_seconds, memory_seconds, need, round_down
@@ -125,7 +125,7 @@ def test_sizes_are_rounded_down_to_two_digits(seconds: float, rounded: float) ->
 @pytest.mark.parametrize("value", ["0", "-3", "all", "true", ".inf"])
 def test_another_size_than_a_positive_number_or_auto_is_refused(value: str, workspace: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.max_batch_seconds: a number of seconds above 0 is needed, or auto"):
-        load_config(Path("experiment.yaml"), [f"data.max_batch_seconds={value}"])
+        load_experiment(Path("experiment.yaml"), [f"data.max_batch_seconds={value}"])
 
 
 def write(path: Path, text: str) -> None:

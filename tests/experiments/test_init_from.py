@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asr.bundle.bundle import Bundle
-from asr.config import load_config
+from asr.config import load_experiment
 from asr.errors import BundleError, ConfigError
 from asr.experiments import launch
 from asr.experiments.init_from import REPORT_FILE
@@ -22,7 +22,7 @@ KINDS = ("copied", "resized", "missing_there", "other_shape", "not_asked")  # of
 
 def fresh(overrides: Sequence[str] = (), said: list[str] | None = None) -> Bundle:
     """What a run with other random weights than the model's starts from."""
-    config = load_config(Path("experiment.yaml"), ["seed=11", *overrides])
+    config = load_experiment(Path("experiment.yaml"), ["seed=11", *overrides])
     return prepare(config, (said if said is not None else []).append).bundle
 
 
@@ -36,7 +36,7 @@ def differing(one: Bundle, other: Bundle, prefix: str = "") -> set[str]:
 
 def test_with_the_same_tokens_every_weight_is_the_model_s(workspace: Path) -> None:
     trained = Bundle.load("model")
-    assert {"encoder", "decoder", "ctc_head"} <= differing(fresh(), trained)
+    assert {"encoder", "heads"} <= differing(fresh(), trained)
     said: list[str] = []
     started = fresh(["init_from=model"], said)
     assert differing(started, trained) == set()
@@ -54,7 +54,7 @@ def test_with_other_tokens_those_of_the_same_name_keep_their_outputs(workspace: 
     assert set(pieces) - set(known)  # some letters are new
     assert set(known) - set(pieces)  # and some no longer there
     rows, trained_rows, cold_rows = (
-        bundle.model.state_dict()["ctc_head.linear.weight"] for bundle in (started, trained, cold)
+        bundle.model.state_dict()["heads.ctc.output.linear.weight"] for bundle in (started, trained, cold)
     )
     for token, piece in enumerate(pieces):
         assert torch.equal(rows[token], trained_rows[known.index(piece)] if piece in known else cold_rows[token])
@@ -62,10 +62,10 @@ def test_with_other_tokens_those_of_the_same_name_keep_their_outputs(workspace: 
 
 
 def test_a_part_the_model_lacks_keeps_its_random_weights(workspace: Path) -> None:
-    intermediate = ["intermediate_ctc.layers=[1]"]
+    intermediate = ["heads.ctc.intermediate.layers=[1]"]
     started, cold = (fresh([*intermediate, *more]) for more in (["init_from=model"], []))
-    assert "intermediate_ctc.norm.weight" not in Bundle.load("model").model.state_dict()
-    assert not differing(started, cold, "intermediate_ctc.")
+    assert "intermediate.ctc.norm.weight" not in Bundle.load("model").model.state_dict()
+    assert not differing(started, cold, "intermediate.")
     assert differing(started, cold, "encoder.")
 
 
@@ -92,11 +92,11 @@ def test_a_deeper_encoder_takes_the_layers_there_are_where_that_is_wanted(worksp
 
 
 def test_only_the_parts_asked_for_are_taken(workspace: Path) -> None:
-    parts = "init_from={folder: model, parts: [encoder.layers.0, ctc_head]}"
+    parts = "init_from={folder: model, parts: [encoder.layers.0, heads.ctc]}"
     started, cold, trained = fresh([parts]), fresh(), Bundle.load("model")
     assert not differing(started, trained, "encoder.layers.0.")
-    assert not differing(started, trained, "ctc_head.")
-    for part in ("encoder.layers.1.", "encoder.subsampling.", "decoder."):
+    assert not differing(started, trained, "heads.ctc.")
+    for part in ("encoder.layers.1.", "encoder.subsampling.", "heads.transformer."):
         assert not differing(started, cold, part)
         assert differing(started, trained, part)
 
@@ -107,32 +107,34 @@ def test_only_the_parts_asked_for_are_taken(workspace: Path) -> None:
         ("[encodr]", "init_from.parts: 'encodr' is no part of this model; did you mean 'encoder'?"),
         ("[encoder.layer.0]", "'encoder.layer.0' is no part of this model; did you mean 'encoder.layers'?"),
         ("[encoder.layers.2]", "'encoder.layers.2' is no part of model; did you mean 'encoder.layers.1'?"),
-        ("[encoder, intermediate_ctc]", "'intermediate_ctc' is no part of model; known: ctc_head, decoder, encoder"),
+        ("[encoder, intermediate]", "'intermediate' is no part of model; known: encoder, heads"),
     ],
 )
 def test_a_part_that_one_of_the_models_lacks_is_an_error_with_the_nearest_name(
     parts: str, message: str, workspace: Path
 ) -> None:
-    more = ["encoder.num_layers=3", "intermediate_ctc.layers=[1]"]
+    more = ["encoder.num_layers=3", "heads.ctc.intermediate.layers=[1]"]
     with pytest.raises(ConfigError, match=re.escape(message)):
         fresh([*more, f"init_from={{folder: model, parts: {parts}, partial: true}}"])
 
 
 def test_a_model_of_which_nothing_fits_is_refused(workspace: Path) -> None:
+    embedding = "init_from={folder: model, parts: [heads.transformer.embedding]}"
     with pytest.raises(ConfigError, match="no weight of model fits this model"):
-        fresh(["decoder.dim=24", "decoder.num_heads=3", "init_from={folder: model, parts: [decoder.embedding]}"])
+        fresh(["heads.transformer.dim=24", "heads.transformer.num_heads=3", embedding])
 
 
 def test_the_report_tells_what_became_of_every_weight(workspace: Path) -> None:
     (workspace / "train.jsonl").write_text((workspace / "train.jsonl").read_text().replace("four", "jazz"))
-    settings = ["seed=11", "init_from={folder: model, partial: true}", "encoder.num_layers=3", "decoder.ff_dim=32"]
+    settings = ["seed=11", "init_from={folder: model, partial: true}", "encoder.num_layers=3"]
+    settings.append("heads.transformer.ff_dim=32")
     launch.train(Path("experiment.yaml"), Path("out"), overrides=settings, device="cpu")
     report = json.loads(Path("out", "training", REPORT_FILE).read_text(encoding="utf-8"))
     own, given = Bundle.load("out"), Bundle.load("model")
     names = own.model.state_dict().keys()
     assert sorted(name for key in KINDS for name in report[key]) == sorted(names)
     assert report["missing_there"] == [name for name in names if name.startswith("encoder.layers.2.")]
-    assert "ctc_head.linear.weight" in report["resized"]
+    assert "heads.ctc.output.linear.weight" in report["resized"]
     assert report["missing_here"] == []
     assert {tuple(shapes["here"]) for shapes in report["other_shape"].values()} == {(32, 16), (32,), (16, 32)}
     pieces, known = (bundle.tokenizer.vocabulary.pieces for bundle in (own, given))
@@ -149,15 +151,15 @@ def test_features_of_another_kind_draw_a_warning(workspace: Path) -> None:
 def test_a_square_matrix_as_wide_as_the_vocabulary_is_not_taken_for_one_of_tokens(workspace: Path) -> None:
     rows = (workspace / "train.jsonl").read_text()
     (workspace / "train.jsonl").write_text(rows.replace("four", "fouz"))
-    wide = ["decoder.dim=20", "decoder.ff_dim=20"]
+    wide = ["heads.transformer.dim=20", "heads.transformer.ff_dim=20"]
     launch.train(Path("experiment.yaml"), Path("wide"), overrides=wide, device="cpu")
     (workspace / "train.jsonl").write_text(rows.replace("four", "fouj"))
     started, trained = fresh(["init_from=wide", *wide]), Bundle.load("wide")
     assert started.tokenizer.vocab_size == trained.tokenizer.vocab_size == 20
     assert started.tokenizer.vocabulary.pieces != trained.tokenizer.vocabulary.pieces
-    assert any(weight.shape == (20, 20) for weight in trained.model.decoder.layers.state_dict().values())
-    assert not differing(started, trained, "decoder.layers.")
-    assert differing(started, trained, "decoder.embedding.")
+    assert any(weight.shape == (20, 20) for weight in trained.model.heads["transformer"].layers.state_dict().values())
+    assert not differing(started, trained, "heads.transformer.layers.")
+    assert differing(started, trained, "heads.transformer.embedding.")
 
 
 def test_a_folder_without_a_model_is_refused(workspace: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asr.config import ExperimentConfig, parse_config
+from asr.config import Experiment, parse_experiment
 from asr.experiments import launch
 
 
-def experiment(dtype: str) -> ExperimentConfig:
+def experiment(dtype: str) -> Experiment:
     data = {"train": "train.jsonl", "dev": "dev.jsonl"}
-    return parse_config({"data": data, "training": {"dtype": dtype}}, source="test")
+    return parse_experiment({"data": data, "training": {"dtype": dtype}}, source="test")
 
 
 @pytest.mark.parametrize(("in_hardware", "dtype"), [(True, "bfloat16"), (False, "float32")])

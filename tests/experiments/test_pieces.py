@@ -62,7 +62,7 @@ def test_silence_is_cut_without_a_word_of_complaint(workspace: Path) -> None:
 
 def test_a_model_without_ctc_is_refused(workspace: Path) -> None:
     bundle = Bundle.load(Path("model"))
-    bundle.model.ctc_head = None
+    del bundle.model.heads["ctc"]
     with pytest.raises(ConfigError, match="CTC head"):
         cut(bundle, read_manifest("dev.jsonl"))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from asr.bundle.bundle import Bundle, TrainingTexts
-from asr.config import ExperimentConfig, load_config
+from asr.bundle.bundle import Bundle
+from asr.bundle.training_texts import TrainingTexts
+from asr.config import Experiment, load_experiment
 from asr.data.manifest import line_files, open_manifest, read_manifest, write_manifest
 from asr.data.manifest.table import Table
 from asr.data.requirements import check_rows
@@ -50,7 +51,7 @@ def test_it_finds_what_a_look_at_each_row_finds(
     monkeypatch.setattr(survey_module, "num_cores", lambda: workers)
     monkeypatch.setattr(survey_module, "POOLED_CHUNKS", 2)
     table, listed = open_manifest(manifest), read_manifest(manifest)
-    needs = requirements(bundle.config, bundle)
+    needs = requirements(bundle.experiment, bundle)
     found = survey(table, needs, key="a", with_texts=True)
     expected = check_rows(listed, needs)
     assert found.set_aside.counts == expected.counts == {"empty_text": 9, "too_short": 4}
@@ -66,7 +67,7 @@ def test_it_finds_what_a_look_at_each_row_finds(
 def test_the_outcome_is_kept_for_the_same_needs_only(
     bundle: Bundle, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = requirements(bundle.config, bundle)
+    needs = requirements(bundle.experiment, bundle)
     first = survey(open_manifest(manifest), needs, key="a", with_texts=True)
     read: list[int] = []
     listed = Table._listed
@@ -82,7 +83,7 @@ def test_the_outcome_is_kept_for_the_same_needs_only(
 
 def test_needs_have_a_key_of_their_own(bundle: Bundle) -> None:
     def key(*overrides: str, of: Bundle = bundle) -> str:
-        config: ExperimentConfig = load_config(Path("experiment.yaml"), overrides)
+        config: Experiment = load_experiment(Path("experiment.yaml"), overrides)
         return requirements_key(config, of)
 
     assert key() == key("optimizer.lr=1.0", "data.num_workers=3", "training.epochs=9")
@@ -91,18 +92,18 @@ def test_needs_have_a_key_of_their_own(bundle: Bundle) -> None:
         "data.max_duration=3.0",
         "data.min_duration=0.2",
         "augment={speed_range: [0.5, 2.0]}",
-        "loss.ctc_weight=0.5",
+        "heads.ctc.intermediate={layers: [1]}",
         "frontend.features={name: fbank, num_mel_bins: 40}",
         "encoder.subsampling.factor=2",
     )
     keys = [key(), *(key(change) for change in changes)]
-    other = replace(bundle, tokenizer=train_tokenizer(bundle.config.tokenizer, ["abc"]))
+    other = replace(bundle, tokenizers={"main": train_tokenizer(bundle.experiment.tokenizer, ["abc"])})
     assert len({*keys, key(of=other)}) == len(changes) + 2
 
 
 def test_rows_in_memory_leave_nothing_behind(bundle: Bundle, manifest: Path) -> None:
     listed = read_manifest(manifest)
-    found = survey(listed, requirements(bundle.config, bundle), key="a", with_texts=False)
+    found = survey(listed, requirements(bundle.experiment, bundle), key="a", with_texts=False)
     assert len(found.set_aside) == 13
     assert list(found.set_aside.others(listed)) == [
         row for number, row in enumerate(listed) if number % 7 and number % 11 != 10

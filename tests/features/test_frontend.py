@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from asr.config import parse_config
+from asr.config import parse_experiment
 from asr.errors import ConfigError
 from asr.features import FrontendConfig, build_frontend, upgrade_frontend
 from asr.features.base import BaseFrontendConfig, Frontend
@@ -56,7 +56,7 @@ def test_configurations_of_today_and_of_version_0_1_are_read(data, expected):
 )
 def test_a_mistake_is_named_with_its_key(data, complaint):
     with pytest.raises(ConfigError) as caught:
-        parse_config({"data": DATA, "frontend": data}, source="x.yaml")
+        parse_experiment({"data": DATA, "frontend": data}, source="x.yaml")
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
 

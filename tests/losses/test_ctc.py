@@ -51,14 +51,14 @@ def loss_by_all_paths(log_probs: Tensor, tokens: tuple[int, ...]) -> float:
 def test_loss_sums_over_all_paths(tokens: tuple[int, ...]) -> None:
     log_probs = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
     frames, count = torch.tensor([5]), torch.tensor([len(tokens)])
-    loss = ctc_loss(log_probs[None], frames, torch.tensor([tokens], dtype=torch.int64), count)
+    loss = ctc_loss(log_probs[None], frames, torch.tensor([tokens], dtype=torch.int64), count, blank=0)
     assert loss.item() == pytest.approx(loss_by_all_paths(log_probs, tokens), rel=1e-12)
 
 
 def test_loss_and_gradient_equal_tensorflows_published_values() -> None:
     logits = torch.tensor(TENSORFLOW_PROBABILITIES).log().roll(1, dims=-1).requires_grad_()  # blank first
     tokens, token_lens = torch.tensor([[1, 2, 3, 2, 1], [1, 2, 2, 1, 0]]), torch.tensor([5, 4])
-    losses = ctc_loss(logits.log_softmax(-1), torch.tensor([5, 5]), tokens, token_lens)
+    losses = ctc_loss(logits.log_softmax(-1), torch.tensor([5, 5]), tokens, token_lens, blank=0)
     losses.sum().backward()
     torch.testing.assert_close(losses, torch.tensor(TENSORFLOW_LOSSES), rtol=0, atol=1e-5)
     aligned = torch.tensor([[1, 2, 3, 2, 1], [1, 2, 0, 2, 1]])
@@ -74,7 +74,7 @@ def test_gradient_equals_finite_differences_with_forbidden_tokens_and_padding() 
 
     def losses(logits: Tensor) -> Tensor:
         log_probs = logits.masked_fill(forbidden, -math.inf).log_softmax(-1)
-        return ctc_loss(log_probs, torch.tensor([6, 4, 2]), tokens, torch.tensor([3, 1, 0]))
+        return ctc_loss(log_probs, torch.tensor([6, 4, 2]), tokens, torch.tensor([3, 1, 0]), blank=0)
 
     assert torch.autograd.gradcheck(losses, (logits,))
 
@@ -83,14 +83,14 @@ def test_an_utterance_costs_inf_exactly_when_it_has_too_few_frames() -> None:
     log_probs = torch.randn(1, 6, 5).log_softmax(-1)
     for tokens in [(1, 2, 3), (1, 1, 2), (4, 4, 4)]:
         for num_frames in range(1, 7):
-            loss = ctc_loss(log_probs, torch.tensor([num_frames]), torch.tensor([tokens]), torch.tensor([3]))
+            loss = ctc_loss(log_probs, torch.tensor([num_frames]), torch.tensor([tokens]), torch.tensor([3]), blank=0)
             assert loss.isfinite().item() == (num_frames >= ctc_min_frames(tokens))
 
 
 def test_a_batch_without_any_tokens_costs_its_blanks() -> None:
     log_probs = torch.randn(2, 3, 5).log_softmax(-1)
     tokens = torch.empty(2, 0, dtype=torch.int64)
-    losses = ctc_loss(log_probs, torch.tensor([3, 2]), tokens, torch.tensor([0, 0]))
+    losses = ctc_loss(log_probs, torch.tensor([3, 2]), tokens, torch.tensor([0, 0]), blank=0)
     torch.testing.assert_close(losses, -torch.stack([log_probs[0, :, 0].sum(), log_probs[1, :2, 0].sum()]))
 
 
@@ -100,5 +100,5 @@ def test_a_batch_without_any_tokens_costs_its_blanks() -> None:
 )
 def test_loss_is_computed_in_single_precision_or_better(given: torch.dtype, computed: torch.dtype) -> None:
     log_probs = torch.randn(1, 4, 5).log_softmax(-1).to(given)
-    loss = ctc_loss(log_probs, torch.tensor([4]), torch.tensor([[1]]), torch.tensor([1]))
+    loss = ctc_loss(log_probs, torch.tensor([4]), torch.tensor([[1]]), torch.tensor([1]), blank=0)
     assert loss.dtype == computed

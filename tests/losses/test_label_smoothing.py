@@ -19,7 +19,7 @@ TARGETS = torch.tensor([[4, 5, 6, EOS], [7, EOS, -100, -100], [EOS, -100, -100, 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_loss_equals_torchs_cross_entropy_where_every_token_is_possible(smoothing: float) -> None:
     logits = torch.randn(3, 4, 8, dtype=torch.float64)
-    loss = label_smoothing_loss(logits.log_softmax(-1), TOKENS, TOKEN_LENS, smoothing)
+    loss = label_smoothing_loss(logits.log_softmax(-1), TOKENS, TOKEN_LENS, smoothing, eos=EOS)
     expected = F.cross_entropy(logits.transpose(1, 2), TARGETS, label_smoothing=smoothing, reduction="none").sum(-1)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
 
@@ -31,7 +31,7 @@ def test_impossible_tokens_are_left_out_as_if_the_vocabulary_lacked_them() -> No
     new_ids = possible.cumsum(0) - 1
     targets = torch.where(TARGETS >= 0, new_ids[TARGETS.clamp(min=0)], TARGETS)
     expected = F.cross_entropy(logits[..., possible].transpose(1, 2), targets, label_smoothing=0.1, reduction="none")
-    loss = label_smoothing_loss(log_probs, TOKENS, TOKEN_LENS, 0.1)
+    loss = label_smoothing_loss(log_probs, TOKENS, TOKEN_LENS, 0.1, eos=EOS)
     torch.testing.assert_close(loss, expected.sum(-1), rtol=1e-12, atol=1e-12)
 
 
@@ -39,7 +39,7 @@ def test_gradient_is_finite_with_impossible_tokens_and_zero_at_padding() -> None
     logits = torch.randn(3, 4, 8, requires_grad=True)
     impossible = torch.tensor([token in (BLANK, SOS) for token in range(8)])
     log_probs = logits.masked_fill(impossible, -math.inf).log_softmax(-1)
-    label_smoothing_loss(log_probs, TOKENS, TOKEN_LENS, 0.1).sum().backward()
+    label_smoothing_loss(log_probs, TOKENS, TOKEN_LENS, 0.1, eos=EOS).sum().backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert not logits.grad[1, 2:].any()
@@ -48,4 +48,4 @@ def test_gradient_is_finite_with_impossible_tokens_and_zero_at_padding() -> None
 
 def test_loss_of_half_precision_outputs_is_computed_in_single_precision() -> None:
     log_probs = torch.randn(3, 4, 8).log_softmax(-1).bfloat16()
-    assert label_smoothing_loss(log_probs, TOKENS, TOKEN_LENS, 0.1).dtype == torch.float32
+    assert label_smoothing_loss(log_probs, TOKENS, TOKEN_LENS, 0.1, eos=EOS).dtype == torch.float32

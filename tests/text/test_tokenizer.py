@@ -10,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from asr.errors import BundleError, ConfigError, TextError
 from asr.text.tokenizer import CharConfig, TokenizerConfig, load_tokenizer, train_tokenizer
 from asr.text.tokenizer.bpe import BpeConfig
+from asr.text.tokenizer.sentence_piece import SPECIAL_PIECES, UNK
 from asr.text.tokenizer.unigram import UnigramConfig
 from asr.text.tokenizer.word import WordConfig
-from asr.text.vocabulary import SPECIAL_PIECES, UNK
 
 TEXTS = ["one two three four", "five six seven eight", "nine ten eleven twelve", "thirteen fourteen fifteen sixteen"]
 

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from asr.bundle.bundle import Bundle
 from asr.experiments import launch
-from asr.losses.joint import JointLoss, LossConfig
-from asr.models.asr_model import AsrModel, ModelConfig, build_model
+from asr.experiments.loss import batch_loss
+from asr.losses.weights import LossConfig
+from asr.models.asr_model import AsrModel
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.encoders.rnn import RnnConfig
 from asr.training.compile import compile_layers, num_compilations, uncompiled
 from asr.types import Batch
+from tests.tiny_models import tiny_model
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="torch.compile needs a C++ compiler on CPU"
@@ -41,7 +43,7 @@ def compile_with(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def model_of(config: ConformerConfig | RnnConfig) -> AsrModel:
     torch.manual_seed(1)
-    return build_model(ModelConfig(encoder=config), 20, 9).train()
+    return tiny_model("ctc", num_features=20, vocab_size=9, encoder=config).train()
 
 
 def batch_of(rows: int, frames: int) -> Batch:
@@ -53,7 +55,7 @@ def batch_of(rows: int, frames: int) -> Batch:
 
 
 def loss_of(model: AsrModel, batch: Batch) -> Tensor:
-    return JointLoss(LossConfig())(model(batch), batch).total
+    return batch_loss(model, batch, LossConfig()).total
 
 
 def gradients(model: AsrModel, batch: Batch) -> tuple[Tensor, list[Tensor]]:

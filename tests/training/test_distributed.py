@@ -34,7 +34,7 @@ from pathlib import Path
 import torch
 
 from asr.bundle.tensors import save_tensors
-from asr.config import load_config, load_lm_config
+from asr.config import load_experiment, load_lm_experiment
 from asr.experiments.asr_task import AsrTask
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
@@ -47,8 +47,8 @@ LM_SETTINGS = ["training.epochs=2", "language_model.dropout=0"]
 
 
 class Double(AsrTask):
-    def loss(self, batch):
-        return super().loss(replace(batch, features=batch.features.double()))
+    def loss(self, batch, draws):
+        return super().loss(replace(batch, features=batch.features.double()), draws)
 
     def validate(self):
         self.model.float()
@@ -81,10 +81,10 @@ def train(task, config, out, world):
 
 with joined("cpu") as world:
     out = Path(sys.argv[1])
-    config = load_config(Path("experiment.yaml"), SETTINGS)
+    config = load_experiment(Path("experiment.yaml"), SETTINGS)
     prepared = prepare(config, lambda _: None, None, world)
     train(Double(prepared, out / "asr", world.device, world), config, out / "asr", world)
-    config = load_lm_config(Path("lm.yaml"), LM_SETTINGS)
+    config = load_lm_experiment(Path("lm.yaml"), LM_SETTINGS)
     ready = LANGUAGE_MODEL.begin(config, out / "lm", world, lambda _: None)
     train(ready.task, config, out / "lm", world)
 """
@@ -193,7 +193,7 @@ def test_a_process_started_by_itself_is_a_world_of_one(monkeypatch: pytest.Monke
     monkeypatch.delenv("RANK", raising=False)
     with joined("cpu") as world:
         assert (world.rank, world.size) == (0, 1)
-        assert world.add(1, 2.5) == [1, 2.5]
-        assert world.gather("x") == ["x"]
+        assert world.all_reduce(1, 2.5) == [1, 2.5]
+        assert world.all_gather("x") == ["x"]
         with world.main_first("anything"):
             pass

@@ -54,9 +54,9 @@ def test_frozen_parts_learn_after_so_many_steps(workspace: Path) -> None:
     seen: list[bool] = []
 
     def note(trainer: Trainer) -> None:
-        seen.append("ctc_head.linear.weight" in changed(trainer.model.state_dict()))
+        seen.append("heads.ctc.output.linear.weight" in changed(trainer.model.state_dict()))
 
-    overrides = (*LEARNING, "freeze={parts: [ctc_head], steps: 5}")
+    overrides = (*LEARNING, "freeze={parts: [heads.ctc], steps: 5}")
     launch.train(Path("experiment.yaml"), Path("out"), overrides=overrides, device="cpu", on_step=note)
     assert seen == [False] * 5 + [True] * 3
 
@@ -65,7 +65,7 @@ def test_frozen_parts_learn_after_so_many_steps(workspace: Path) -> None:
 def test_a_killed_run_freezes_and_lets_learn_as_if_it_had_not_stopped(
     step: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = ("freeze={parts: [encoder, ctc_head], steps: 5}", "training.checkpoint_every=1")
+    settings = ("freeze={parts: [encoder, heads.ctc], steps: 5}", "training.checkpoint_every=1")
     whole = train("whole", *settings)
     saved = CheckpointFolder.save
 
@@ -89,7 +89,7 @@ def test_a_killed_run_freezes_and_lets_learn_as_if_it_had_not_stopped(
             "[encoder.layers.7]",
             r"freeze.parts: 'encoder.layers.7' is no part of this model; did you mean 'encoder.layers",
         ),
-        ("[encoder, decoder, ctc_head]", "every weight is frozen"),
+        ("[encoder, heads]", "every weight is frozen"),
         ("[]", r"freeze\.parts: .*at least 1"),
         ("{parts: [encoder], steps: 0}", r"freeze\.steps: .*greater than or equal to 1"),
     ],

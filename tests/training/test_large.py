@@ -62,7 +62,7 @@ def test_a_killed_run_of_several_pools_resumes_in_the_middle_of_an_epoch(
 def test_the_tokenizer_of_a_large_corpus_is_trained_on_a_sample(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = prepare.ExperimentConfig.model_validate({"data": {"train": "train.jsonl", "dev": "dev.jsonl"}, "seed": 3})
+    config = prepare.Experiment.model_validate({"data": {"train": "train.jsonl", "dev": "dev.jsonl"}, "seed": 3})
     rows = prepare.read_training_rows(config.data)
     everything = list(prepare.tokenizer_texts(config, rows))
     assert everything == [row.text for row in rows]

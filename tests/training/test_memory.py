@@ -13,11 +13,12 @@ from torch import nn
 from asr.config import TrainingConfig
 from asr.errors import TrainingError
 from asr.experiments.asr_task import AsrTask
+from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory
 from asr.training.metrics import AUDIO_SECONDS, WER
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.training.trainer import Trainer
 from asr.types import Unreadable
 
@@ -60,7 +61,7 @@ class SmallMachine:
     def num_batches(self, epoch: int) -> int:
         return len(self.data)
 
-    def loss(self, batch: Rows) -> LossOutput:
+    def loss(self, batch: Rows, draws: StepDraws) -> LossOutput:
         self.asked.append(len(batch.ids))
         losses = self.model(batch.values).square().sum(1)
         if len(batch.ids) > self.capacity or self.huge in batch.ids:
@@ -89,7 +90,7 @@ class SmallMachine:
 
 def trainer_for(task: SmallMachine, folder: Path, **settings: object) -> Trainer:
     config = TrainingConfig.model_validate({"epochs": 1, "average_num": 1, "accumulation": 2, **settings})
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, fused=True)
+    optimizer = AdamW(AdamWConfig(lr=0.1), task.model)
     return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display())
 
 
@@ -187,19 +188,19 @@ def test_views_of_an_utterance_stay_together_in_a_part(batch_of_views: tuple[Asr
     assert second.ids == ("c", "c")
     assert torch.equal(first.features, batch.features[[0, 1, 3, 4]])
     assert torch.equal(second.token_lens, batch.token_lens[[2, 5]])
-    whole = task.loss(batch)
-    parts = [task.loss(part) for part in (first, second)]
+    whole = task.loss(batch, StepDraws(1, 0))
+    parts = [task.loss(part, StepDraws(1, 0)) for part in (first, second)]
     torch.testing.assert_close(sum(part.total for part in parts), whole.total, rtol=1e-4, atol=0)
 
 
 @pytest.fixture
 def batch_of_views(workspace: Path) -> tuple[AsrTask, object]:
     """A task trained on pairs of views, in evaluation mode, and a batch of three utterances."""
-    from asr.config import load_config
+    from asr.config import load_experiment
     from asr.experiments.prepare import prepare
     from asr.types import Batch
 
-    config = load_config(Path("experiment.yaml"), ["loss.consistency_weight=0.2"])
+    config = load_experiment(Path("experiment.yaml"), ["loss.consistency_weight=0.2"])
     task = AsrTask(prepare(config, lambda _: None), Path("out"), torch.device("cpu"))
     task.model.eval()
     lens = torch.tensor([96, 80, 64, 96, 80, 64])

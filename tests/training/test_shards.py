@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from asr.cli.main import main
-from asr.config import load_config
+from asr.config import load_experiment
 from asr.data.manifest import read_manifest
 from asr.data.shards.index import ShardedUtterance
 from asr.data.shards.writer import ShardLimits, write_shards
@@ -75,7 +75,9 @@ def test_with_all_shards_in_the_buffer_the_run_is_that_of_the_manifest(shards: P
 
 
 def test_a_curriculum_orders_the_first_epoch_of_a_manifest_and_is_refused_for_shards(shards: Path) -> None:
-    config = load_config(Path("experiment.yaml"), ["data.max_batch_seconds=2", "data.curriculum_epochs=1", "seed=3"])
+    config = load_experiment(
+        Path("experiment.yaml"), ["data.max_batch_seconds=2", "data.curriculum_epochs=1", "seed=3"]
+    )
     loader = prepare.prepare(config, lambda _: None).train_loader
     longest = [[int(batch.feature_lens.max()) for batch in loader.epoch(epoch)] for epoch in (0, 1)]
     assert longest[0] == sorted(longest[0])
@@ -106,7 +108,7 @@ def test_a_killed_run_resumes_in_the_middle_of_an_epoch(step: int, shards: Path)
 
 def test_statistics_are_made_of_few_shards(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "MAX_STATISTICS_UTTERANCES", 2)
-    config = load_config(Path("experiment.yaml"), (*SETTINGS, f"data.train={shards}"))
+    config = load_experiment(Path("experiment.yaml"), (*SETTINGS, f"data.train={shards}"))
     rows = read_training_rows(config.data)
     assert all(isinstance(row, ShardedUtterance) for row in rows)
     opened: list[int] = []

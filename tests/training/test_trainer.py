@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from asr.config import TrainingConfig
 from asr.errors import TrainingError
+from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import AUDIO_SECONDS, WER, curves
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.training.trainer import Trainer
 from asr.types import Batch
 
@@ -45,7 +46,7 @@ class Line:
     def num_batches(self, epoch: int) -> int:
         return len(self.data)
 
-    def loss(self, batch: Batch) -> LossOutput:
+    def loss(self, batch: Batch, draws: StepDraws) -> LossOutput:
         losses = self.model(batch.features).square().sum((1, 2))
         parts = {"square": losses.detach().sum(), "none": torch.zeros(())}
         return LossOutput(losses.sum(), losses.detach(), parts)
@@ -85,7 +86,7 @@ def nothing(_trainer: Trainer) -> None:
 
 def trainer_for(task: Line, folder: Path, on_step: Callable[[Trainer], None] = nothing, **settings: object) -> Trainer:
     config = TrainingConfig.model_validate({"epochs": 1, "max_grad_norm": 1e9, "average_num": 1, **settings})
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.1, weight_decay=0.0, fused=True)
+    optimizer = AdamW(AdamWConfig(lr=0.1, weight_decay=0.0), task.model)
     return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display(), on_step=on_step)
 
 

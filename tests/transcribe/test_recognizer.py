@@ -20,13 +20,13 @@ from asr.bundle.recognition import DecodeOptions
 from asr.decoding import SEARCHES
 from asr.decoding.hotwords import Hotword
 from asr.errors import AudioError, ConfigError
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.vocabulary import BLANK
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
+from tests.tiny_models import tiny_model
 
 
 def load(
@@ -208,7 +208,7 @@ def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
         posteriors[place, [BLANK, token]] = torch.tensor([0.2, 0.8])
 
     use(recognizer, Fixed(tokens), monkeypatch)
-    monkeypatch.setattr(recognizer.bundle.model, "ctc_log_probs", lambda _encoded: posteriors.log()[None])
+    monkeypatch.setattr(recognizer.bundle.model.heads["ctc"], "log_probs", lambda _encoded: posteriors.log()[None])
     waveform = np.full(16000, 1e-6, dtype=np.float32)
     for first, last in ((0.07, 0.25), (0.55, 0.8)):
         waveform[round(first * 16000) : round(last * 16000)] = sound(1)[: round(last * 16000) - round(first * 16000)]
@@ -235,7 +235,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 
 def test_a_model_without_ctc_gives_text_without_words(recognizer: Recognizer, file: Path) -> None:
     torch.manual_seed(6)  # weights that say something
-    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20)
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig())
     bundle = replace(recognizer.bundle, model=model.eval())
     attention = Recognizer(
         bundle,

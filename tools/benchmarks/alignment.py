@@ -51,7 +51,7 @@ def speed(vocab_size: int, repeats: int = 200) -> float:
     generator = torch.Generator().manual_seed(0)
     log_probs = torch.randn(1, 500, vocab_size, generator=generator).log_softmax(-1)
     tokens = torch.randint(4, vocab_size, (1, 100), generator=generator)
-    arguments = (log_probs, torch.tensor([500]), tokens, torch.tensor([100]))
+    arguments = (log_probs, torch.tensor([500]), tokens, torch.tensor([100]), 0)  # blank
     forced_align(*arguments)
     seconds = []
     for _ in range(repeats):

@@ -28,19 +28,22 @@ class Ours(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from asr.models.asr_model import ModelConfig, build_model
+        from asr.models.asr_model import build_model
         from asr.models.encoders.conformer import ConformerConfig
+        from asr.models.heads.ctc import CtcHeadConfig
         from asr.system.libraries import settle_libraries
+        from asr.text.vocabulary import Vocabulary
 
         settle_libraries()  # what concerns threads stands in this process' environment already
         encoder = ConformerConfig(
             dim=DIM, num_layers=LAYERS, num_heads=HEADS, ff_dim=FF_DIM, kernel_size=KERNEL, dropout=DROPOUT
         )
-        self.model = build_model(ModelConfig(encoder=encoder, ctc=True), FEATURES, VOCABULARY)
+        vocabulary = Vocabulary(tuple(map(str, range(VOCABULARY))), blank=0, unk=1, sos=2, eos=3)
+        self.model = build_model(encoder, [CtcHeadConfig()], FEATURES, {"main": vocabulary})
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         encoded = self.model.encode(features, lens)
-        return self.model.ctc_log_probs(encoded), encoded.lens
+        return self.model.heads["ctc"].log_probs(encoded), encoded.lens
 
 
 class Torchaudio(nn.Module):

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from asr.losses.ctc import ctc_loss
-from asr.models.asr_model import AsrModel, ModelConfig, build_model
+from asr.models.asr_model import AsrModel, build_model
 from asr.models.encoders.conformer import ConformerConfig
+from asr.models.heads.ctc import CtcHeadConfig
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
-from asr.optim.optimizer import OptimizerConfig, build_optimizer
+from asr.optim.optimizers import build_optimizer
+from asr.optim.optimizers.adamw import AdamWConfig
+from asr.text.vocabulary import Vocabulary
 from asr.training.compile import compile_layers, num_compilations
 from asr.types import Batch
 from tools.benchmarks.common import BenchError, alternate, machine, say, table, versions
@@ -129,14 +132,13 @@ class OurModel(nn.Module):
 
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
-        self.model: AsrModel = build_model(ModelConfig(encoder=config), NUM_FEATURES, VOCAB_SIZE)
+        vocabulary = Vocabulary(tuple(map(str, range(VOCAB_SIZE))), blank=0, unk=1, sos=2, eos=3)
+        self.model: AsrModel = build_model(config, [CtcHeadConfig()], NUM_FEATURES, {"main": vocabulary})
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Log-probabilities (B, S, V) and their lengths (B,) on the host."""
-        output = self.model(batch)
-        assert output.ctc_log_probs is not None
-        assert output.host_lens is not None
-        return output.ctc_log_probs, output.host_lens
+        encoded = self.model.encode(batch.features, batch.feature_lens)
+        return self.model.heads["ctc"].log_probs(encoded), self.model.output_lens(batch.readable_lens[0])
 
 
 @dataclass
@@ -150,7 +152,7 @@ class Side:
 
     def __post_init__(self) -> None:
         self.model.to(self.device).train()
-        self.optimizer = build_optimizer(OptimizerConfig(lr=1e-5), self.model)
+        self.optimizer = build_optimizer(AdamWConfig(lr=1e-5), self.model)
 
     def forward(self) -> float:
         """Seconds of the forward passes of all batches, as in training."""
@@ -201,7 +203,7 @@ class Side:
         """The summed CTC loss () of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16):
             log_probs, lens = self.model(batch)
-        return ctc_loss(log_probs, lens, batch.tokens, batch.readable_lens[1]).sum()
+        return ctc_loss(log_probs, lens, batch.tokens, batch.readable_lens[1], blank=0).sum()
 
 
 def make_batches(

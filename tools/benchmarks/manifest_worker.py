@@ -70,7 +70,7 @@ class Rank:
     def survey(self) -> dict[str, Any]:
         """What `asr train` looks at in every row before its first step: text, tokens, frames; with all processes."""
         from asr.bundle.bundle import Bundle
-        from asr.config import DataConfig, ExperimentConfig
+        from asr.config import DataConfig, Experiment
         from asr.experiments.requirements import requirements, requirements_key
         from asr.experiments.survey import survey
         from asr.features import build_frontend
@@ -78,7 +78,7 @@ class Rank:
         from asr.text.tokenizer.unigram import UnigramConfig
 
         rows = self._table()
-        config = ExperimentConfig(
+        config = Experiment(
             data=DataConfig(train="", dev=""), normalize="basic", tokenizer=UnigramConfig(vocab_size=500)
         )
         tokenizer = train_tokenizer(config.tokenizer, (row.text for row in rows[:20_000]))

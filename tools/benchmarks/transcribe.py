@@ -27,11 +27,12 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
+from asr.transcribe.pipeline import Pipeline
 
 from asr.alignment.timing import HOP, loudness
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
-from asr.config import parse_config, read_yaml
+from asr.config import parse_experiment, read_yaml
 from asr.data.manifest import read_manifest
 from asr.scoring.wer import score
 from asr.system.processes import num_cores
@@ -152,7 +153,7 @@ def words_in_noise(recognizer: Recognizer, clips: Sequence[Path], hours: float) 
 def large_model(folder: Path, like: Path) -> Path:
     """A model of 11 M random weights with the front-end and tokens of another."""
     small = Bundle.load(like)
-    config = parse_config(read_yaml(like / "config.yaml"), LARGE, source=str(like))
+    config = parse_experiment(read_yaml(like / "config.yaml"), LARGE, source=str(like))
     Bundle.build(config, small.frontend, small.tokenizer).save(folder)
     return folder
 

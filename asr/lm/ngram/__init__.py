@@ -21,7 +21,7 @@ def is_token_level(model: NgramModel, tokenizer: Spelling) -> bool:
 
 
 def ngram_scorer(model: NgramModel, tokenizer: Spelling, unk_score: float) -> TokenScorer:
-    """The scorer for a model of words, or of the tokenizer's own pieces; the latter knows no `unk_score`.
+    """The scorer for a model of words, or of the tokenizer's own pieces; the latter has no use for `unk_score`.
 
     LmError if the tokenizer can write none of the model's words, as where one has upper case and the other lower.
     """

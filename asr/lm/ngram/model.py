@@ -18,7 +18,7 @@ class NgramModel:
 
     Log-probabilities are natural. States come in order of their length, arcs in order of their states, so those of
     state s are `begins[s]:begins[s + 1]`. State 0 is the empty history; its arc i is the unigram of word i. A history
-    without arcs whose back-off weight is 0 is no state: it says nothing that a shorter one does not.
+    without arcs whose back-off weight is 0 is no state: it scores words as a shorter one does.
     """
 
     words: tuple[str, ...]  # by id, distinct; <unk>, <s> and </s> are among them

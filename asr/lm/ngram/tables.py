@@ -13,7 +13,7 @@ from asr.lm.ngram.model import NgramModel
 
 
 class Found(NamedTuple):
-    """What a look-up tells; both have the shape of what was asked."""
+    """The result of a look-up, in the shape of the query."""
 
     log_probs: Tensor  # float64, log p(word | history)
     states: Tensor  # int64, the history after the word
@@ -62,9 +62,9 @@ class ArcTable:
         targets = torch.zeros_like(states)
         pending = torch.ones_like(states, dtype=torch.bool)
         for _ in range(self.order):  # no history has more than order - 1 words, and the empty one has every arc
-            wanted = states * self.num_words + words
-            arcs = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
-            found = pending & (self.keys[arcs] == wanted)
+            keys = states * self.num_words + words
+            arcs = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
+            found = pending & (self.keys[arcs] == keys)
             log_probs = log_probs + torch.where(found, self.log_probs[arcs], 0.0)
             targets = torch.where(found, self.targets[arcs].long(), targets)
             pending = pending & ~found

@@ -37,7 +37,7 @@ class _Nodes:
     edge_keys: Tensor  # int64 (num_nodes,), ascending: node * letters + letter; the last one is larger than any
     num_letters: int  # the unknown one included, which is the last
     word_ids: Tensor  # int64 (num_nodes + 1,), <unk> where no word ends
-    ending: Tensor  # float64 (num_nodes + 1,), earned by ending a word here, beside the model's score of it
+    ending: Tensor  # float64 (num_nodes + 1,), earned by ending a word here, on top of the model's score of it
     lookahead: Tensor  # float64 (num_nodes + 1,)
 
     @classmethod
@@ -66,19 +66,19 @@ class _Nodes:
 
     def step(self, nodes: Tensor, letters: Tensor) -> Tensor:
         """The nodes one letter on; shapes broadcast."""
-        wanted = nodes * self.num_letters + letters
-        edges = torch.searchsorted(self.edge_keys, wanted)
+        keys = nodes * self.num_letters + letters
+        edges = torch.searchsorted(self.edge_keys, keys)
         sink = len(self.word_ids) - 1
-        return torch.where(self.edge_keys[edges] == wanted, edges + 1, sink)  # nodes come in the order of their edges
+        return torch.where(self.edge_keys[edges] == keys, edges + 1, sink)  # nodes come in the order of their edges
 
 
 @dataclass(frozen=True)
 class _Tokens:
-    """What each token of the vocabulary writes. Tokens that go on with a word share walks along common prefixes."""
+    """What each token of the vocabulary writes. Tokens that continue a word share walks along common prefixes."""
 
     opens_word: Tensor  # bool (V,)
     opened: Tensor  # int64 (V,), where the letters of a token that opens a word lead
-    letters: Tensor  # int64 (V, L), of a token that goes on with a word; the number of letters behind its last
+    letters: Tensor  # int64 (V, L), of a token that continues a word; the number of letters behind its last
     prefix_parents: tuple[Tensor, ...]  # by length, each prefix's place among those one letter shorter
     prefix_letters: tuple[Tensor, ...]  # by length, each prefix's last letter
     prefix_of: Tensor  # int64 (V,), the token's place among all prefixes, shortest first; 0 for no letters
@@ -134,7 +134,7 @@ class WordNgramScorer:
     """A `TokenScorer` of words, which begin where the tokenizer says; see `Lexicon` for what tokens write."""
 
     def __init__(self, model: NgramModel, tokenizer: Spelling, unk_score: float) -> None:
-        """`unk_score` is added for every word that the model lacks, beside its score of <unk>."""
+        """`unk_score` is added for every word that the model lacks, on top of its score of <unk>."""
         self.model = model
         self.lexicon = Lexicon.build(model, tokenizer)
         self.unk_score = unk_score
@@ -161,10 +161,10 @@ class WordNgramScorer:
         state = self._feed(tokens, state)
         lookahead = self._nodes.lookahead
         reached = lookahead[self._tokens.reached(self._nodes, state.nodes)] - lookahead[state.nodes][:, None]
-        going_on = reached[:, self._tokens.prefix_of]
+        continuing = reached[:, self._tokens.prefix_of]
         ending, histories = self._end_word(state)
         opening = ending[:, None] + lookahead[self._tokens.opened]
-        scores = torch.where(self._tokens.opens_word, opening, going_on)
+        scores = torch.where(self._tokens.opens_word, opening, continuing)
         scores[:, self._end] = (
             ending + self._arcs.look_up(histories, torch.full_like(histories, self._eos_id)).log_probs
         )
@@ -192,10 +192,10 @@ class WordNgramScorer:
     def _feed(self, tokens: Tensor, state: WordState) -> WordState:
         opens = self._tokens.opens_word[tokens]
         _, histories = self._end_word(state)
-        went_on = _walk(self._nodes, state.nodes, self._tokens.letters[tokens])
+        continued = _walk(self._nodes, state.nodes, self._tokens.letters[tokens])
         return WordState(
             torch.where(opens, histories, state.histories),
-            torch.where(opens, self._tokens.opened[tokens], went_on),
+            torch.where(opens, self._tokens.opened[tokens], continued),
         )
 
     def _end_word(self, state: WordState) -> tuple[Tensor, Tensor]:

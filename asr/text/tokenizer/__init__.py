@@ -21,10 +21,10 @@ __all__ = ["TOKENIZERS", "CharConfig", "Tokenizer", "TokenizerConfig", "WordSpan
 
 
 def train_tokenizer(config: NamedConfig, texts: Iterable[str]) -> Tokenizer:
-    """Make the tokenizer a config asks for from normalised training texts.
+    """Train the configured tokenizer on normalised texts.
 
     The same texts give the same tokenizer to the byte. TextError if there is no text, or if they cannot fill or do not
-    fit the vocabulary size asked for; the message says which size would do.
+    fit the configured vocabulary size; the message names a size that does.
     """
     return TOKENIZERS.part(config.name).train(config, texts)
 

@@ -18,10 +18,12 @@ from asr.errors import BundleError, TextError
 from asr.registry import NamedConfig
 from asr.system.runtime import atomic_path, write_text_atomic
 from asr.text.tokenizer.base import Tokenizer, split_words
-from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
+from asr.text.vocabulary import Vocabulary
 
 MODEL_FILE = "tokenizer.model"
 PIECES_FILE = "tokens.txt"
+SPECIAL_PIECES = ("<blank>", "<unk>", "<s>", "</s>")  # the first ids of these tokenizers, and of no other's
+BLANK, UNK, SOS, EOS = range(4)
 
 # One thread: sums of floats, and with them the pieces, would depend on the number of threads.
 TRAINER_OPTIONS: dict[str, Any] = {
@@ -35,7 +37,7 @@ TRAINER_OPTIONS: dict[str, Any] = {
     "eos_piece": SPECIAL_PIECES[EOS],
     "normalization_rule_name": "identity",
     "character_coverage": 1.0,
-    "hard_vocab_limit": False,  # too large a size then tells how many pieces there are instead of failing
+    "hard_vocab_limit": False,  # too large a size then makes as many pieces as there are instead of failing
     "max_sentence_length": 1 << 30,  # bytes; longer texts would be left out silently
     "num_threads": 1,
     "minloglevel": 3,

@@ -23,6 +23,7 @@ from asr.alignment.long import LogProbs, Wildcards, align_long
 from asr.alignment.timing import word_times
 from asr.audio.io import read_blocks
 from asr.bundle.bundle import Bundle
+from asr.decoding.base import ctc_of
 from asr.errors import ConfigError
 from asr.lengths import ctc_min_frames
 from asr.transcribe.align.encoding import EncodedRecording, StoredLogProbs, block_samples, encode_recording
@@ -30,8 +31,8 @@ from asr.transcribe.align.script import ANYTHING, Layout, ScriptLine, ScriptWord
 from asr.types import Segment, Transcript, Word
 
 # Gains in log-probability per token above which text counts as not spoken. On AN4's dev set, utterances joined by
-# fives: 155 of 156 foreign lines put between them are found, and 2 of 390 spoken lines are blamed; of the spoken words
-# 1.3 % are, and of 47 words put in the place of others 46 are found.
+# fives: 155 of 156 foreign lines put between them are found, and 2 of 390 spoken lines are rejected; of the spoken
+# words 1.3 % are, and of 47 words put in the place of others 46 are found.
 LINE_GAIN = 2.5
 WORD_GAIN = 3.0
 # In 40 minutes of dev utterances, 20 of them of other speech in the middle, 100 lines missing from the text and 100
@@ -42,10 +43,10 @@ SEARCH_GAIN = 1.5
 SECOND_LOOK_SECONDS = 30.0
 MIN_SPOKEN = 0.25  # of the tokens; of sonnets, by a model of spelled names and numbers, it is 0.00 to 0.15
 FORCING_GAIN = 1e4
-PRICELESS = 1e5  # price of a line without a token that can be told from others: it is never left out
+PRICELESS = 1e5  # price of a line without a token that differs from a wildcard: it is never left out
 PAUSE = 2.0  # price of silence in speech that is in no line; without, a line moved into it would save that
 CERTAIN = -1.0  # mean log-posterior of tokens above which words are not put to the test
-REACH_SECONDS = 10.0  # of speech in no line, beside a line whose words are put to the test
+REACH_SECONDS = 10.0  # of speech in no line, next to a line whose words are put to the test
 MIN_UNWRITTEN = 0.3  # seconds of speech in no line that keep words off
 WILDCARD = ScriptWord("", (ANYTHING,))
 
@@ -63,7 +64,7 @@ class Unspoken:
 class Alignment:
     """A segment for every line; one that was not spoken has what is left between the others, and confidence 0.
 
-    Where hardly any line seems to be spoken, the model may not know such speech, and each stands where it fits best.
+    Where hardly any line seems to be spoken, the model may not recognise such speech; each stands where it fits best.
     """
 
     transcript: Transcript
@@ -89,7 +90,7 @@ class Aligner:
     """Aligns texts with recordings of any length by a model's CTC output; ConfigError if it has none."""
 
     def __init__(self, bundle: Bundle, *, device: torch.device, confidence: str = "posterior") -> None:
-        if bundle.model.ctc_head is None:
+        if ctc_of(bundle.model.heads) is None:
             raise ConfigError("alignment needs a model with a CTC head; this one has none")
         self.bundle = bundle
         self.device = device
@@ -234,7 +235,7 @@ class Aligner:
         return sum(best) / len(best) if best else 0.0
 
     def _timed(self, recording: EncodedRecording, placed: Sequence[_Placed]) -> dict[ScriptLine, Segment]:
-        """The lines with times; what is spoken but not written keeps off the words beside it."""
+        """The lines with times; speech that is in no line bounds the words next to it."""
         spikes: list[tuple[float, float]] = []
         words: list[list[int]] = []  # places in `spikes`
         for one in placed:

@@ -20,6 +20,7 @@ import torch
 from asr.alignment.forced import with_wildcard
 from asr.alignment.timing import HOP, loudness
 from asr.bundle.bundle import Bundle
+from asr.decoding.base import ctc_of
 from asr.errors import AsrError
 from asr.transcribe.long_form import Window, split_windows
 
@@ -34,7 +35,7 @@ class EncodedRecording:
     """What a model makes of a recording."""
 
     log_probs: StoredLogProbs
-    loudness: np.ndarray  # dB, as asr.alignment.timing.loudness says
+    loudness: np.ndarray  # dB, of asr.alignment.timing.loudness
     duration: float  # seconds
 
 
@@ -112,7 +113,9 @@ def _encode_span(
         waveform = np.concatenate([waveform, after.waveform[: context * frame_samples]])
     samples = torch.from_numpy(waveform[encoded_from * frame_samples - begin :])[None].to(device)
     features, lens = bundle.frontend(samples, torch.tensor([samples.shape[1]], device=device))
-    log_probs = bundle.model.ctc_log_probs(bundle.model.encode(features, lens))[0].cpu()
+    ctc = ctc_of(bundle.model.heads)
+    assert ctc is not None, "an aligner has looked"
+    log_probs = ctc.log_probs(bundle.model.encode(features, lens))[0].cpu()
     rows = with_wildcard(log_probs, bundle.tokenizer.vocabulary)
     return np.asarray(rows[first - encoded_from : None if last is None else last - encoded_from].numpy())
 

@@ -15,7 +15,7 @@ from asr.text.normalize import APOSTROPHE, APOSTROPHES, normalize
 from asr.text.tokenizer.base import Tokenizer, split_words
 
 ANYTHING = -1  # the token of what a vocabulary cannot write, whatever it sounds like
-SPOKEN_SYMBOLS = frozenset("%&@+=\u00b0\u00a7\u00b1\u00d7\u00f7\u2030\u2116")  # beside those of currencies
+SPOKEN_SYMBOLS = frozenset("%&@+=\u00b0\u00a7\u00b1\u00d7\u00f7\u2030\u2116")  # and those of currencies
 _RULE = re.compile(r"([^\w\s])\1+")  # "***", "===": drawn, not spoken
 
 
@@ -28,7 +28,7 @@ class ScriptWord:
 
     @property
     def num_known(self) -> int:
-        """Tokens that can be told from others."""
+        """The number of tokens that differ from a wildcard."""
         return sum(token != ANYTHING for token in self.tokens)
 
 
@@ -46,7 +46,7 @@ class ScriptLine:
 
     @property
     def num_known(self) -> int:
-        """Tokens that can be told from others."""
+        """The number of tokens that differ from a wildcard."""
         return sum(word.num_known for word in self.words)
 
 
@@ -81,7 +81,7 @@ def script_line(number: int, text: str, bundle: Bundle) -> ScriptLine:
     words: list[ScriptWord] = []
     unspoken = ""
     for written in split_words(text):
-        spoken = normalize(written, bundle.config.normalize).split()
+        spoken = normalize(written, bundle.spec.normalize).split()
         if tokens := _tokens(spoken, bundle.tokenizer):
             words.append(ScriptWord(unspoken + written, tokens))
             unspoken = ""
@@ -154,7 +154,7 @@ def _joins(character: str) -> bool:
 
 
 def _fit_case(word: str, known: frozenset[str]) -> str:
-    """Letters in the case that the vocabulary knows, if it knows one."""
+    """Letters in the case that a vocabulary has, if it has one."""
     return "".join(
         next((form for form in (letter, letter.upper(), letter.lower()) if form in known), letter) for letter in word
     )

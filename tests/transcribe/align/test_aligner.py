@@ -13,12 +13,12 @@ import torch
 
 from asr.bundle.bundle import Bundle
 from asr.errors import ConfigError, TextError
-from asr.models.asr_model import ModelConfig, build_model
-from asr.models.decoders import DECODERS
+from asr.models.encoders.conformer import ConformerConfig
 from asr.transcribe.align.aligner import Aligner, Alignment, Unspoken, by_words
 from asr.transcribe.align.script import ANYTHING, ScriptLine, lay_out, read_script, script_line
 from asr.types import Segment
 from tests.conftest import melody
+from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
 SECONDS = 8.0
@@ -45,7 +45,7 @@ def spoken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
             frame += 8 if token in bundle.tokenizer.separator else 2
         waveform[round((start - 0.03) * 16000) : round(frame * 0.04 * 16000)] = 0.3
     log_probs = (posteriors / posteriors.sum(-1, keepdim=True)).log()
-    monkeypatch.setattr(bundle.model, "ctc_log_probs", lambda _encoded: log_probs[None])
+    monkeypatch.setattr(bundle.model.heads["ctc"], "log_probs", lambda _encoded: log_probs[None])
     return waveform
 
 
@@ -110,7 +110,7 @@ def test_numerals_and_unknown_characters_have_their_stretch(bundle: Bundle, spok
 
 
 def test_words_are_written_as_in_the_text_and_heard_as_in_training(bundle: Bundle) -> None:
-    basic = replace(bundle, config=bundle.config.model_copy(update={"normalize": "basic"}))
+    basic = replace(bundle, spec=bundle.spec.model_copy(update={"normalize": "basic"}))
     line = script_line(7, "\u201c ONE, -- two-six! 3.5", basic)
     assert [word.text for word in line.words] == ["\u201c ONE, --", "two-six!", "3.5"]
     assert [bundle.tokenizer.decode(word.tokens) for word in line.words[:2]] == ["one", "two six"]
@@ -197,7 +197,7 @@ def test_marks_inside_a_word_separate_and_apostrophes_join(bundle: Bundle) -> No
 
 
 def test_a_model_without_ctc_cannot_align(bundle: Bundle) -> None:
-    model = build_model(ModelConfig(decoder=DECODERS.config("lstm").tiny(), ctc=False), 80, 20)
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig())
     with pytest.raises(ConfigError, match="CTC head"):
         Aligner(replace(bundle, model=model), device=CPU)
 

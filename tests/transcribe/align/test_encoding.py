@@ -46,7 +46,7 @@ def test_frames_of_all_windows_are_those_of_the_whole(
     """The model here answers to the sound of each encoder frame alone, so context cannot blur a shift."""
     monkeypatch.setattr(bundle.frontend.cmvn, "forward", lambda features, _lens: features)
     monkeypatch.setattr(bundle.model, "encode", lambda features, _lens: features[:, ::4, :20])
-    monkeypatch.setattr(bundle.model, "ctc_log_probs", lambda encoded: encoded)
+    monkeypatch.setattr(bundle.model.heads["ctc"], "log_probs", lambda encoded: encoded)
     waveform = melody(1, seconds)
     recording = encode(bundle, waveform)
     samples = torch.from_numpy(waveform)[None]

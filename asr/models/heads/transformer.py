@@ -10,20 +10,20 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from asr.models.decoders.base import DECODERS, Decoder
+from asr.models.heads.base import HEADS, NamedHeadConfig
+from asr.models.heads.decoder import Decoder
 from asr.nn.attention import CrossAttention, KeyValue, SelfAttention
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
 from asr.nn.positions import sinusoids
 from asr.nn.token_embedding import token_embedding
 from asr.nn.token_output import TokenOutput
-from asr.registry import NamedConfig
-from asr.text.sentences import with_sos
-from asr.text.vocabulary import NEVER_PREDICTED
+from asr.text.sentences import with_start
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
 
-class TransformerDecoderConfig(NamedConfig):
+class TransformerDecoderConfig(NamedHeadConfig):
     """Sizes of a Transformer decoder."""
 
     name: Literal["transformer"] = "transformer"
@@ -108,20 +108,20 @@ class TransformerDecoderLayer(nn.Module):
         return x + self.feed_forward(x), seen
 
 
-@DECODERS.register(TransformerDecoderConfig)
+@HEADS.register(TransformerDecoderConfig)
 class TransformerDecoder(Decoder[TransformerState]):
     """Absolute sinusoidal positions, then layers that see earlier tokens and all frames."""
 
-    def __init__(self, config: TransformerDecoderConfig, encoder_dim: int, vocab_size: int) -> None:
-        super().__init__()
-        self.embedding = token_embedding(vocab_size, config.dim)
+    def __init__(self, config: TransformerDecoderConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, vocabulary)
+        self.embedding = token_embedding(len(vocabulary), config.dim)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(TransformerDecoderLayer(config, encoder_dim) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.output = TokenOutput(config.dim, vocab_size, NEVER_PREDICTED)
+        self.output = TokenOutput(config.dim, len(vocabulary), self.never_predicted)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
-        x = self._embed(with_sos(tokens, token_lens), position=0)
+        x = self._embed(with_start(tokens, token_lens, self.vocabulary), position=0)
         length = x.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
         for layer in self._layers:

@@ -1,13 +1,18 @@
-"""Which parameters AdamW decays, and that its steps are torch's."""
+"""Which parameters are decayed, and that steps are those of torch's plain optimisers."""
 
 from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
-from asr.optim.optimizer import OptimizerConfig, build_optimizer
+from asr.optim.optimizers import OptimizerConfig, build_optimizer
+from asr.optim.optimizers.adamw import AdamWConfig
+from asr.optim.optimizers.base import CommonConfig
+from asr.optim.optimizers.sgd import SgdConfig
 
 
 class Model(nn.Module):
@@ -25,7 +30,7 @@ class Model(nn.Module):
 
 def test_only_weight_matrices_are_decayed() -> None:
     model = Model()
-    decayed, kept = build_optimizer(OptimizerConfig(weight_decay=0.1), model).param_groups
+    decayed, kept = build_optimizer(AdamWConfig(weight_decay=0.1), model).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert {names[id(parameter)] for parameter in decayed["params"]} == {
         "linear.weight",
@@ -47,7 +52,7 @@ def test_only_weight_matrices_are_decayed() -> None:
 
 def test_all_that_learns_is_decayed_where_asked_for() -> None:
     model = Model()
-    decayed, kept = build_optimizer(OptimizerConfig(weight_decay=0.1, decay_all=True), model).param_groups
+    decayed, kept = build_optimizer(AdamWConfig(weight_decay=0.1, decay_all=True), model).param_groups
     assert {id(parameter) for parameter in decayed["params"]} == {
         id(parameter) for parameter in model.parameters() if parameter.requires_grad
     }
@@ -58,7 +63,7 @@ def test_steps_equal_those_of_torchs_plain_adamw() -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 4).double()
     reference = copy.deepcopy(model)
-    config = OptimizerConfig(lr=0.01, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.1)
+    config = AdamWConfig(lr=0.01, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.1)
     ours = build_optimizer(config, model)
     theirs = torch.optim.AdamW(
         [{"params": [reference.weight]}, {"params": [reference.bias], "weight_decay": 0.0}],
@@ -75,3 +80,38 @@ def test_steps_equal_those_of_torchs_plain_adamw() -> None:
             optimizer.step()
     torch.testing.assert_close(model.weight, reference.weight, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(model.bias, reference.bias, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.8, False), (0.8, True)])
+def test_steps_equal_those_of_torchs_plain_sgd(momentum: float, nesterov: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 4).double()
+    reference = copy.deepcopy(model)
+    ours = build_optimizer(SgdConfig(lr=0.01, momentum=momentum, nesterov=nesterov, weight_decay=0.1), model)
+    theirs = torch.optim.SGD(
+        [{"params": [reference.weight], "weight_decay": 0.1}, {"params": [reference.bias]}],
+        lr=0.01,
+        momentum=momentum,
+        nesterov=nesterov,
+        foreach=False,
+    )
+    for inputs in torch.randn(5, 6, 3, dtype=torch.float64):
+        for network, optimizer in ((model, ours), (reference, theirs)):
+            optimizer.zero_grad()
+            network(inputs).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(model.weight, reference.weight, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(model.bias, reference.bias, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, AdamWConfig()),
+        ({"lr": 0.5}, AdamWConfig(lr=0.5)),
+        ({"name": "adamw", "lr": 0.5}, AdamWConfig(lr=0.5)),
+        ({"name": "sgd", "momentum": 0.5}, SgdConfig(momentum=0.5)),
+    ],
+)
+def test_settings_without_a_name_are_those_of_adamw(settings: dict[str, object], expected: CommonConfig) -> None:
+    assert TypeAdapter(OptimizerConfig).validate_python(settings) == expected

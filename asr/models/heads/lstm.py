@@ -9,18 +9,18 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from asr.models.decoders.base import DECODERS, Decoder
+from asr.models.heads.base import HEADS, NamedHeadConfig
+from asr.models.heads.decoder import Decoder
 from asr.nn.dropout import Dropout
 from asr.nn.location_attention import LocationAttention, uniform_weights
 from asr.nn.token_embedding import token_embedding
 from asr.nn.token_output import TokenOutput
-from asr.registry import NamedConfig
-from asr.text.sentences import with_sos
-from asr.text.vocabulary import NEVER_PREDICTED
+from asr.text.sentences import with_start
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
 
-class LstmDecoderConfig(NamedConfig):
+class LstmDecoderConfig(NamedHeadConfig):
     """Sizes of an LSTM decoder; the attention looks at `kernel_size` of its previous weights around each frame."""
 
     name: Literal["lstm"] = "lstm"
@@ -55,15 +55,15 @@ class LstmState:
     lens: Tensor  # (N,)
 
 
-@DECODERS.register(LstmDecoderConfig)
+@HEADS.register(LstmDecoderConfig)
 class LstmDecoder(Decoder[LstmState]):
     """Each step reads the last token and the last context, moves on, looks at the frames and predicts."""
 
-    def __init__(self, config: LstmDecoderConfig, encoder_dim: int, vocab_size: int) -> None:
-        super().__init__()
+    def __init__(self, config: LstmDecoderConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
+        super().__init__(config, vocabulary)
         dim = config.dim
         self.dim = dim
-        self.embedding = token_embedding(vocab_size, dim)
+        self.embedding = token_embedding(len(vocabulary), dim)
         input_dims = [dim + encoder_dim] + [dim] * (config.num_layers - 1)
         self.cells = nn.ModuleList(nn.LSTMCell(input_dim, dim) for input_dim in input_dims)
         self.attention = LocationAttention(
@@ -71,12 +71,12 @@ class LstmDecoder(Decoder[LstmState]):
         )
         self.join = nn.Linear(dim + encoder_dim, dim)
         self.dropout = Dropout(config.dropout)
-        self.output = TokenOutput(dim, vocab_size, NEVER_PREDICTED)
+        self.output = TokenOutput(dim, len(vocabulary), self.never_predicted)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         state = self.init_state(encoded)
         spoken = []
-        for embedded in self.dropout(self.embedding(with_sos(tokens, token_lens))).unbind(1):
+        for embedded in self.dropout(self.embedding(with_start(tokens, token_lens, self.vocabulary))).unbind(1):
             joined, state = self._advance(embedded, state)
             spoken.append(joined)
         log_probs: Tensor = self.output(torch.stack(spoken, dim=1))

@@ -1,0 +1,24 @@
+"""The loss of a batch: what all heads lose, weighted as the experiment says."""
+
+from __future__ import annotations
+
+from asr.losses.weights import LossConfig, weighted_sum
+from asr.models.asr_model import AsrModel
+from asr.training.task import LossOutput
+from asr.types import Batch
+
+
+def batch_loss(model: AsrModel, batch: Batch, config: LossConfig) -> LossOutput:
+    """The loss summed over the utterances of a batch; of several views of one, the mean.
+
+    Its parts are those of the heads before weighting, `ctc` and `ctc.intermediate` for example.
+    """
+    losses = model(batch, config)
+    scale = 1.0 / batch.num_views
+    per_utterance = scale * weighted_sum(losses, config)
+    parts = {
+        f"{head}.{name}" if name else head: scale * loss.detach().sum()
+        for head, named in losses.items()
+        for name, loss in named.items()
+    }
+    return LossOutput(per_utterance.sum(), per_utterance.detach(), parts)
