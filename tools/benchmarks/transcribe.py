@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from asr.transcribe.pipeline import Pipeline
 
 from asr.alignment.timing import HOP, loudness
 from asr.audio.io import load_audio
