@@ -193,7 +193,7 @@ def test_searches_find_the_best_text_whatever_ids_the_roles_have(name: str, layo
     elif plain == "attention_greedy":
         decoder, text = FakeDecoder(vocabulary), ()
         for _ in range(3):
-            token = int(decoder.opinion(frames, text).argmax())
+            token = int(decoder.predict(frames, text).argmax())
             if token == vocabulary.eos:
                 break
             text = (*text, token)
