@@ -20,7 +20,7 @@ from asr.decoding.base import AnySearch, Prompt, TokenFilter, build_search, ctc_
 from asr.decoding.lm_rescoring import LmRescored
 from asr.errors import ConfigError
 from asr.text.vocabulary import Vocabulary
-from asr.types import EncoderOutput
+from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import collapse, ctc_text_scores, random_log_probs
 from tests.decoding.fakes import FakeDecoder, FakeLm, Text, all_texts, fake_heads
 from tests.foreign_vocabularies import FOREIGN
