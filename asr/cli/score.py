@@ -93,7 +93,8 @@ def score(
 ) -> None:
     """Word error rate with its 95 % bootstrap interval.
 
-    Utterances are matched by id; in plain lines the id is the line number. An empty reference counts as an utterance:
+    Utterances are matched by id; in plain lines the id is the line number. White space of any kind parts words, a
+    no-break space as well. An empty reference counts as an utterance:
     the words recognised there are insertions. Without any reference word there is no rate.
     """
     from rich.console import Console

@@ -56,17 +56,17 @@ class ErrorCounts:
         return self.errors / self.reference_length if self.reference_length else None
 
     @property
-    def match_error_rate(self) -> float | None:
-        """MER, errors per column of the alignment, 0..1 (Morris et al. 2004); None without reference words."""
-        return self.errors / (self.reference_length + self.insertions) if self.reference_length else None
+    def match_error_rate(self) -> float:
+        """MER, errors per column of the alignment, 0..1 (Morris et al. 2004); 0 without columns, as in jiwer."""
+        return (
+            self.errors / (self.reference_length + self.insertions) if self.reference_length + self.insertions else 0.0
+        )
 
     @property
-    def word_information_lost(self) -> float | None:
-        """WIL, 1 - hits**2 / (reference words * hypothesis words), 0..1 (Morris et al. 2004); None as above."""
-        if not self.reference_length:
-            return None
-        if not self.hypothesis_length:
-            return 1.0
+    def word_information_lost(self) -> float:
+        """WIL, 1 - hits**2 / (reference words * hypothesis words), 0..1 (Morris et al. 2004); 0 without any words."""
+        if not self.reference_length or not self.hypothesis_length:
+            return float(self.reference_length != self.hypothesis_length)
         return 1 - (self.hits / self.reference_length) * (self.hits / self.hypothesis_length)
 
 

@@ -55,10 +55,12 @@ def score_files(
 ) -> Score:
     """Score a file while it is being read; errors as in `pair_texts`.
 
-    `speaker_of` names the speaker of an utterance id and takes the place of the speakers in the files.
+    Stretches that references in stm exclude from scoring are left out on both sides. `speaker_of` names the speaker of
+    an utterance id and takes the place of the speakers in the files.
     """
     names = str(reference), str(hypothesis)
-    pairs = pair_texts(reference.rows(), hypothesis.rows(), allow_missing=allow_missing, names=names)
+    ignored = reference.ignored_spans()
+    pairs = pair_texts(reference.rows(), hypothesis.rows(ignored), allow_missing=allow_missing, names=names)
     return score_pairs(with_speakers(pairs, speaker_of) if speaker_of else pairs, rules)
 
 

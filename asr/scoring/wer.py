@@ -6,10 +6,13 @@
     result.references[0], result.hypotheses[0]             # its words as they were compared, with single spaces
 
 A rate is (substitutions + deletions + insertions) / reference length; characters include the spaces between words, save
-beside Chinese and Japanese ones (`asr.text.normalize.spell`). Without a single reference word a rate has no meaning: it
-is None then. An empty reference counts as an utterance, which is right if the hypothesis is empty, too, and the words
-of its hypothesis are insertions. `asr.scoring.breakdown` groups utterances by speaker and length and lists the most
-frequent errors, `asr.scoring.compare` compares two systems, `asr.scoring.report` shows all of it to people.
+beside Chinese and Japanese ones (`asr.text.normalize.spell`). Words are what stands between white space of any kind,
+as `str.split` has it; jiwer parts words at plain spaces alone, and takes two with a no-break space between for one.
+
+Without a single reference word an error rate has no meaning: it is None then. An empty reference counts as an
+utterance, which is right if the hypothesis is empty, too, and the words of its hypothesis are insertions.
+`asr.scoring.breakdown` groups utterances by speaker and length and lists the most frequent errors,
+`asr.scoring.compare` compares two systems, `asr.scoring.report` shows all of it to people.
 """
 
 from __future__ import annotations

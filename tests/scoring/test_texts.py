@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from asr.errors import ScoringError
 from asr.scoring.pairing import TextRow
+from asr.scoring.results import score_files
+from asr.scoring.rules import Rules
 from asr.scoring.texts import FORMATS, open_texts
 
 IDS = ["an4-1", "an4-2"]
@@ -131,7 +133,11 @@ def test_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
         ("a.ctm", "u 1 0.0 0.1 YES\nu 1 zero 0.1 YES\n", r"a\.ctm:2: expected 'file channel start"),
         ("a.ctm", "u 1 0.0 0.1\n", r"a\.ctm:1: expected 'file channel start"),
         ("a.stm", "u 1 anna 0.0\n", r"a\.stm:1: expected 'file channel speaker"),
-        ("a.stm", "u 1 anna 0 1 ignore_time_segment_in_scoring\n", r"a\.stm:1: ignore_time_segment"),
+        ("a.ctm", "u 1 0.0 0.1 two words\n", r"a\.ctm:1: expected 'file .*, one word a line"),
+        ("a.ctm", "u 1 0.0 0.1 YES 0.9 lex anna more\n", r"a\.ctm:1: expected 'file .*, one word a line"),
+        ("a.tsv", "u\tyes\nv\tI said\tso\n", r"a\.tsv:2: 3 columns, the first line has 2; is a tab in the text"),
+        ("a.jsonl", '{"id": "u", "text": "x", "text": "y"}\n', r"a\.jsonl:1: the key 'text' stands there twice"),
+        ("a.txt", b"\xff\xfea\0b", r"a\.txt: not UTF-16 text"),
         ("a.txt", b"YES\n\xff\n", r"a\.txt:2: not UTF-8"),
         ("a.jsonl", '{"id": "u", "text": "x", "speaker": 3}\n', r'a\.jsonl:1: "speaker" is not a string'),
     ],
@@ -140,6 +146,60 @@ def test_a_file_that_cannot_be_read_is_an_error_with_its_place(name, content, me
     path = write(tmp_path, name, content)
     with pytest.raises(ScoringError, match=message):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "format"),
+    [
+        ("100 yes\n101 no\n", "100 yes\n101 oh no\n", "kaldi"),
+        ("100 yes\n101 no\n", "101\n100 yes\n", "kaldi"),
+        ("100 yes\n101 no\n", "101 no\n", "kaldi"),
+        ("0007 yes\n0010 no\n", "0010 no\n0007 yes\n", "kaldi"),
+        ("100 yes\n101 no\n", "102 yes\n103 no\n", "lines"),
+        ("100 yes\n100 no\n", "100 yes\n100 no\n", "lines"),
+        ("100 yes\n101 no\n", "yes\nno\n", "lines"),
+        ("12 yes\n13 no\n", "12 yes\n13 no\n", "lines"),
+        ("100\n101\n", "100\n101\n", "lines"),
+    ],
+)
+def test_numbers_are_ids_where_both_files_have_them(reference, hypothesis, format, tmp_path):
+    files = write(tmp_path, "ref", reference), write(tmp_path, "hyp", hypothesis)
+    assert formats(*files) == [format] * 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("format_name", sorted(FILES))
+def test_byte_order_marks_of_every_kind_are_no_text(format_name, encoding, tmp_path):
+    name, content = FILES[format_name]
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    assert read(write(tmp_path, name, (mark + content).encode(encoding))) == expected(format_name)
+
+
+def test_what_references_exclude_from_scoring_is_left_out_on_both_sides(tmp_path):
+    reference = write(
+        tmp_path,
+        "ref.stm",
+        "talk 1 anna 0 2 <o,f0> we begin\n"
+        "talk 1 inter_segment_gap 2 4 <o,f0> ignore_time_segment_in_scoring\n"
+        "talk 1 anna 4 6 <o,f0> we end\n"
+        "song 1 inter_segment_gap 0 9 <o,f0> IGNORE_TIME_SEGMENT_IN_SCORING\n",
+    )
+    words = {"we": 0.5, "begin": 1.5, "laughter": 2.5, "across": 3.9, "end": 5.0}
+    ctm = "".join(f"talk 1 {start} 0.6 {word}\n" for word, start in words.items()) + "song 1 1 1 la\n"
+    hypothesis = write(tmp_path, "hyp.ctm", ctm)
+    scored = score_files(*open_texts(reference, hypothesis), Rules())
+    assert dict(zip(scored.ids, zip(scored.references, scored.hypotheses, strict=True), strict=True)) == {
+        "talk": ("we begin we end", "we begin across end"), "song": ("", "")
+    }  # fmt: skip
+    again = score_files(*open_texts(reference, write(tmp_path, "hyp.stm", reference.read_text())), Rules())
+    assert (again.words.errors, again.words.hits) == (0, 4)
+
+
+def test_words_without_times_cannot_be_told_from_what_is_not_to_be_scored(tmp_path):
+    reference = write(tmp_path, "ref.stm", "talk-1 1 x 2 4 ignore_time_segment_in_scoring\n")
+    for name, content in {"hyp.txt": "talk-1 yes\n", "hyp.jsonl": '{"id": "talk-1", "text": "yes"}\n'}.items():
+        with pytest.raises(ScoringError, match=r"hyp\.\w+ read as \w+: its words have no times"):
+            score_files(*open_texts(reference, write(tmp_path, name, content)), Rules())
 
 
 def test_a_missing_file_a_folder_and_an_unknown_format_are_named(tmp_path):

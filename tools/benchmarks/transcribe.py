@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
+from asr.transcribe.pipeline import Pipeline
 
 from asr.alignment.timing import HOP, loudness
 from asr.audio.io import load_audio
@@ -38,7 +39,6 @@ from asr.system.processes import num_cores
 from asr.system.runtime import computes_bfloat16, derive_rng
 from asr.transcribe.files import Done, transcribe_files
 from asr.transcribe.inputs import find_all
-from asr.transcribe.pipeline import Pipeline
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.workers import recognize, worker_pool
 from tools.benchmarks.common import ROOT, alternate, finish, machine, say, table

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from asr.audio.io import AUDIO_SUFFIXES
-from asr.errors import ManifestError
-from asr.system.text_files import decode_text
+from asr.errors import ManifestError, TextError
+from asr.system.text_files import decode_text, unique_keys
 
 FIELDS = ("audio", "text", "id", "speaker", "lang", "start", "duration")  # what a column of a table may hold
 
@@ -125,22 +125,13 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | Fault]]:
         where = f"{path}:{number}"
         try:
             row = json.loads(line, object_pairs_hook=unique_keys)
-        except ManifestError as error:
+        except TextError as error:
             yield where, Fault(where, str(error))
             continue
         except (ValueError, RecursionError) as error:
             yield where, Fault(where, f"the line is not JSON ({error})")
             continue
         yield where, row if isinstance(row, dict) else Fault(where, "the line is not a JSON object")
-
-
-def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; ManifestError, without a place, if it has a key twice, of which json keeps the last."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ManifestError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands there twice")
-    return row
 
 
 def first_json_row(path: Path) -> dict[str, Any]:

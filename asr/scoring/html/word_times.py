@@ -36,7 +36,9 @@ def _ctm_words(file: TextFile, ids: set[str]) -> Iterator[tuple[str, Word]]:
             continue
         start, duration, text, *rest = fields[2:]
         try:
-            word = _word(float(start), float(start) + float(duration), text, rest[0] if rest else None)
+            word = _word(
+                float(start), float(start) + float(duration), text, rest[0] if rest and rest[0] != "NA" else None
+            )
         except ValueError as error:
             raise ScoringError(f"{where}: the confidence '{rest[0]}' is not a number") from error
         yield channel_id(*fields[:2]), word
