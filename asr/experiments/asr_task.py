@@ -23,7 +23,7 @@ from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import AUDIO_SECONDS, WER
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.types import Batch
 
 
@@ -65,7 +65,7 @@ class AsrTask:
         """How many training batches an epoch has."""
         return self._train.num_batches(epoch)
 
-    def loss(self, batch: Batch) -> LossOutput:
+    def loss(self, batch: Batch, draws: StepDraws) -> LossOutput:
         """The losses of all heads, weighted and summed over the utterances of a batch."""
         return batch_loss(self.model, batch, self._config.loss)
 
@@ -100,7 +100,7 @@ class AsrTask:
                 for id, nbest in decode_corpus(self.model, self._searcher, self._dev_batches(unreadable), self.device)
             }
         hypotheses: dict[str, str] = {}
-        for texts, reasons in self._world.gather([own, unreadable]):
+        for texts, reasons in self._world.all_gather([own, unreadable]):
             hypotheses |= texts
             for reason in reasons:
                 self._world.display().say(f"warning: counted as not recognised: dev {reason}")

@@ -19,7 +19,7 @@ from asr.config import InitConfig
 from asr.errors import ConfigError
 from asr.models.asr_model import build_model
 from asr.system.runtime import write_text_atomic
-from asr.training.parts import is_under, weights_under
+from asr.training.freezing import is_under, weights_under
 from asr.types import MAIN_TOKENIZER
 
 REPORT_FILE = "init_report.json"

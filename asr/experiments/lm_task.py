@@ -22,7 +22,7 @@ from asr.losses.label_smoothing import label_smoothing_loss
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import PERPLEXITY, TOKENS
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 
 
 class LmTask:
@@ -70,11 +70,15 @@ class LmTask:
         """How many training batches an epoch has."""
         return len(self._train_sampler.batches(epoch))
 
-    def loss(self, batch: SentenceBatch) -> LossOutput:
+    def loss(self, batch: SentenceBatch, draws: StepDraws) -> LossOutput:
         """Negative log-likelihood of a batch, summed over its tokens and the ends of its sentences."""
+        losses = self._losses(batch)
+        return LossOutput(losses.sum(), losses.detach())
+
+    def _losses(self, batch: SentenceBatch) -> Tensor:
+        """Of each sentence, (B,)."""
         log_probs = self.model(batch.tokens, batch.token_lens)
-        per_sentence = label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0, eos=self._eos)
-        return LossOutput(per_sentence.sum(), per_sentence.detach())
+        return label_smoothing_loss(log_probs, batch.tokens, batch.token_lens, smoothing=0.0, eos=self._eos)
 
     def count(self, batch: SentenceBatch) -> int:
         """The tokens to predict, ends included."""
@@ -102,10 +106,9 @@ class LmTask:
         own: list[tuple[float, int]] = []  # of each batch
         with uncompiled(self.model), torch.inference_mode():
             for batch in self._load(self._dev, self._dev_sampler.batches(0)):
-                output = self.loss(batch)
-                own.append((float(output.per_utterance.sum(dtype=torch.float64)), batch.num_predictions))
+                own.append((float(self._losses(batch).sum(dtype=torch.float64)), batch.num_predictions))
         self.model.train(was_training)
-        by_rank = self._world.gather(own)
+        by_rank = self._world.all_gather(own)
         # in the sampler's order, so that the sum is the same to the last digit whatever the number of ranks
         batches = [batch for turn in zip_longest(*by_rank) for batch in turn if batch is not None]
         total, count = (sum(column) for column in zip(*batches, strict=True))
@@ -172,7 +175,7 @@ class LanguageModelling:
             task=task,
             config=bundle.config,
             description=describe(task, train, dev),
-            odd_loss=lambda: task.loss(next(iter(task.batches(0, 0)))).total,
+            odd_loss=lambda: task.loss(next(iter(task.batches(0, 0))), StepDraws(bundle.config.seed, 0)).total,
         )
 
 

@@ -19,7 +19,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from asr.system.runtime import atomic_path, peak_memory_mb, write_text_atomic
-from asr.training.task import AnyBatch, LossOutput, Task
+from asr.training.task import AnyBatch, LossOutput, StepDraws, Task
 
 FIRST_STEP, LAST_STEP = 3, 12  # of this process, counted from 1; those before warm up
 OPERATIONS = 12  # of each phase that the table lists
@@ -184,10 +184,10 @@ class _Recorder(Generic[AnyBatch]):
                 self._amount += self._task.amount(batch)
             yield batch
 
-    def loss(self, batch: AnyBatch) -> LossOutput:
+    def loss(self, batch: AnyBatch, draws: StepDraws) -> LossOutput:
         """As the task's."""
         with record_function("loss"), _forward_noted(self._task.model):
-            return self._task.loss(batch)
+            return self._task.loss(batch, draws)
 
     def validate(self) -> dict[str, float]:
         """As the task's."""

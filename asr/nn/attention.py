@@ -27,7 +27,7 @@ def attention_mask(lens: Tensor, max_len: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Pre-norm residual branch (B, S, D) -> (B, S, D) of attention among frames, blind to their positions."""
+    """Pre-norm residual branch (B, S, D) -> (B, S, D) of attention among frames, without positions."""
 
     def __init__(self, dim: int, num_heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
@@ -61,19 +61,19 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, KeyValue]:
         """The branch for one frame after those of `past`, and their keys and values with its own at the end.
 
-        `table` holds the position of the one frame; the keys of `past` have had theirs.
+        `table` holds the position of the one frame; the keys of `past` have theirs already.
         """
         query, key, value = self.project(x_B1D)
-        query, key = self._place(query, key, table)
+        query, key = self._with_positions(query, key, table)
         key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
         return self.finish(attend(query, key, value, mask, self.attention_dropout.share)), (key, value)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, table: Tensor | None) -> Tensor:
-        query, key = self._place(query, key, table)
+        query, key = self._with_positions(query, key, table)
         return attend(query, key, value, mask, self.attention_dropout.share)
 
-    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Queries and keys that know their positions."""
+    def _with_positions(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys with their positions in them."""
         assert table is None, "plain attention has no positions"
         return query, key
 
@@ -81,7 +81,7 @@ class SelfAttention(nn.Module):
 class RotaryAttention(SelfAttention):
     """Self-attention that turns queries and keys by their position (Su et al. 2021)."""
 
-    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _with_positions(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
         assert table is not None, "rotary attention needs a table"
         return rotate(query, table), rotate(key, table)
 
@@ -104,8 +104,8 @@ class RelativeAttention(SelfAttention):
             bias = bias.masked_fill(~mask, -math.inf)
         return attend(query + self.content_bias.to(query.dtype), key, value, bias, self.attention_dropout.share)
 
-    def _place(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
-        raise AssertionError("relative attention scores distances: queries and keys by themselves have no place")
+    def _with_positions(self, query: Tensor, key: Tensor, table: Tensor | None) -> tuple[Tensor, Tensor]:
+        raise AssertionError("relative attention scores distances: queries and keys by themselves have no positions")
 
 
 class CrossAttention(nn.Module):

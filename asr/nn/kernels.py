@@ -205,8 +205,8 @@ def relu_within(x: Tensor, lens: Tensor) -> Tensor:
     """
     if is_traced():
         return x.relu().masked_fill(padding_mask(lens, x.shape[2])[:, None, :, None], 0.0)
-    silenced: Tensor = _ReluWithin.apply(x, lens)
-    return silenced
+    output: Tensor = _ReluWithin.apply(x, lens)
+    return output
 
 
 class _ReluWithin(torch.autograd.Function):

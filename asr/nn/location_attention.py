@@ -1,4 +1,4 @@
-"""Location-aware attention (Chorowski et al. 2015): where to look depends on where the last look went."""
+"""Location-aware attention (Chorowski et al. 2015): the weights of one step depend on those of the step before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asr.lengths import padding_mask
 
 
 class LocationAttention(nn.Module):
-    """Additive attention of one query a row over frames, told of its previous weights through a convolution.
+    """Additive attention of one query a row over frames, which sees its previous weights through a convolution.
 
     B rows, S frames, M memory dim, A attention dim.
     """
@@ -24,7 +24,7 @@ class LocationAttention(nn.Module):
         self.score = nn.Linear(dim, 1, bias=False)
 
     def keys(self, memory_BSM: Tensor) -> Tensor:
-        """What the scores need of the frames (B, S, A); computed once, used for every query."""
+        """The frames' part of the scores (B, S, A); computed once, used for every query."""
         keys: Tensor = self.key(memory_BSM)
         return keys
 
@@ -41,5 +41,5 @@ class LocationAttention(nn.Module):
 
 
 def uniform_weights(lens: Tensor, num_frames: int, dtype: torch.dtype) -> Tensor:
-    """The weights (B, S) before the first look: the same for every valid frame."""
+    """The weights (B, S) before the first step: the same for every valid frame."""
     return (~padding_mask(lens, num_frames)).to(dtype) / lens.clamp(min=1)[:, None]

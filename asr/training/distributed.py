@@ -3,10 +3,10 @@
 The trainer adds up gradients with one explicit all-reduce after each rank's own backward. It does not use torch's
 DistributedDataParallel, which communicates in the middle of backward: there a rank without rows, a backward that is
 repeated for want of memory, a loss that is finite on some ranks only and parameters that a batch does not use are
-special cases, each with a way to hang. Here none of them is: what a rank does between two meetings is its own affair.
+special cases, each with a way to hang. Here none of them is: between two collectives ranks do not depend on each other.
 
-What the hosts must know travels by gloo between processors, gradients by NCCL where there are GPUs, so that agreeing
-never waits for a GPU. Nothing is pickled: objects travel as JSON, tensors as their bytes.
+What the hosts must know is exchanged by gloo between processors, gradients by NCCL where there are GPUs, so that
+agreement never waits for a GPU. Nothing is pickled: objects are sent as JSON, tensors as their bytes.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from asr.system.runtime import resolve_device
 
 TIMEOUT = timedelta(minutes=30)  # a killed rank is noticed at once; this is for one that is frozen or cut off
 CPU = torch.device("cpu")
-BUCKET_BYTES = 64 * 2**20  # what is added up at a time, and so the memory that it takes besides
+BUCKET_BYTES = 64 * 2**20  # reduced at a time, and so the additional memory it takes
 FAILURES = "failures"  # counter in the store
 
 
 @dataclass(frozen=True)
 class World:
-    """This process, and the others that train with it. Alone, every method below returns what it was given.
+    """This process, and the others that train with it. Alone, every method below returns its argument.
 
     All ranks must call the same methods in the same order. TrainingError if another rank is gone.
     """
@@ -48,7 +48,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: torch.device = CPU
-    store: Store | None = None  # what ranks can tell each other without meeting; None in a world of one
+    store: Store | None = None  # of keys and values, for messages outside of collectives; None in a world of one
 
     @property
     def is_main(self) -> bool:
@@ -56,83 +56,83 @@ class World:
         return self.rank == 0
 
     def display(self) -> Display:
-        """Where a run may say something: on other ranks than the main one nobody hears it."""
+        """The display of a run; of other ranks than the main one nothing is shown."""
         return Display() if self.is_main else Display(open(os.devnull, "w", encoding="utf-8"))
 
-    def meet(self) -> None:
-        """Go on when all ranks are here."""
-        self.add(0)
+    def barrier(self) -> None:
+        """Return when all ranks are here."""
+        self.all_reduce(0)
 
-    def add(self, *numbers: float) -> list[float]:
-        """The sums of these numbers over all ranks. Their hosts meet for it; a GPU is not waited for."""
+    def all_reduce(self, *numbers: float) -> list[float]:
+        """The sums of these numbers over all ranks. It waits for their hosts but for no GPU."""
         if self.size == 1:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64)
-        with _all_there():
+        with _lost_rank_named():
             dist.all_reduce(sums)
         return sums.tolist()
 
-    def add_(self, tensors: Iterable[Tensor]) -> None:
+    def all_reduce_(self, tensors: Iterable[Tensor]) -> None:
         """Replace every tensor by its sum over all ranks. On a GPU the host does not wait for it."""
         if self.size == 1:
             return
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.flatten() for tensor in bucket])
-            with _all_there():
+            with _lost_rank_named():
                 dist.all_reduce(flat)
             for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
                 tensor.copy_(total.view_as(tensor))
 
-    def gather(self, value: Any) -> list[Any]:
-        """What JSON can hold, of every rank in order."""
+    def all_gather(self, value: Any) -> list[Any]:
+        """The values of all ranks in order, each of what JSON can hold."""
         if self.size == 1:
             return [value]
         own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lens = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        with _all_there():
+        with _lost_rank_named():
             dist.all_gather(lens, torch.tensor([len(own)]))
             longest = int(max(lens))
             everything = [torch.empty(longest, dtype=torch.uint8) for _ in lens]
             dist.all_gather(everything, torch.nn.functional.pad(own, (0, longest - len(own))))
         return [json.loads(row[: int(length)].numpy().tobytes()) for row, length in zip(everything, lens, strict=True)]
 
-    def share(self, value: Any) -> Any:
-        """What rank 0 gave, of what JSON can hold."""
-        return self.gather(value if self.is_main else None)[0]
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's value, of what JSON can hold."""
+        return self.all_gather(value if self.is_main else None)[0]
 
-    def share_(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_(self, tensors: Iterable[Tensor]) -> None:
         """Replace every tensor by rank 0's."""
         if self.size == 1:
             return
         for tensor in tensors:
             sent = tensor.detach().contiguous().flatten().view(torch.uint8)
-            with _all_there():
+            with _lost_rank_named():
                 dist.broadcast(sent, 0)
             if not self.is_main:
                 tensor.detach().copy_(sent.view(tensor.dtype).view(tensor.shape))
 
-    def share_tensors(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The CPU tensors that rank 0 gave, by name; what the others give is not looked at."""
+    def broadcast_tensors(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Rank 0's CPU tensors by name; the argument of the others is not used."""
         if self.size == 1:
             return tensors
-        kinds = self.share([(name, list(tensor.shape), str(tensor.dtype)) for name, tensor in tensors.items()])
+        kinds = self.broadcast([(name, list(tensor.shape), str(tensor.dtype)) for name, tensor in tensors.items()])
         if not self.is_main:
             tensors = {
                 name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
                 for name, shape, dtype in kinds
             }
-        self.share_(tensors.values())
+        self.broadcast_(tensors.values())
         return tensors
 
     @contextmanager
     def main_first(self, name: str) -> Iterator[None]:
-        """The block is for rank 0 alone, then, once that is through, for the others.
+        """Run the block on rank 0 first, then, once that has ended well, on the others.
 
-        They wait for however long it takes, and give up when rank 0 fails. A `name` can be used once.
+        They wait without a time limit, and raise TrainingError when rank 0 fails. A `name` can be used once.
         """
         if self.store is not None and not self.is_main:
-            while not _answer(self.store, name):
-                if _answer(self.store, FAILURES):
+            while not _is_set(self.store, name):
+                if _is_set(self.store, FAILURES):
                     raise TrainingError("another rank has failed")
                 time.sleep(0.1)
         yield
@@ -140,12 +140,12 @@ class World:
             self.store.set(name, "done")
 
     def is_first_to_fail(self) -> bool:
-        """Whether no other rank has failed before this one; to be asked once, by a rank that has."""
+        """Whether no other rank has failed before this one; to be called once, by a rank that has."""
         if self.store is None:
             return True
         try:
             return bool(self.store.add(FAILURES, 1) == 1)
-        except RuntimeError:  # gone, with the rank or the launcher that kept it: nobody is left who could tell
+        except RuntimeError:  # the store is gone, with the rank or the launcher that kept it
             return True
 
 
@@ -163,7 +163,7 @@ def joined(device: str) -> Iterator[World]:
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield World(device=resolve_device(device))
         return
-    world = _found()
+    world = _world_of_torchrun()
     try:
         yield _connected(world, resolve_device(device))
     except BaseException as error:
@@ -173,24 +173,24 @@ def joined(device: str) -> Iterator[World]:
     dist.destroy_process_group()
 
 
-def _found() -> World:
-    """The world whose address torchrun has left in the environment."""
+def _world_of_torchrun() -> World:
+    """The world whose address torchrun has put into the environment."""
     try:
         store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     except ValueError as error:
         raise ConfigError(f"RANK and WORLD_SIZE are set, but {error}; start with torchrun, or unset them") from error
     if rank:
-        warnings.simplefilter("ignore")  # rank 0 meets the same ones, and is heard
+        warnings.simplefilter("ignore")  # rank 0 shows the same ones
     return World(rank, size, store=PrefixStore("asr", store))
 
 
 def _connected(world: World, device: torch.device) -> World:
-    """The same world, each rank with its device and a line to all others."""
+    """The same world, each rank with its device and connected to all others."""
     device = _own_device(device, int(os.environ.get("LOCAL_RANK", world.rank)))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    with _all_there():
+    with _lost_rank_named():
         dist.init_process_group(backend, store=world.store, rank=world.rank, world_size=world.size, timeout=TIMEOUT)
     return replace(world, device=device)
 
@@ -210,8 +210,8 @@ def _own_device(device: torch.device, local_rank: int) -> torch.device:
 
 
 @contextmanager
-def _all_there() -> Iterator[None]:
-    """Torch reports a rank that is gone by whatever its connection said."""
+def _lost_rank_named() -> Iterator[None]:
+    """Torch reports a rank that is gone by the error of its connection; here it is a TrainingError."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -219,13 +219,13 @@ def _all_there() -> Iterator[None]:
     except RuntimeError as error:
         reason = re.sub(r"^\[\S+\] ", "", str(error).strip()).partition("\n")[0].partition(". ")[0]  # no source file
         raise TrainingError(
-            f"a rank was lost, killed or cut off ({reason}); start the same command with --resume to go on from the "
-            "newest checkpoint"
+            f"a rank was lost, killed or cut off ({reason}); start the same command with --resume to continue "
+            "from the newest checkpoint"
         ) from error
 
 
-def _answer(store: Store, name: str) -> bool:
-    with _all_there():
+def _is_set(store: Store, name: str) -> bool:
+    with _lost_rank_named():
         return bool(store.check([name]))
 
 

@@ -20,7 +20,7 @@ from asr.optim.optimizers import Optimizer
 from asr.system.runtime import derive_seed
 from asr.training.distributed import World
 from asr.training.memory import Parts, is_out_of_memory
-from asr.training.task import AnyBatch, NamedRows, Task
+from asr.training.task import AnyBatch, NamedRows, StepDraws, Task
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Stepper(Generic[AnyBatch]):
             for parameter in parameters:
                 if parameter.grad is None:  # this rank had no rows
                     parameter.grad = torch.zeros_like(parameter)
-        self.world.add_([*(parameter.grad for parameter in parameters if parameter.grad is not None), sums])
+        self.world.all_reduce_([*(parameter.grad for parameter in parameters if parameter.grad is not None), sums])
 
     # What a rank does by itself
 
@@ -123,6 +123,7 @@ class Stepper(Generic[AnyBatch]):
 
     def _accumulate(self, own: OwnShare, step: int, batches: Sequence[AnyBatch], count: int) -> tuple[int, int] | None:
         """Add batches to gradients and `own`. Returns a batch, and its first utterance, that did not fit, or None."""
+        draws = StepDraws(self.seed, step)
         for number, batch in enumerate(batches):
             if not batch.ids:
                 continue
@@ -134,16 +135,16 @@ class Stepper(Generic[AnyBatch]):
                     continue
                 torch.manual_seed(self._dropout_seed(step, number, start))
                 try:
-                    self._backward(piece, own, count)
+                    self._backward(piece, draws, own, count)
                 except RuntimeError as error:
                     if not is_out_of_memory(error):
                         raise
                     return number, start  # what the error holds is freed with it, before anything is tried again
         return None
 
-    def _backward(self, batch: AnyBatch, own: OwnShare, count: int) -> None:
+    def _backward(self, batch: AnyBatch, draws: StepDraws, own: OwnShare, count: int) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-            output = self.task.loss(batch)
+            output = self.task.loss(batch, draws)
         (output.total / count).backward()
         total = output.total.detach()
         own.sums[0] += total

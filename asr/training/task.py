@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+import numpy as np
 from torch import Tensor, nn
 
+from asr.system.runtime import derive_rng
 from asr.training.metrics import Metric, Unit
 from asr.types import Unreadable
 
@@ -22,6 +24,22 @@ class NamedRows(Protocol):
     @property
     def unreadable(self) -> Sequence[Unreadable]:
         """Who else should stand in a row, but cannot."""
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """Random draws that belong to an optimiser step and not to an utterance: a chunk size, a layer to leave out.
+
+    They follow from (seed, step, purpose), so they are the same on all ranks, in all batches of the step, in the parts
+    of a batch that did not fit into memory, and after a resume.
+    """
+
+    seed: int
+    step: int  # optimiser steps before this one
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A fresh generator for one purpose; each call with the same one draws the same numbers."""
+        return derive_rng(self.seed, "step", self.step, "all", purpose)
 
 
 @dataclass(frozen=True)
@@ -65,8 +83,12 @@ class Task(Protocol[AnyBatch]):
     def num_batches(self, epoch: int) -> int:
         """How many batches an epoch has."""
 
-    def loss(self, batch: AnyBatch) -> LossOutput:
-        """Loss summed over the items of a batch, whose number is `count`."""
+    def loss(self, batch: AnyBatch, draws: StepDraws) -> LossOutput:
+        """Loss summed over the items of a batch, whose number is `count`.
+
+        What is random for the whole step comes from `draws`, dropout from torch's default generator, which is seeded
+        anew for every batch.
+        """
 
     def count(self, batch: AnyBatch) -> int:
         """What the summed loss of a step is divided by: utterances, or the tokens that a language model predicts."""

@@ -129,7 +129,7 @@ class Trainer(Generic[AnyBatch]):
         Or the end, if any of them was asked to stop.
         """
         own = [batch for batch in share if batch.ids]
-        count, amount, num_unreadable, ctrl_c, others = self.world.add(
+        count, amount, num_unreadable, ctrl_c, others = self.world.all_reduce(
             sum(map(self.task.count, own)),
             sum(map(self.task.amount, own)),
             sum(len(batch.unreadable) for batch in share),
@@ -197,7 +197,7 @@ class Trainer(Generic[AnyBatch]):
 
     def _note_skipped(self, outcome: StepOutcome) -> None:
         """Name the utterances whose loss or gradient is not finite."""
-        reports = self.world.gather([outcome.own.culprits(), [id for ids in outcome.own.ids for id in ids]])
+        reports = self.world.all_gather([outcome.own.culprits(), [id for ids in outcome.own.ids for id in ids]])
         culprits, everyone = ([id for report in reports for id in report[part]] for part in (0, 1))
         ids = culprits or everyone
         shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
@@ -220,7 +220,7 @@ class Trainer(Generic[AnyBatch]):
         """Count and log the utterances that a step does without on any rank; name the first few to people."""
         progress = self.progress
         own = [[row.id, row.reason] for batch in share for row in batch.unreadable]
-        rows = [row for report in self.world.gather(own) for row in report]
+        rows = [row for report in self.world.all_gather(own) for row in report]
         progress.unreadable += len(rows)
         self._write({"kind": "unreadable", "step": progress.step, "epoch": progress.epoch + 1,
                      "ids": [id for id, _ in rows]})  # fmt: skip
@@ -235,7 +235,7 @@ class Trainer(Generic[AnyBatch]):
     def _note_cut(self, outcome: StepOutcome) -> None:
         """Record which batches of a step were too large for the memory, on any rank."""
         own = [cut.to_json(outcome.step, self.world.rank, number) for number, cut in outcome.own.parts.items()]
-        cuts = [cut for report in self.world.gather(own) for cut in report]
+        cuts = [cut for report in self.world.all_gather(own) for cut in report]
         self.progress.halved_steps += cuts
         for cut in cuts:
             self._write({"kind": "halved", "epoch": self.progress.epoch + 1, **cut})
@@ -250,7 +250,7 @@ class Trainer(Generic[AnyBatch]):
         self._settle()
         progress.epoch += 1
         progress.batch = 0
-        waited, spent = self.world.add(self.task.waited_seconds, self._epoch_seconds)
+        waited, spent = self.world.all_reduce(self.task.waited_seconds, self._epoch_seconds)
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
             "loss": progress.epoch_loss / max(1, progress.epoch_count),
@@ -298,7 +298,7 @@ class Trainer(Generic[AnyBatch]):
             weights = self.checkpoints.average_epochs(epochs)
             self.model.load_state_dict(weights)
             self.task.keep(weights)
-        self.world.share_(self.model.state_dict().values())
+        self.world.broadcast_(self.model.state_dict().values())
         measures = self.task.validate()
         self._write({"kind": "average", "epochs": epochs, **measures})
         listed = ", ".join(map(str, epochs))
@@ -320,16 +320,16 @@ class Trainer(Generic[AnyBatch]):
             if self.ema is not None:
                 tensors |= with_prefix("ema.", self.ema.state_dict())
             self.checkpoints.save(self.progress, tensors)
-        self.world.meet()  # nobody goes on, or ends the run, before it is written
+        self.world.barrier()  # nobody goes on, or ends the run, before it is written
 
     def _restore(self) -> None:
         """Begin where rank 0 does: from the newest checkpoint that it can read, or from its weights."""
         loaded = self.checkpoints.load_newest() if self.world.is_main else None
-        found = self.world.share({"progress": asdict(loaded[0]), "warnings": loaded[2]} if loaded else None)
+        found = self.world.broadcast({"progress": asdict(loaded[0]), "warnings": loaded[2]} if loaded else None)
         if found is None:
-            self.world.share_(self.model.state_dict().values())
+            self.world.broadcast_(self.model.state_dict().values())
             return
-        tensors = self.world.share_tensors(loaded[1] if loaded else {})
+        tensors = self.world.broadcast_tensors(loaded[1] if loaded else {})
         self.progress = Progress(**found["progress"])
         for warning in found["warnings"]:
             self.display.say(f"warning: {warning}")

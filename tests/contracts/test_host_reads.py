@@ -1,7 +1,7 @@
 """Nothing in a training step makes the host wait for a GPU by reading a value from it.
 
 Tensors of torch's `meta` device have shapes but no values, and take the way through the code that those of a GPU take:
-whoever asks for a value (`item`, `tolist`, `if tensor:`, a mask as an index) gets an error here instead of waiting.
+asking for a value (`item`, `tolist`, `if tensor:`, a mask as an index) is an error here, where it would be a wait.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ LM_SETTINGS = ["training.epochs=2", "language_model.dropout=0"]
 
 
 class Double(AsrTask):
-    def loss(self, batch):
-        return super().loss(replace(batch, features=batch.features.double()))
+    def loss(self, batch, draws):
+        return super().loss(replace(batch, features=batch.features.double()), draws)
 
     def validate(self):
         self.model.float()
@@ -193,7 +193,7 @@ def test_a_process_started_by_itself_is_a_world_of_one(monkeypatch: pytest.Monke
     monkeypatch.delenv("RANK", raising=False)
     with joined("cpu") as world:
         assert (world.rank, world.size) == (0, 1)
-        assert world.add(1, 2.5) == [1, 2.5]
-        assert world.gather("x") == ["x"]
+        assert world.all_reduce(1, 2.5) == [1, 2.5]
+        assert world.all_gather("x") == ["x"]
         with world.main_first("anything"):
             pass

@@ -18,7 +18,7 @@ from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.memory import Parts, is_out_of_memory
 from asr.training.metrics import AUDIO_SECONDS, WER
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.training.trainer import Trainer
 from asr.types import Unreadable
 
@@ -61,7 +61,7 @@ class SmallMachine:
     def num_batches(self, epoch: int) -> int:
         return len(self.data)
 
-    def loss(self, batch: Rows) -> LossOutput:
+    def loss(self, batch: Rows, draws: StepDraws) -> LossOutput:
         self.asked.append(len(batch.ids))
         losses = self.model(batch.values).square().sum(1)
         if len(batch.ids) > self.capacity or self.huge in batch.ids:
@@ -188,8 +188,8 @@ def test_views_of_an_utterance_stay_together_in_a_part(batch_of_views: tuple[Asr
     assert second.ids == ("c", "c")
     assert torch.equal(first.features, batch.features[[0, 1, 3, 4]])
     assert torch.equal(second.token_lens, batch.token_lens[[2, 5]])
-    whole = task.loss(batch)
-    parts = [task.loss(part) for part in (first, second)]
+    whole = task.loss(batch, StepDraws(1, 0))
+    parts = [task.loss(part, StepDraws(1, 0)) for part in (first, second)]
     torch.testing.assert_close(sum(part.total for part in parts), whole.total, rtol=1e-4, atol=0)
 
 

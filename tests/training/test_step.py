@@ -15,7 +15,7 @@ from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.runtime import derive_seed
 from asr.training.distributed import ALONE, World
 from asr.training.step import Stepper
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.types import Batch
 
 
@@ -40,9 +40,11 @@ class Squares:
     def __init__(self) -> None:
         self.model = nn.Linear(3, 1)
         self.seeds: list[int] = []  # of dropout, for each batch
+        self.drawn: list[float] = []  # of the step, for each batch
 
-    def loss(self, batch: Batch) -> LossOutput:
+    def loss(self, batch: Batch, draws: StepDraws) -> LossOutput:
         self.seeds.append(torch.initial_seed())
+        self.drawn.append(draws.rng("chunk").random())
         losses = self.model(batch.features).square().sum((1, 2))
         return LossOutput(losses.sum(), losses.detach(), {"double": 2 * losses.detach().sum()})
 
@@ -94,3 +96,16 @@ def test_dropout_differs_by_rank_and_is_on_the_first_as_without_others() -> None
         seeds += task.seeds
     assert seeds[:2] == [derive_seed(1, "step", 5, 0), derive_seed(1, "step", 5, 1)]
     assert len(set(seeds)) == 6
+
+
+def test_draws_of_a_step_are_equal_in_all_batches_on_all_ranks_and_differ_by_step_and_purpose() -> None:
+    batch = batch_of(torch.randn(2, 4, 3))
+    drawn = []
+    for rank in range(3):
+        task = Squares()
+        stepper_for(task, World(rank=rank)).take(5, [batch, batch], 4)
+        drawn += task.drawn
+    assert len(drawn) == 6
+    assert len(set(drawn)) == 1
+    others = [StepDraws(1, 6).rng("chunk"), StepDraws(2, 5).rng("chunk"), StepDraws(1, 5).rng("layer")]
+    assert len({drawn[0], *(rng.random() for rng in others)}) == 4

@@ -19,7 +19,7 @@ from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import AUDIO_SECONDS, WER, curves
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.training.trainer import Trainer
 from asr.types import Batch
 
@@ -46,7 +46,7 @@ class Line:
     def num_batches(self, epoch: int) -> int:
         return len(self.data)
 
-    def loss(self, batch: Batch) -> LossOutput:
+    def loss(self, batch: Batch, draws: StepDraws) -> LossOutput:
         losses = self.model(batch.features).square().sum((1, 2))
         parts = {"square": losses.detach().sum(), "none": torch.zeros(())}
         return LossOutput(losses.sum(), losses.detach(), parts)

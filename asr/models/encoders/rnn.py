@@ -55,8 +55,8 @@ class RnnLayer(nn.Module):
         """`reversal` (B, S, 1) from `reversal_index`."""
         recurrent, _ = recur(self.forward_direction, x)
         if self.backward_direction is not None:
-            returned, _ = recur(self.backward_direction, reorder_frames(x, reversal))
-            recurrent = torch.cat([recurrent, reorder_frames(returned, reversal)], dim=-1)
+            backward, _ = recur(self.backward_direction, reorder_frames(x, reversal))
+            recurrent = torch.cat([recurrent, reorder_frames(backward, reversal)], dim=-1)
         dropped: Tensor = self.dropout(self.norm(self.projection(recurrent)))
         return dropped
 
