@@ -20,7 +20,7 @@ from asr.decoding import SEARCHES
 from asr.errors import AudioError, ConfigError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
-from asr.text.vocabulary import BLANK
+from asr.text.tokenizer.sentence_piece import BLANK
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
 from tests.tiny_models import tiny_model
