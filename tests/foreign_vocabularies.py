@@ -109,7 +109,7 @@ def sherpa() -> Pieces:
 def nemo() -> Pieces:
     """NeMo's CTC models: the blank comes last, and nothing starts or ends sentences."""
     pieces = ("<unk>", SPACE, *"ETAONRSHIDLU", SPACE + "THE", "<blk>")
-    return Pieces(Vocabulary(pieces, blank=len(pieces) - 1, unk=0, sos=None, eos=None))
+    return Pieces(Vocabulary(pieces, blank=len(pieces) - 1, unk=0))
 
 
 def whisper() -> BytePieces:
@@ -120,7 +120,7 @@ def whisper() -> BytePieces:
     first = len(_BYTE_LETTERS) + len(merged)
     pieces = (*sorted(_BYTE_LETTERS, key=lambda letter: (ord(letter) > 255, letter)), *merged, *control, *times)
     ids = frozenset(range(first, len(pieces)))
-    return BytePieces(Vocabulary(pieces, blank=None, unk=None, sos=first + 1, eos=first, control=ids))
+    return BytePieces(Vocabulary(pieces, sos=first + 1, eos=first, control=ids))
 
 
 def characters() -> Pieces:

@@ -65,6 +65,7 @@ def evaluate(
     from asr.experiments.card import write_card
     from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
+    from asr.scoring.coverage import unwritable
     from asr.system.display import Display
     from asr.system.runtime import resolve_device, resolve_dtype
 
@@ -102,5 +103,6 @@ def evaluate(
         f"(RTF {result.rtf or 0:.3f}); details in {folder}"
     )
     typer.echo(table(result))
-    if warning := silence(result, trained_steps(experiment)):
+    warnings = silence(result, trained_steps(experiment)), unwritable(result.score.references, bundle.tokenizer)
+    for warning in filter(None, warnings):
         display.say(f"warning: {warning}")

@@ -10,8 +10,8 @@ from asr.corpora.importers import Imported
 from asr.corpora.importers.base import first_json_row
 from asr.data.manifest import write_manifest
 from asr.errors import ManifestError
+from asr.system.display import counted
 from asr.system.runtime import write_text_atomic
-from asr.system.wording import counted
 
 NUM_SHOWN = 10
 

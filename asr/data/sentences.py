@@ -25,7 +25,7 @@ class Sentence:
     """One sentence ready for a batch."""
 
     id: str  # the utterance's, or file:line
-    tokens: Tensor  # (U,) int64, without SOS and EOS
+    tokens: Tensor  # (U,) int64, without start and end
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SentenceBatch:
     """Sentences padded to the longest; what lies beyond a length is arbitrary and must not matter."""
 
     ids: tuple[str, ...]
-    tokens: Tensor  # (B, U) int64, without SOS and EOS
+    tokens: Tensor  # (B, U) int64, without start and end
     token_lens: Tensor  # (B,) int64
     num_predictions: int  # tokens and ends of all sentences, which a language model has to predict
 

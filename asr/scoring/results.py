@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from asr.errors import ScoringError
 from asr.registry import did_you_mean
 from asr.scoring.breakdown import FrequentErrors, Group, by_length, by_speaker, by_utterance, frequent_errors
 from asr.scoring.compare import Comparison, compare
-from asr.scoring.pairing import pair_texts, with_speakers
+from asr.scoring.pairing import TextRow, pair_texts, with_speakers
 from asr.scoring.rules import Rules
 from asr.scoring.texts import TextFile
 from asr.scoring.wer import Score, score_pairs
@@ -55,13 +56,36 @@ def score_files(
 ) -> Score:
     """Score a file while it is being read; errors as in `pair_texts`.
 
+    Ids of hypotheses that are paths, as in what `asr transcribe` prints of a folder, match by the names of the files.
     Stretches that references in stm exclude from scoring are left out on both sides. `speaker_of` names the speaker of
     an utterance id and takes the place of the speakers in the files.
     """
     names = str(reference), str(hypothesis)
     ignored = reference.ignored_spans()
-    pairs = pair_texts(reference.rows(), hypothesis.rows(ignored), allow_missing=allow_missing, names=names)
+    rows = _by_name(reference, hypothesis, hypothesis.rows(ignored))
+    pairs = pair_texts(reference.rows(), rows, allow_missing=allow_missing, names=names)
     return score_pairs(with_speakers(pairs, speaker_of) if speaker_of else pairs, rules)
+
+
+def _by_name(reference: TextFile, hypothesis: TextFile, rows: Iterator[TextRow]) -> Iterator[TextRow]:
+    """The rows of hypotheses; where their first id is a path that no reference has, each under the reference's id.
+
+    That is the end of the path, as long as possible, that some reference is called, with or without the suffix.
+    """
+    first = next(hypothesis.rows(), None) if hypothesis.format in ("tsv", "jsonl", "kaldi") else None
+    if first is None or not re.search(r"[/\\.]", first.id):
+        return rows
+    ids = {row.id for row in reference.rows()}
+    return rows if first.id in ids else (row._replace(id=_name_in(ids, row.id)) for row in rows)
+
+
+def _name_in(ids: set[str], id: str) -> str:
+    parts = id.replace("\\", "/").split("/")
+    *folders, name = parts
+    endings = (
+        "/".join([*folders[start:], last]) for start in range(len(parts)) for last in (name, name.rpartition(".")[0])
+    )
+    return next((ending for ending in endings if ending and ending in ids), id)
 
 
 def gather(score: Score, second: Score | None = None, *, tables: Sequence[str] = (), top: int = 0) -> Results:

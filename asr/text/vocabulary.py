@@ -11,13 +11,6 @@ from functools import cached_property
 
 from asr.errors import TextError
 
-BLANK = 0  # CTC's "nothing here"; 0 because zero-filled padding is then harmless to read
-UNK = 1  # a piece of text the vocabulary cannot write
-SOS = 2  # start of sentence, for attention decoders
-EOS = 3  # end of sentence
-NEVER_PREDICTED = (BLANK, SOS)  # the log-probability of these as the next token is -inf
-SPECIAL_PIECES = ("<blank>", "<unk>", "<s>", "</s>")
-
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -28,10 +21,10 @@ class Vocabulary:
     """
 
     pieces: tuple[str, ...]
-    blank: int | None = BLANK  # CTC's "nothing here"
-    unk: int | None = UNK  # a piece of text that the vocabulary cannot write
-    sos: int | None = SOS  # start of sentence, the default prompt of attention decoders
-    eos: int | None = EOS  # end of sentence
+    blank: int | None = None  # CTC's "nothing here"
+    unk: int | None = None  # a piece of text that the vocabulary cannot write
+    sos: int | None = None  # start of sentence, the default prompt of attention decoders
+    eos: int | None = None  # end of sentence
     control: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:

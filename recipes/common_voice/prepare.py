@@ -32,11 +32,14 @@ def read_set(corpus: Path, name: str) -> list[Utterance]:
     rows = csv.DictReader((line for _, line in read_lines(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
     if missing := COLUMNS - set(rows.fieldnames or ()):
         raise AsrError(f"{path}:1: no column {', '.join(sorted(missing))}; expected a list of Common Voice")
-    return [
-        audio_utterance(Path(row["path"]).stem, corpus / "clips" / row["path"], text, row["client_id"], lang)
-        for row in rows
-        if (text := " ".join((row["sentence"] or "").split()))
-    ]
+    utterances = []
+    for row in rows:
+        if None in row or None in row.values():
+            raise AsrError(f"{path}: the row of {row['path']} has not a cell for each column; fetch the corpus again")
+        if text := " ".join(row["sentence"].split()):
+            clip = corpus / "clips" / row["path"]
+            utterances.append(audio_utterance(clip.stem, clip, text, row["client_id"], lang))
+    return utterances
 
 
 def prepare(corpus: Path, out: Path) -> None:

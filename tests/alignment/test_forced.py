@@ -118,7 +118,7 @@ def test_a_text_stands_where_it_was_said_in_the_vocabulary_of_any_family(name: s
     if not has_unknown:
         pieces = [piece for token, piece in enumerate(vocabulary.pieces) if token != vocabulary.unk]
         blank = pieces.index(vocabulary.piece(vocabulary.blank))
-        vocabulary = Vocabulary(tuple(pieces), blank=blank, unk=None, sos=None, eos=None)
+        vocabulary = Vocabulary(tuple(pieces), blank=blank)
     blank = vocabulary.blank
     text = [token for token in range(len(vocabulary)) if token not in vocabulary.control][:4]
     said = [blank, text[0], text[0], blank, text[1], blank, text[2], text[3], blank]

@@ -11,7 +11,7 @@ from torch import Tensor
 from asr.decoding.attention_beam import AttentionBeam, AttentionBeamConfig
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.errors import ConfigError
-from asr.text.vocabulary import EOS
+from asr.text.tokenizer.sentence_piece import EOS
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import random_log_probs
 from tests.decoding.fakes import FakeDecoder, FakeLm, Text, all_texts, fake_heads

@@ -21,7 +21,7 @@ from asr.lm.ngram.counts import IdCorpus
 from asr.lm.ngram.kneser_ney import estimate
 from asr.lm.ngram.model import NgramModel
 from asr.text.tokenizer.base import SPACE
-from asr.text.vocabulary import BLANK, SOS, SPECIAL_PIECES
+from asr.text.tokenizer.sentence_piece import BLANK, SOS, SPECIAL_PIECES
 from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import ctc_text_scores, random_log_probs
 from tests.decoding.fakes import fake_heads

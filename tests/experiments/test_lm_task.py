@@ -17,7 +17,7 @@ from asr.lm.neural.scorer import NeuralLmScorer
 from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.display import Display
 from asr.text.tokenizer import CharConfig, train_tokenizer
-from asr.text.vocabulary import EOS, SOS
+from asr.text.tokenizer.sentence_piece import EOS, SOS
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.task import StepDraws
 from asr.training.trainer import Trainer

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from asr.losses.label_smoothing import label_smoothing_loss
-from asr.text.vocabulary import BLANK, EOS, SOS
+from asr.text.tokenizer.sentence_piece import BLANK, EOS, SOS
 
 TOKENS = torch.tensor([[4, 5, 6], [7, -1, -1], [-1, -1, -1]])  # -1: padding that must not be looked at
 TOKEN_LENS = torch.tensor([3, 1, 0])

@@ -58,3 +58,12 @@ def test_a_list_without_its_columns_is_refused(corpus: Path, tmp_path: Path, loa
     (corpus / "dev.tsv").write_text("client_id\tfile\n")
     with pytest.raises(AsrError, match=r"dev\.tsv:1: no column path, sentence"):
         load_recipe("common_voice").prepare(corpus, tmp_path)
+
+
+def test_a_row_that_lost_a_cell_or_has_one_more_is_refused(corpus: Path, load_recipe: Any):
+    good = (corpus / "dev.tsv").read_text(encoding="utf-8")
+    first = good.splitlines()[1]
+    for bad in (first + "\tmore", first.rpartition("\t")[0]):
+        (corpus / "dev.tsv").write_text(good.replace(first, bad), encoding="utf-8")
+        with pytest.raises(AsrError, match=r"dev\.tsv: the row of \S+ has not a cell for each column"):
+            load_recipe("common_voice").read_set(corpus, "dev")

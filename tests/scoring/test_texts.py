@@ -202,6 +202,19 @@ def test_words_without_times_cannot_be_told_from_what_is_not_to_be_scored(tmp_pa
             score_files(*open_texts(reference, write(tmp_path, name, content)), Rules())
 
 
+def test_ids_that_are_paths_match_by_the_name_of_the_file(tmp_path):
+    reference = write(tmp_path, "ref.txt", "utt-1 yes\nb/utt-2 no\nutt-3.x oh\n")
+    listed = "audio/a/utt-1.wav\tyes\n/data/b/utt-2.flac\tno no\naudio/utt-3.x.mp3\toh\n"
+    scored = score_files(*open_texts(reference, write(tmp_path, "hyp.tsv", listed)), Rules())
+    assert (scored.words.hits, scored.words.insertions, len(scored.ids)) == (3, 1, 3)
+    same = score_files(*open_texts(write(tmp_path, "ref.tsv", listed), write(tmp_path, "hyp.tsv", listed)), Rules())
+    assert (same.words.hits, same.words.errors) == (4, 0)
+    with pytest.raises(ScoringError, match="ids occur more than once: utt-1"):
+        score_files(*open_texts(reference, write(tmp_path, "hyp.tsv", "x/utt-1.wav\ta\ny/utt-1.wav\tb\n")), Rules())
+    with pytest.raises(ScoringError, match=r"hypotheses have no reference: x/other\.wav"):
+        score_files(*open_texts(reference, write(tmp_path, "hyp.tsv", "x/other.wav\ta\n")), Rules())
+
+
 def test_a_missing_file_a_folder_and_an_unknown_format_are_named(tmp_path):
     good = write(tmp_path, "a.txt", "YES\n")
     for bad in (tmp_path / "missing.txt", tmp_path):

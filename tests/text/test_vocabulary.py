@@ -1,11 +1,12 @@
 import pytest
 
 from asr.errors import TextError
-from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK, Vocabulary
+from asr.text.tokenizer.sentence_piece import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
+from asr.text.vocabulary import Vocabulary
 
 
 def test_pieces_and_ids_are_inverse_and_an_unknown_piece_is_unk():
-    vocabulary = Vocabulary((*SPECIAL_PIECES, "a", "b"))
+    vocabulary = Vocabulary((*SPECIAL_PIECES, "a", "b"), BLANK, UNK, SOS, EOS)
     assert [vocabulary.id(vocabulary.piece(token)) for token in range(len(vocabulary))] == [0, 1, 2, 3, 4, 5]
     assert vocabulary.id("c") == UNK
     assert [vocabulary.id(piece) for piece in ("<blank>", "<unk>", "<s>", "</s>")] == [BLANK, UNK, SOS, EOS]
@@ -14,25 +15,23 @@ def test_pieces_and_ids_are_inverse_and_an_unknown_piece_is_unk():
 @pytest.mark.parametrize("pieces", [(), SPECIAL_PIECES[:3], (*SPECIAL_PIECES, "a", "a")])
 def test_missing_pieces_of_roles_and_repeated_pieces_are_refused(pieces):
     with pytest.raises(TextError):
-        Vocabulary(pieces)
+        Vocabulary(pieces, BLANK, UNK, SOS, EOS)
 
 
 def test_a_vocabulary_may_number_its_roles_in_any_way_and_lack_some():
     wav2vec2 = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "E"), blank=0, unk=3, sos=1, eos=2)
     assert (wav2vec2.blank, wav2vec2.unk, wav2vec2.control) == (0, 3, {0, 1, 2, 3})
-    whisper = Vocabulary(
-        ("!", "a", "<|endoftext|>", "<|sot|>", "<|en|>"), None, None, sos=3, eos=2, control=frozenset({4})
-    )
+    whisper = Vocabulary(("!", "a", "<|endoftext|>", "<|sot|>", "<|en|>"), sos=3, eos=2, control=frozenset({4}))
     assert whisper.id("?") is None
     assert whisper.control == {2, 3, 4}
 
 
 def test_what_starts_and_ends_a_sentence_is_another_role_where_a_family_lacks_it():
-    both = Vocabulary(("a", "<blk>", "<s>", "</s>"), blank=1, unk=None, sos=2, eos=3)
+    both = Vocabulary(("a", "<blk>", "<s>", "</s>"), blank=1, sos=2, eos=3)
     assert (both.start, both.end, both.never_predicted) == (2, 3, (1, 2))
-    shared = Vocabulary(("<blk>", "<sos/eos>", "a"), blank=0, unk=None, sos=1, eos=1)
+    shared = Vocabulary(("<blk>", "<sos/eos>", "a"), blank=0, sos=1, eos=1)
     assert (shared.start, shared.end, shared.never_predicted) == (1, 1, (0,))
-    ctc_alone = Vocabulary(("a", "<blk>"), blank=1, unk=None, sos=None, eos=None)
+    ctc_alone = Vocabulary(("a", "<blk>"), blank=1)
     assert (ctc_alone.start, ctc_alone.end, ctc_alone.never_predicted) == (1, 1, ())
     with pytest.raises(TextError, match="cannot be searched"):
-        _ = Vocabulary(("a",), blank=None, unk=None, sos=None, eos=None).end
+        _ = Vocabulary(("a",)).end

@@ -16,9 +16,14 @@ from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.lm.ngram.arpa import read_arpa
 from asr.lm.ngram.word_scorer import WordNgramScorer
 from asr.text.tokenizer.base import SPACE, Spelling
+from asr.text.tokenizer.sentence_piece import BLANK, EOS, SOS, UNK
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 from tools.benchmarks.common import Stopwatch, serve, versions
+
+
+def _vocabulary(pieces: list[str]) -> Vocabulary:
+    return Vocabulary(tuple(pieces), blank=BLANK, unk=UNK, sos=SOS, eos=EOS)
 
 
 class GivenPosteriors:
@@ -49,7 +54,7 @@ class Ours:
         self._utterances = [EncoderOutput(log_probs[i : i + 1], lens[i : i + 1]) for i in range(len(log_probs))]
         self._pieces = data["pieces"].tolist()
         if arpa is not None:
-            scorer = WordNgramScorer(read_arpa(arpa), Spelling(Vocabulary(tuple(self._pieces))), unk_score)
+            scorer = WordNgramScorer(read_arpa(arpa), Spelling(_vocabulary(self._pieces)), unk_score)
             self._fusions[True] = Fusion(lm=scorer)
         self._weights = {"lm_weight": lm_weight, "unk_score": unk_score, "length_bonus": 0.0}
         return versions(("numpy", "torch", "numba"))
@@ -79,7 +84,7 @@ class Ours:
 
     def _search(self, settings: Mapping[str, float], with_lm: bool) -> AnySearch:
         config = SEARCHES.config("ctc_prefix_beam").model_validate({**self._weights, **settings})
-        return build_search(config, {"ctc": GivenPosteriors(Vocabulary(tuple(self._pieces)))}, self._fusions[with_lm])
+        return build_search(config, {"ctc": GivenPosteriors(_vocabulary(self._pieces))}, self._fusions[with_lm])
 
     def _text(self, tokens: Sequence[int]) -> str:
         return "".join(self._pieces[token] for token in tokens).replace(SPACE, " ").strip()

@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 from torch.nn import functional as F
 
 from asr.lm.ngram.model import NgramModel
-from asr.text.vocabulary import BLANK
+from asr.text.tokenizer.sentence_piece import BLANK
 from tools.benchmarks.posteriors import Heard, Language
 
 SAME_WITHIN = 1e-6  # scores no further apart are the same

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.text.tokenizer.base import SPACE
-from asr.text.vocabulary import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
+from asr.text.tokenizer.sentence_piece import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
 
 NUM_SPECIAL = len(SPECIAL_PIECES)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -10,7 +10,7 @@ from typing import Any
 from asr.audio.io import audio_info
 from asr.corpora.exporters.base import audio_path, recording_ids, register, write_lines
 from asr.errors import AudioError
-from asr.system.wording import counted
+from asr.system.display import counted
 from asr.types import Utterance
 
 

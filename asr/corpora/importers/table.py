@@ -14,7 +14,7 @@ from asr.audio.io import AUDIO_SUFFIXES
 from asr.corpora.importers.base import Fault, ImportOptions, Row, find_audio, read_text, register, seconds
 from asr.errors import ManifestError
 from asr.registry import did_you_mean
-from asr.system.wording import counted
+from asr.system.display import counted
 
 SUFFIXES = {".csv": ",", ".tsv": "\t", ".psv": "|", ".txt": "|"}  # with what separates cells, unless another one does
 SEPARATORS = (",", "\t", ";", "|")

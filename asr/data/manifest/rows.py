@@ -9,8 +9,9 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
-from asr.errors import ManifestError
+from asr.errors import ManifestError, TextError
 from asr.registry import did_you_mean
+from asr.system.text_files import unique_keys
 from asr.types import Utterance
 
 KEYS = ("id", "audio", "duration", "text", "start", "speaker", "lang")
@@ -26,6 +27,11 @@ def parse_object(line: bytes) -> dict[str, Any]:
         raise ManifestError("the line is not UTF-8; convert the file") from error
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"the line is not JSON ({error})") from error
+    if isinstance(row, dict) and line.count(b'":') > len(row):  # a text may hold this, too; checking all takes longer
+        try:
+            json.loads(line.decode(), object_pairs_hook=unique_keys)
+        except TextError as error:
+            raise ManifestError(str(error)) from error
     if not isinstance(row, dict):
         raise ManifestError('the line is not a JSON object; expected {"id": ..., "audio": ..., "duration": ...}')
     return row

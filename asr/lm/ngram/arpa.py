@@ -12,7 +12,7 @@
     \\end\\
 
 Text before `\\data\\` is skipped. Highest orders without n-grams, `ngram 3=0` as SRILM writes it, count for nothing. A
-line holds a log-probability, the words, and below the highest order a back-off weight, which is 0 where it is missing;
+line holds a log-probability, the words and a back-off weight, which is 0 where it is missing and at the highest order;
 spaces, tabs and blank lines are all the same. `<UNK>` is read as `<unk>`. A model without `<unk>` gets one with log10
 probability -100; `<s>` and `</s>` are added likewise, at -99 and as <unk>. An n-gram whose beginning is not in the file
 keeps its place: the beginning is added, scored as it was without.
@@ -202,7 +202,7 @@ class _Reader:
         lines = np.flatnonzero(per_line)
         sizes = per_line[lines]
         lines += block.first_line
-        allowed = (sizes == order + 1) | ((sizes == order + 2) & (order < len(self.counts)))
+        allowed = (sizes == order + 1) | (sizes == order + 2)
         if not allowed.all():
             wrong = int(np.argmin(allowed))
             raise self._error(lines[wrong], f"{sizes[wrong]} fields, expected a number and {order} words")
@@ -222,6 +222,9 @@ class _Reader:
         backoffs = np.zeros(len(lines))
         with_backoff = sizes == order + 2
         backoffs[with_backoff] = self._numbers(fields[(starts + order + 1)[with_backoff]], lines[with_backoff])
+        if order == len(self.counts) and backoffs.any():
+            wrong = int(np.argmax(backoffs != 0.0))
+            raise self._error(lines[wrong], f"{sizes[wrong]} fields, expected a number and {order} words")
         return _Ngrams(words, log_probs, backoffs, lines)
 
     def _numbers(self, fields: np.ndarray, lines: np.ndarray) -> np.ndarray:

@@ -17,6 +17,6 @@ class WordConfig(NamedConfig):
 
 @TOKENIZERS.register(WordConfig)
 class WordTokenizer(SentencePieceTokenizer):
-    """One token a word; a word that was not in the training texts is UNK."""
+    """One token a word; a word that was not in the training texts is unknown."""
 
     trainer_options: ClassVar[dict[str, Any]] = {"use_all_vocab": True}

@@ -27,7 +27,7 @@ from asr.decoding.base import ctc_of
 from asr.errors import ConfigError
 from asr.lengths import ctc_min_frames
 from asr.transcribe.align.encoding import EncodedRecording, StoredLogProbs, block_samples, encode_recording
-from asr.transcribe.align.script import ANYTHING, Layout, ScriptLine, ScriptWord, lay_out
+from asr.transcribe.align.script import ANYTHING, Layout, ScriptLine, ScriptWord, ctc_tokenizer, lay_out
 from asr.types import Segment, Transcript, Word
 
 # Gains in log-probability per token above which text counts as not spoken. On AN4's dev set, utterances joined by
@@ -95,10 +95,11 @@ class Aligner:
         self.bundle = bundle
         self.device = device
         self._measure = confidence_measure(confidence)
-        vocabulary = bundle.tokenizer.vocabulary
+        tokenizer = ctc_tokenizer(bundle)
+        vocabulary = tokenizer.vocabulary
         assert vocabulary.blank is not None, "a CTC head has a blank"
         self._blank, self._wildcard = vocabulary.blank, wildcard(vocabulary)
-        self._separator = bundle.tokenizer.separator
+        self._separator = tokenizer.separator
         self._frame_seconds = bundle.frame_seconds
 
     def align(self, audio: Path, lines: Sequence[ScriptLine]) -> Alignment:

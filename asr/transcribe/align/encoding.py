@@ -116,7 +116,7 @@ def _encode_span(
     ctc = ctc_of(bundle.model.heads)
     assert ctc is not None, "an aligner has looked"
     log_probs = ctc.log_probs(bundle.model.encode(features, lens))[0].cpu()
-    rows = with_wildcard(log_probs, bundle.tokenizer.vocabulary)
+    rows = with_wildcard(log_probs, ctc.vocabulary)
     return np.asarray(rows[first - encoded_from : None if last is None else last - encoded_from].numpy())
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.bundle.bundle import Bundle
+from asr.decoding.base import ctc_of
 from asr.errors import TextError
 from asr.system.text_files import read_text
 from asr.text.normalize import APOSTROPHE, APOSTROPHES, normalize
@@ -82,7 +83,7 @@ def script_line(number: int, text: str, bundle: Bundle) -> ScriptLine:
     unspoken = ""
     for written in split_words(text):
         spoken = normalize(written, bundle.spec.normalize).split()
-        if tokens := _tokens(spoken, bundle.tokenizer):
+        if tokens := _tokens(spoken, ctc_tokenizer(bundle)):
             words.append(ScriptWord(unspoken + written, tokens))
             unspoken = ""
         elif words:
@@ -90,6 +91,13 @@ def script_line(number: int, text: str, bundle: Bundle) -> ScriptLine:
         else:
             unspoken += f"{written} "
     return ScriptLine(number, tuple(words))
+
+
+def ctc_tokenizer(bundle: Bundle) -> Tokenizer:
+    """The tokenizer of a model's CTC head, which need not be the main one."""
+    ctc = ctc_of(bundle.model.heads)
+    found = (tokenizer for tokenizer in bundle.tokenizers.values() if ctc and tokenizer.vocabulary == ctc.vocabulary)
+    return next(found, bundle.tokenizer)
 
 
 def lay_out(lines: Iterable[ScriptLine], separator: Sequence[int], wildcard: int) -> Layout:

@@ -81,6 +81,10 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_accepted(tmp_pa
         ("{oops\n", "not JSON"),
         ("[" * 100_000 + "\n", "not JSON"),
         ("[1]\n", "not a JSON object"),
+        (
+            '{"id": "b", "audio": "a.wav", "duration": 1, "text": "hi", "text": "ho"}\n',
+            "the key 'text' stands there twice",
+        ),
         ({**GOOD, "txet": "hi"}, "unknown key 'txet'; did you mean 'text'?"),
         ({"shard": "a.tar", "index": "a.jsonl"}, "this is an index of shards, which only `data.train`"),
         ({"id": "a", "duration": 1}, "key 'audio' is missing"),

@@ -101,6 +101,14 @@ def test_back_off_weights_of_the_last_ngrams_count_though_nothing_follows_them(w
     assert log10(model, "a b") == pytest.approx(-0.1 - 0.3 + (-0.7 - 0.2))
 
 
+def test_a_back_off_weight_of_the_highest_order_may_be_written_if_it_is_0(write) -> None:
+    plain = read_arpa(write(SMALL))
+    weighted = read_arpa(write(SMALL.replace("<s> a\n", "<s> a\t0.0\n"), "weighted.arpa"))
+    assert all((getattr(plain, name) == getattr(weighted, name)).all() for name in ARRAYS)
+    with pytest.raises(LmError, match=r"lm\.arpa:16: 4 fields"):
+        read_arpa(write(SMALL.replace("<s> a\n", "<s> a\t-0.5\n")))
+
+
 def test_ngrams_that_the_header_denies_are_refused(write) -> None:
     text = SMALL.replace("ngram 2 = 3\n", "ngram 2=3\nngram 3=0\n").replace(
         "\\end\\", "\\3-grams:\n-1 <s> a b\n\\end\\"

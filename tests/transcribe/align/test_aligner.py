@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from asr.bundle.bundle import Bundle
 from asr.errors import ConfigError, TextError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.transcribe.align.aligner import Aligner, Alignment, Unspoken, by_words
 from asr.transcribe.align.script import ANYTHING, ScriptLine, lay_out, read_script, script_line
-from asr.types import Segment
+from asr.types import MAIN_TOKENIZER, Segment
 from tests.conftest import melody
+from tests.foreign_vocabularies import FOREIGN
 from tests.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
@@ -200,6 +203,60 @@ def test_a_model_without_ctc_cannot_align(bundle: Bundle) -> None:
     model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig())
     with pytest.raises(ConfigError, match="CTC head"):
         Aligner(replace(bundle, model=model), device=CPU)
+
+
+MARKS = ["\u2014 ... !", "***", "?", "", " \t", "\u266a", "\u00ab", "- - -", "\ufeff", "\u200b"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_how_a_text_is_written_changes_no_time(bundle: Bundle, spoken: np.ndarray, data: st.DataObject) -> None:
+    plain = align(bundle, spoken, *PLACES).transcript
+    texts: list[str] = []
+    for place in PLACES:
+        texts += data.draw(st.lists(st.sampled_from(MARKS), max_size=2))
+        words = [data.draw(st.sampled_from([str.upper, str.title, str]))(word) for word in place.split()]
+        texts.append(data.draw(st.sampled_from([" ", "  ", "\u00a0", ", ", " -- ", " \u2026 "])).join(words))
+    lines = [line for line in lines_of(bundle, *texts) if line.words]
+    aligned = Aligner(bundle, device=CPU).align_waveform(spoken, lines)
+    assert aligned.unspoken == ()
+    assert [word_times(segment) for segment in aligned.transcript.segments] == [
+        word_times(segment) for segment in plain.segments
+    ]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_text_has_its_lines_in_order_and_names_those_not_spoken(
+    bundle: Bundle, spoken: np.ndarray, data: st.DataObject
+) -> None:
+    long = st.sampled_from(["zero eight ", "3.5% "]).map(lambda word: word * 60)
+    some = st.one_of(st.sampled_from([*PLACES, *MARKS]), st.text(max_size=12), long)
+    texts = data.draw(st.permutations([*PLACES, *data.draw(st.lists(some, max_size=6))]))
+    texts = texts[: data.draw(st.integers(1, len(texts)))]
+    lines = [line for line in lines_of(bundle, *texts) if line.words]
+    aligned = Aligner(bundle, device=CPU).align_waveform(spoken, lines)
+    segments = aligned.transcript.segments
+    assert [segment.text for segment in segments] == [line.text for line in lines]
+    moments = [moment for segment in segments for word in segment.words for moment in (word.start, word.end)]
+    assert [0.0, *moments, SECONDS] == sorted([0.0, *moments, SECONDS])
+    assert all(0.0 <= word.confidence <= 1.0 for segment in segments for word in segment.words)
+    assert {one.line for one in aligned.unspoken} <= {line.number for line in lines}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_words_are_spelled_in_the_tokens_of_any_family(bundle: Bundle, name: str) -> None:
+    tokenizer = FOREIGN[name]()
+    text = "\u65e5\u672c\u3002" if name == "characters" else "\u201cThe, \u2014 HEAT!\u201d"
+    words = script_line(1, text, replace(bundle, tokenizers={MAIN_TOKENIZER: tokenizer})).words
+    assert " ".join(word.text for word in words) == text
+    plain = ["\u65e5\u672c"] if name == "characters" else ["THE", "HEAT"]
+    if name == "whisper":  # which writes small letters and marks, too
+        assert [tokenizer.decode(word.tokens) for word in words] == ["\u201cThe,", "HEAT!\u201d"]
+    else:
+        assert [word.tokens for word in words] == [tuple(tokenizer.encode(word)) for word in plain]
+    (unknown,) = script_line(1, "\u0141\u0141", replace(bundle, tokenizers={MAIN_TOKENIZER: tokenizer})).words
+    assert name == "whisper" or set(unknown.tokens) == {ANYTHING}
 
 
 def test_by_words_makes_a_segment_of_every_word(bundle: Bundle, spoken: np.ndarray) -> None:
