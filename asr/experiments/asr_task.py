@@ -159,6 +159,7 @@ class SpeechRecognition:
             description=describe(prepared),
             odd_loss=lambda: Trial(prepared.bundle, world.device).odd_loss(),
             frozen=prepared.frozen,
+            measure_start=prepared.init_report is not None,
         )
 
 
