@@ -39,7 +39,7 @@ Hotwords = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Words and phrases to expect, one a line: WORD or WORD:boost ('3:30' is a time, 'GATE 3:4.0' has a boost).",
+        help="Words and phrases to expect, one a line: WORD or WORD:boost; behind a digit with a point, GATE 3:4.0.",
     ),
 ]
 HotwordList = Annotated[

@@ -5,11 +5,11 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from pathlib import Path
-
-BYTE_ORDER_MARK = "\ufeff"
 from typing import Any
 
 from asr.errors import TextError
+
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def read_text(path: Path) -> str:
