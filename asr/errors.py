@@ -20,6 +20,14 @@ class NonFiniteAudioError(AudioError):
     """An audio file with NaN or infinite samples."""
 
 
+class OutOfRangeAudioError(AudioError):
+    """An audio file with finite samples so far beyond full scale that they are no sound."""
+
+
+class AudioWarning(UserWarning):
+    """Audio that can be read, but hardly is what was meant; the message says what to do."""
+
+
 class ManifestError(AsrError):
     """A manifest, or a row of one, that cannot be used."""
 

@@ -7,7 +7,7 @@ and what else libsndfile cannot. Every fault of a file is an AudioError of one l
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,18 @@ import soxr
 from asr.audio.media import MEDIA_SUFFIXES, MediaReader, has_pyav
 from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
+from asr.audio.samples import Watch
 from asr.audio.sndfile import SndfileReader, UnknownFormatError
-from asr.errors import AudioError, NonFiniteAudioError
+from asr.audio.structure import Head
+from asr.errors import AudioError
 from asr.system.runtime import atomic_path
 
 SNDFILE_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".sph", ".aif", ".aiff", ".au", ".w64", ".caf"}
 )
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | MEDIA_SUFFIXES  # what is looked for in folders; raw PCM is not known by its name
+
+OnFault = Callable[[AudioError], None]  # is called with what ends a recording early
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,22 @@ def load_audio(
     duration: float | None = None,
     channel: int | None = None,
     raw: RawFormat | None = None,
+    partial: OnFault | None = None,
 ) -> np.ndarray:
     """The waveform (num_samples,) float32 at `sample_rate`; full scale is [-1, 1].
 
     Lossy decoders and resampling may overshoot full scale by a little, and float files keep what they hold.
     `start` and `duration` are seconds; a stretch that reaches beyond the end is cut there. `channel` counts from 0,
-    None is the mean of all. `raw` says how to read a file without a header. Raises AudioError as `audio_info` does, and
-    for NaN or infinite samples, a channel the file lacks, a start at or beyond the end, and a file that breaks off.
+    None is the mean of all. `raw` says how to read a file without a header. With `partial`, what can be read of a
+    file that breaks off is the waveform, and `partial` is called with the error.
+
+    Raises AudioError as `audio_info` does, and for samples that are NaN, infinite or 2**33 times full scale, a channel
+    the file lacks, a start at or beyond the end, and a file that breaks off. Warns, with AudioWarning, of channels that
+    cancel each other out, and of integers written as floats.
     """
     path = Path(path)
-    with _open(path, raw) as reader:
-        blocks = list(_decode(path, reader, start, duration, channel))
+    with _open(path, raw, is_partial=partial is not None) as reader:
+        blocks = list(_decode(path, reader, start, duration, channel, partial))
         file_rate = reader.sample_rate
     return resample(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), file_rate, sample_rate)
 
@@ -87,12 +96,13 @@ def read_blocks(
     start: float = 0.0,
     duration: float | None = None,
     raw: RawFormat | None = None,
+    partial: OnFault | None = None,
 ) -> Iterator[np.ndarray]:
     """What `load_audio` gives, in blocks of `block_seconds` (the last one shorter), in memory bounded by one block."""
     assert block_seconds > 0
     path = Path(path)
-    with _open(path, raw) as reader:
-        decoded = _decode(path, reader, start, duration, channel)
+    with _open(path, raw, is_partial=partial is not None) as reader:
+        decoded = _decode(path, reader, start, duration, channel, partial)
         yield from _rechunk(
             _resampled(decoded, reader.sample_rate, sample_rate), max(1, round(block_seconds * sample_rate))
         )
@@ -111,21 +121,21 @@ def write_wav(path: str | Path, waveform: np.ndarray, sample_rate: int) -> None:
 
 
 @contextmanager
-def _open(path: Path, raw: RawFormat | None) -> Iterator[SndfileReader | MediaReader]:
-    _check_file(path)
-    reader = _reader(path, raw)
+def _open(path: Path, raw: RawFormat | None, *, is_partial: bool = False) -> Iterator[SndfileReader | MediaReader]:
+    reader = _reader(path, _check_file(path), raw, is_partial)
     try:
         yield reader
     finally:
         reader.close()
 
 
-def _check_file(path: Path) -> None:
-    """AudioError unless there is a file with something in it that may be read."""
+def _check_file(path: Path) -> Head:
+    """The beginning of a file; AudioError unless there is one with something in it that may be read."""
+    head = Head(b"", 0, 0)
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
-            open(path, "rb").close()
+            head = Head.read(path, status)
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
             raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
@@ -138,28 +148,34 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"{path}: is a pipe or a device, not a file; copy it into a file first")
     if status.st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again")
+    return head
 
 
-def _reader(path: Path, raw: RawFormat | None) -> SndfileReader | MediaReader:
+def _reader(path: Path, head: Head, raw: RawFormat | None, is_partial: bool) -> SndfileReader | MediaReader:
     suffix = path.suffix.lower()
     if raw is None and suffix in RAW_SUFFIXES:
-        raise AudioError(f"{path}: {suffix} files have no header; tell rate, channels and encoding: --raw 8000:1:s16le")
+        raise AudioError(f"{path}: {suffix} files have no header; give rate, channels and encoding: --raw 8000:1:s16le")
     if raw is None and suffix in MEDIA_SUFFIXES:
-        return MediaReader(path)
+        return MediaReader(path, partial=is_partial)
     try:
-        return SndfileReader(path, raw)
+        return SndfileReader(path, raw, head=head, partial=is_partial)
     except UnknownFormatError as error:
         if not has_pyav():
             advice = "convert it to wav or flac, or run: pip install 'asr-toolkit[media]', which reads more formats"
             raise AudioError(f"{error}; {advice}") from error
         try:
-            return MediaReader(path)
+            return MediaReader(path, partial=is_partial)
         except AudioError:
             raise AudioError(f"{error}; convert it to wav or flac") from error
 
 
 def _decode(
-    path: Path, reader: SndfileReader | MediaReader, start: float, duration: float | None, channel: int | None
+    path: Path,
+    reader: SndfileReader | MediaReader,
+    start: float,
+    duration: float | None,
+    channel: int | None,
+    partial: OnFault | None,
 ) -> Iterator[np.ndarray]:
     """One channel's samples at the file's own rate, block by block, from `start` on."""
     if channel is not None and not 0 <= channel < reader.num_channels:
@@ -168,16 +184,30 @@ def _decode(
         raise AudioError(f"{path}: start {start} s, duration {duration} s: start is at least 0 and duration above 0")
     first = round(start * reader.sample_rate)
     last = None if duration is None else first + max(1, round(duration * reader.sample_rate))
+    watch = Watch(str(path), reader.sample_rate, first)
+    mixes = channel is None and reader.num_channels > 1
     is_empty = True
-    for block in reader.read(first, last):
-        is_empty = False
-        mono = block[:, channel or 0] if channel is not None or reader.num_channels == 1 else block.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise NonFiniteAudioError(f"{path}: the file holds NaN or infinite samples; export it again")
-        yield np.ascontiguousarray(mono)
+    try:
+        for block in reader.read(first, last):
+            used = block if channel is None else block[:, channel : channel + 1]
+            watch.look(used)
+            mono = block.mean(axis=1) if mixes else used[:, 0]
+            if mixes:
+                watch.look_at_mix(block, mono)
+            is_empty = False
+            yield np.ascontiguousarray(mono)
+    except AudioError as error:
+        if partial is None or is_empty:
+            raise
+        partial(error)
+    else:
+        if partial is not None and reader.fault is not None and (last is None or watch.position < last):
+            partial(reader.fault)
     if is_empty:
         end = "before" if reader.num_samples is None else f"at {reader.num_samples / reader.sample_rate:.3f} s"
         raise AudioError(f"{path}: starts at {start:.3f} s asked for, but ends {end}")
+    if mixes:
+        watch.finish(reader.num_channels)
 
 
 def _resampled(blocks: Iterator[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:

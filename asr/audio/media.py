@@ -49,10 +49,13 @@ def has_pyav() -> bool:
 class MediaReader:
     """The main audio track of an open file; `num_samples` is what the file says about itself, or None.
 
-    Raises AudioError where PyAV is not installed, for what FFmpeg cannot read, and for a file without audio.
+    Raises AudioError where PyAV is not installed, for what FFmpeg cannot read, and for a file without audio. With
+    `partial`, `fault` says after reading that the file ended early, which is an error otherwise.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, partial: bool = False) -> None:
+        self.fault: AudioError | None = None
+        self._partial = partial
         try:
             import av
         except ImportError as error:
@@ -180,9 +183,11 @@ class MediaReader:
     def _check_end(self, position: int) -> None:
         reached = max(self._end - self._origin, position / self.sample_rate)
         if reached < self._duration - self._tolerance:
-            raise TruncatedAudioError(
+            self.fault = TruncatedAudioError(
                 f"{self.path}: the file ends after {reached:.1f} of {self._duration:.1f} s; record or copy it again"
             )
+            if not self._partial:
+                raise self.fault
 
     def _announced_samples(self) -> int | None:
         if not self._duration:

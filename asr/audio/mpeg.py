@@ -6,10 +6,13 @@ bit rate, and where several files were joined the header tells of the first only
 
 from __future__ import annotations
 
-import io
+import functools
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import BinaryIO
+
+from asr.audio.parts import Part
+from asr.audio.structure import CACHED_FILES, Head
 
 # kbit/s by index, for (MPEG 1?, layer); 0 is a frame of free size, which we do not count.
 BIT_RATES = {
@@ -21,8 +24,12 @@ BIT_RATES = {
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 SAMPLE_RATES = (44100, 48000, 32000)  # Hz; half of it for MPEG 2, a quarter for MPEG 2.5
-RESYNC_BYTES = 1 << 16  # looked through at once for the next frame
-MAX_LOST_BYTES = 1 << 20  # without a frame: what follows is no mp3 any more
+MAX_LOST_BYTES = 1 << 20  # without a frame, tags and zeros apart: what follows is no mp3 any more
+RUN = 20  # frames, half a second, that follow each other by no accident
+INDEXED = 64  # the place of every so manyth frame is remembered
+MUTED = 24  # frames at least as long as what earlier frames may hold for a later one, even at 8 kbit/s
+MAX_FRAME_BYTES = 1792  # of layer 3
+ZEROS = 1 << 16  # bytes of padding looked at together
 
 
 @dataclass(frozen=True)
@@ -59,55 +66,108 @@ class Mp3Length:
     """What counting the frames of an mp3 gave."""
 
     place: int  # byte at which the first frame begins
-    first: bytes  # that frame; it may hold no sound but a tag with the length
+    end: int  # byte behind the last frame
+    first: bytes  # the first frame; it may hold no sound but a tag with the length
     tag: str | None  # Xing, Info or VBRI; None without one
     announced: int | None  # frames, by the tag
     num_frames: int  # counted, without that of the tag
+    num_samples: int  # per channel and frame
+    places: tuple[int, ...]  # of every INDEXED-th frame, the first one included
+    has_padding: bool  # something but an ID3 tag stands before the frames, or more than one behind them
+
+    @property
+    def num_tags(self) -> int:
+        """Frames that hold no sound: 0 or 1."""
+        return int(self.tag is not None)
 
 
-def count_frames(path: Path) -> Mp3Length | None:
-    """Walk through all frames of an mp3, past other tags and damage; None for a file that is mostly something else."""
-    with open(path, "rb") as file:
-        begin = _skip_id3(file)
-        start = place = _next_frame(file, begin, None)
+@functools.lru_cache(CACHED_FILES)
+def count_frames(path: Path, head: Head) -> Mp3Length | None:
+    """Walk through all frames of an mp3, past tags, padding and damage; None for a file that is something else.
+
+    What is no sound does not decide that, pictures and zeros for instance, but noise does: it is an mp3 if RUN frames
+    follow each other somewhere, or if half of it is frames.
+    """
+    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        start = place = _next_frame(data, _behind_tags(data, 0), None)
         if start is None or place is None:
             return None
-        file.seek(start)
-        header = FrameHeader.parse(file.read(4))
+        header = FrameHeader.parse(data[start : start + 4])
         assert header is not None
-        num_frames = num_bytes = 0
+        known: dict[bytes, int] = {}  # bytes of a frame by its header, 0 for what begins none of this kind
+        num_frames = num_bytes = run = longest_run = 0
+        end = start
+        places = []
         while place is not None:
-            file.seek(place)
-            frame = FrameHeader.parse(file.read(4))
-            if frame is not None and frame.kind == header.kind:
+            key = data[place : place + 4]
+            if key not in known:
+                frame = FrameHeader.parse(key)
+                known[key] = frame.num_bytes if frame is not None and frame.kind == header.kind else 0
+            if known[key]:
+                if num_frames % INDEXED == 0:
+                    places.append(place)
                 num_frames += 1
-                num_bytes += frame.num_bytes
-                place += frame.num_bytes
+                num_bytes += known[key]
+                run += 1
+                place += known[key]
+                end = min(place, len(data))
             else:
-                place = _next_frame(file, place, header)
-        if 2 * num_bytes < file.seek(0, io.SEEK_END) - begin:
+                longest_run, run = max(longest_run, run), 0
+                place = _next_frame(data, _behind_tags(data, place), header)
+        if max(longest_run, run) < RUN and 2 * num_bytes < _noise(data, start, end):
             return None
-        file.seek(start)
-        first = file.read(header.num_bytes)
+        first = data[start : start + header.num_bytes]
+        has_padding = start != _behind_id3(data, 0) or len(data) - end > 128
     tag, announced = _length_tag(first, header)
-    return Mp3Length(start, first, tag, announced, num_frames - (tag is not None))
+    num_sounding = num_frames - (tag is not None)
+    return Mp3Length(start, end, first, tag, announced, num_sounding, header.num_samples, tuple(places), has_padding)
 
 
-def with_length(path: Path, length: Mp3Length) -> BinaryIO:
-    """The file with the counted length in the tag of its first frame, or behind a new frame with such a tag."""
+def with_length(length: Mp3Length) -> Part:
+    """The frames with their counted number in the tag of the first one, or behind a new frame with such a tag."""
+    return _behind_tag(length, b"", length.place + len(length.first) * length.num_tags, length.num_frames)
+
+
+def from_frame(path: Path, length: Mp3Length, begin: int) -> tuple[Part, int]:
+    """As `with_length`, from one of the `places` on (0 < begin), and the sample of the whole that it begins with.
+
+    The bits of a frame may begin in those before it, and mpg123 complains on standard error where they are missing.
+    So the first MUTED frames say that they are silent, and only hold bits for later ones.
+    """
+    place = length.places[begin]
+    with open(path, "rb") as file:
+        file.seek(place)
+        front = bytearray(file.read(MUTED * MAX_FRAME_BYTES))
+    end = 0
+    for _ in range(MUTED):
+        header = FrameHeader.parse(bytes(front[end : end + 4]))
+        if header is None or end + header.num_bytes > len(front) or front[end + 1] & 6 != 2:
+            break  # frames of layers 1 and 2 stand alone
+        side = end + 4 + 2 * (not front[end + 1] & 1)  # behind a checksum, if there is one
+        kept = side + 1
+        if front[end + 1] & 8:  # MPEG 1: nine bits say where the frame's bits begin, not eight
+            front[kept] &= 0x80
+            kept += 1
+        front[kept : end + header.tag_offset] = bytes(max(0, end + header.tag_offset - kept))
+        end += header.num_bytes
+    skipped = begin * INDEXED - length.num_tags
+    part = _behind_tag(length, bytes(front[:end]), place + end, length.num_frames - skipped)
+    return part, skipped * length.num_samples
+
+
+def _behind_tag(length: Mp3Length, front: bytes, place: int, num_frames: int) -> Part:
     header = FrameHeader.parse(length.first)
     assert header is not None
-    place = length.place + (0 if length.tag is None else header.num_bytes)
     frame = bytearray(length.first)
     at = header.tag_offset
     if length.tag not in ("Xing", "Info") or length.announced is None:
         frame[4:] = bytes(len(frame) - 4)
         frame[at : at + 8] = b"Xing" + (1).to_bytes(4, "big")
-    frame[at + 8 : at + 12] = length.num_frames.to_bytes(4, "big")
+    frame[at + 8 : at + 12] = num_frames.to_bytes(4, "big")
     if frame[at + 7] & 2:
-        size = path.stat().st_size - length.place
+        size = len(frame) + len(front) + length.end - place
         frame[at + 12 : at + 16] = min(size, 0xFFFFFFFF).to_bytes(4, "big")
-    return io.BufferedReader(_Behind(bytes(frame), open(path, "rb"), place))
+    return Part(place, length.end, bytes(frame) + front)
 
 
 def _length_tag(first: bytes, header: FrameHeader) -> tuple[str | None, int | None]:
@@ -120,66 +180,48 @@ def _length_tag(first: bytes, header: FrameHeader) -> tuple[str | None, int | No
     return None, None
 
 
-class _Behind(io.RawIOBase):
-    """Some bytes, then a file from an offset on, as one file."""
-
-    def __init__(self, front: bytes, file: BinaryIO, offset: int) -> None:
-        self._front = front
-        self._file = file
-        self._offset = offset
-        self._place = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._front[self._place : self._place + len(buffer)]
-        if not data:
-            self._file.seek(self._place - len(self._front) + self._offset)
-            data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        self._place += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_END:
-            end = self._file.seek(0, io.SEEK_END) - self._offset + len(self._front)
-        self._place = max(0, offset + (0, self._place, 0)[whence] if whence != io.SEEK_END else end + offset)
-        return self._place
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+def _behind_tags(data: mmap, place: int) -> int:
+    """The byte behind the tags and zeros that stand at `place`: ID3v2, ID3v1 and APE, pictures in them included."""
+    while True:
+        head = data[place : place + 32]
+        if head[:3] == b"ID3" and (behind := _behind_id3(data, place)) > place:
+            place = behind
+        elif head[:8] == b"APETAGEX" and len(head) == 32:
+            place += 32 + (int.from_bytes(head[12:16], "little") if head[23] & 0x20 else 0)
+        elif head[:3] == b"TAG":
+            place += 128
+        elif head[:1] == b"\0":
+            while data[place : place + ZEROS] == bytes(ZEROS):
+                place += ZEROS
+            place += len(head := data[place : place + ZEROS]) - len(head.lstrip(b"\0"))
+        else:
+            return place
 
 
-def _skip_id3(file: BinaryIO) -> int:
-    """The byte behind an ID3v2 tag at the beginning."""
-    head = file.read(10)
+def _behind_id3(data: mmap, place: int) -> int:
+    """The byte behind an ID3v2 tag at `place`; `place` without one."""
+    head = data[place : place + 10]
+    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:]) > 0x7F:
+        return place
     size = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        for byte in head[6:10]:  # seven bits a byte
-            size = size << 7 | byte & 0x7F
-        size += 10
-    return size
+    for byte in head[6:]:  # seven bits a byte
+        size = size << 7 | byte
+    return place + 10 + size
 
 
-def _next_frame(file: BinaryIO, place: int, like: FrameHeader | None) -> int | None:
+def _noise(data: mmap, start: int, end: int) -> int:
+    """Bytes of a file but for the tags and zeros around its frames."""
+    return end - start + max(0, len(data) - _behind_tags(data, end))
+
+
+def _next_frame(data: mmap, place: int, like: FrameHeader | None) -> int | None:
     """The next byte from `place` on at which a frame of the same kind begins that is followed by another."""
-    for block in range(place, place + MAX_LOST_BYTES, RESYNC_BYTES):
-        file.seek(block)
-        data = file.read(RESYNC_BYTES + 3)
-        found = data.find(b"\xff")
-        while 0 <= found < RESYNC_BYTES:
-            frame = FrameHeader.parse(data[found : found + 4])
-            if frame is not None and (like is None or frame.kind == like.kind):
-                file.seek(block + found + frame.num_bytes)
-                after = FrameHeader.parse(file.read(4))
-                if after is not None and after.kind == frame.kind:
-                    return block + found
-            found = data.find(b"\xff", found + 1)
-        if len(data) < RESYNC_BYTES:
-            break
+    last = min(len(data), place + MAX_LOST_BYTES)
+    while (place := data.find(b"\xff", place, last)) >= 0:
+        frame = FrameHeader.parse(data[place : place + 4])
+        if frame is not None and frame.num_bytes and (like is None or frame.kind == like.kind):
+            after = FrameHeader.parse(data[place + frame.num_bytes : place + frame.num_bytes + 4])
+            if after is not None and after.kind == frame.kind:
+                return place
+        place += 1
     return None

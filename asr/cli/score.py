@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 Compare = Annotated[
@@ -97,6 +98,7 @@ def score(
     no-break space as well. An empty reference counts as an utterance:
     the words recognised there are insertions. Without any reference word there is no rate.
     """
+    require_files(ref, hyp, compare, speakers, manifest)
     from rich.console import Console
 
     from asr.data.manifest import read_manifest

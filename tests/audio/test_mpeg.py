@@ -9,12 +9,18 @@ import pytest
 import soundfile
 
 from asr.audio.io import audio_info, load_audio, read_blocks
-from asr.audio.mpeg import count_frames
+from asr.audio.mpeg import Mp3Length
+from asr.audio.mpeg import count_frames as count_frames_of
+from asr.audio.structure import Head
 from asr.errors import AudioError
 
 ID3 = (
     b"ID3\x04\x00\x00\x00\x00\x01\x00" + b"\xff\xfb" * 64
 )  # a tag of 128 bytes that look like the beginning of a frame
+
+
+def count_frames(path: Path) -> Mp3Length | None:
+    return count_frames_of(path, Head.read(path))
 
 
 def noise(num_samples: int) -> np.ndarray:
@@ -112,3 +118,36 @@ def test_real_mp3_files_have_the_frames_they_announce(corpora: Path) -> None:
         assert length is not None
         assert length.num_frames == length.announced
         assert len(load_audio(path, audio_info(path).sample_rate)) == audio_info(path).num_samples
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [
+        b"\0" * 100_000,
+        b"APETAGEX\xd0\x07\0\0" + (90_000).to_bytes(4, "little") + bytes(7) + b"\xa0" + bytes(8) + b"\x7f" * 90_000,
+    ],
+)
+@pytest.mark.parametrize("seconds", [0.3, 2.0])
+@pytest.mark.parametrize("where", ["before", "behind", "both"])
+def test_padding_and_tags_longer_than_the_sound_do_not_hide_an_mp3(
+    tmp_path: Path, padding: bytes, seconds: float, where: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.mp3"
+    num_samples = round(44100 * seconds)
+    data = mp3(path, noise(num_samples))
+    expected = load_audio(path, 44100)
+    path.write_bytes(padding * (where != "behind") + data + padding * (where != "before"))
+    assert audio_info(path).num_samples == num_samples
+    np.testing.assert_allclose(load_audio(path, 44100), expected, atol=1e-6)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_longer_than_the_sound_does_not_hide_an_mp3(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    data = mp3(path, noise(44100))
+    picture = np.random.default_rng(1).bytes(300_000)
+    size = bytes(len(picture) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    path.write_bytes(b"ID3\x04\0\0" + size + picture + data + b"TAG" + bytes(125))
+    assert audio_info(path).num_samples == 44100
+    path.write_bytes(data + picture)  # of no known kind, behind frames enough
+    assert audio_info(path).num_samples == 44100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from asr.audio.io import load_audio
 from asr.bundle.decode import Decoding, SearchRequest
 from asr.bundle.recognition import DecodeOptions
 from asr.decoding import SEARCHES
+from asr.decoding.hotwords import Hotword
 from asr.errors import AudioError, ConfigError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.tokenizer.sentence_piece import BLANK
+from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
 from tests.tiny_models import tiny_model
@@ -116,6 +119,45 @@ def without_confidence(transcript: Transcript) -> Transcript:
             for segment in transcript.segments
         )
     )
+
+
+@pytest.mark.parametrize("search", ["ctc_greedy", "attention_greedy"])
+def test_eight_threads_get_what_each_would_get_alone(tiny_workspace: Path, search: str) -> None:
+    recognizer = load(tiny_workspace, search=search, max_span=4.0)
+    waveforms = [sound(1 + 2 * (number % 3), seed=number) for number in range(16)]
+    alone = [recognizer.transcribe(waveform) for waveform in waveforms]
+    before = recognizer.engine.num_batches
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(recognizer.transcribe, waveforms))
+    assert [without_confidence(one) for one in together] == [without_confidence(one) for one in alone]
+    assert len({transcript.text for transcript in alone}) > 5
+    assert recognizer.engine.num_batches - before < before  # they did share batches
+
+
+def test_requests_of_one_recognizer_are_decoded_each_in_its_own_way(tiny_workspace: Path) -> None:
+    recognizer = load(tiny_workspace, search="ctc_greedy")
+    waveform = sound(6)
+    plain = recognizer.transcribe(waveform).text
+    options = {
+        "plain": RequestOptions(),
+        "hotwords": RequestOptions(SearchRequest("ctc_prefix_beam", hotwords=[Hotword("nine", 300.0)])),
+        "attention": RequestOptions(SearchRequest("attention_greedy")),
+        "noise": RequestOptions(min_confidence=1.0),
+    }
+    handles = {name: recognizer.engine.submit(waveform, option) for name, option in options.items()}
+    texts = {name: handle.result().text for name, handle in handles.items()}
+    assert texts["plain"] == plain
+    assert "nine" in texts["hotwords"]
+    assert texts["attention"] == load(tiny_workspace, search="attention_greedy").transcribe(waveform).text != plain
+    assert texts["noise"] == ""
+    with pytest.raises(ConfigError, match="did you mean 'ctc_greedy'"):
+        recognizer.engine.submit(waveform, RequestOptions(SearchRequest("ctc_gredy")))
+
+
+def test_a_file_may_be_given_as_bytes(recognizer: Recognizer, file: Path) -> None:
+    assert recognizer.transcribe(file.read_bytes()) == recognizer.transcribe(file)
+    with pytest.raises(AudioError, match=r"bytes: .*[fF]ormat"):
+        recognizer.transcribe(b"RIFF no audio")
 
 
 def test_a_long_recording_gives_the_texts_of_its_spans(tiny_workspace: Path) -> None:

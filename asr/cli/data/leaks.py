@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 
@@ -28,6 +29,7 @@ def leaks(
     ] = None,
 ) -> None:
     """Find what a test set shares with a training set: audio, speakers, texts, and nearly equal texts."""
+    require_files(train, test)
     import json
 
     from asr.cli.console import print_tables

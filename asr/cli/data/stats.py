@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 
@@ -28,6 +29,7 @@ def stats(
     ] = None,
 ) -> None:
     """Measure a corpus: hours, speakers, durations, words, and with --against the words another one lacks."""
+    require_files(manifest, against)
     import json
 
     from asr.cli.console import print_tables

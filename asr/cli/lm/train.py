@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
 from asr.cli.outputs import check_outputs
 
@@ -56,6 +57,7 @@ def train(
 
     --set, --resume, --tensorboard, --device and --threads are for neural models.
     """
+    require_files(neural, *(texts or ()), vocab, tokens, dev)
     if neural is not None:
         _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration tells all")
         from asr.experiments import launch

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.io import audio_info, read_blocks
-from asr.errors import AudioError, NonFiniteAudioError, TruncatedAudioError
+from asr.errors import AudioError, NonFiniteAudioError, OutOfRangeAudioError, TruncatedAudioError
 from asr.types import Utterance
 
 FRAME = 0.02  # seconds; loudness is measured in frames of this length
@@ -196,4 +196,6 @@ def _audio_fault(path: Path, error: Exception) -> AudioFault:
         return AudioFault("unreadable", " ".join(f"cannot be decoded ({reason})".split()))
     if isinstance(error, NonFiniteAudioError):
         return AudioFault("not_finite", reason)
+    if isinstance(error, OutOfRangeAudioError):
+        return AudioFault("out_of_range", reason)
     return AudioFault("truncated" if isinstance(error, TruncatedAudioError) else "unreadable", reason)

@@ -15,6 +15,7 @@ REJECTED = {
     "unreadable": "the file is empty, no audio, or damaged",
     "truncated": "the file ends before its header says",
     "not_finite": "NaN or infinite samples",
+    "out_of_range": "samples so far beyond full scale that they are no sound",
     "start_beyond_end": "the audio ends before the row starts",
     "duration_mismatch": "the audio is longer or shorter than the row says",
     "all_zero": "every sample is 0",

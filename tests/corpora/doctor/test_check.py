@@ -127,6 +127,9 @@ def plant_bad_samples(corpus: Corpus) -> None:
     with_nan = voice(60)
     with_nan[-1] = np.nan
     corpus.add("nan", "not_finite", samples=with_nan)
+    with_spike = voice(60)
+    with_spike[-1] = 3e38
+    corpus.add("spike", "out_of_range", samples=with_spike)
     corpus.add("zero", "all_zero", samples=np.zeros(11200, dtype=np.float32))
     corpus.add("late", "start_beyond_end", samples=voice(61), start=7.0)
     corpus.add("longer", "duration_mismatch", samples=voice(62), duration=1.6)
