@@ -218,7 +218,7 @@ def _decode(
 ) -> Iterator[tuple[Sequence[str], list[Decoded]]]:
     """Ids and results batch by batch, the encoder running once; with hotwords `plain_texts` gets texts without them."""
     lm = decoding.load_lm(bundle)
-    options = DecodeOptions(decoding.build(bundle, lm), measure)
+    options = DecodeOptions(decoding.build(bundle, lm), measure=measure)
     plain = DecodeOptions(decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
     with closing(encode_corpus(bundle.model, batches, device, dtype)) as corpus:
         for batch, encoded in corpus:

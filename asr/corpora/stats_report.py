@@ -141,13 +141,15 @@ def draw(stats: CorpusStats, folder: Path) -> list[Path]:
 
 def _draw_durations(stats: CorpusStats, axes: Any) -> None:
     axes.hist(stats.seconds, bins=50)
-    axes.set(title=f"{len(stats.seconds)} utterances, {stats.hours:.2f} h", xlabel="seconds", ylabel="utterances")
+    axes.set(
+        title=f"{counted(len(stats.seconds), 'utterance')}, {stats.hours:.2f} h", xlabel="seconds", ylabel="utterances"
+    )
 
 
 def _draw_speakers(stats: CorpusStats, axes: Any) -> None:
     minutes = [seconds / 60 for seconds in stats.speaker_seconds.values()]
     axes.bar(range(len(minutes)), minutes, width=1.0)
-    axes.set(title=f"{len(minutes)} speakers", xlabel="speakers, by their share", ylabel="minutes")
+    axes.set(title=counted(len(minutes), "speaker"), xlabel="speakers, by their share", ylabel="minutes")
 
 
 def _draw_rate(stats: CorpusStats, axes: Any) -> None:

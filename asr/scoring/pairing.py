@@ -72,7 +72,7 @@ def pair_texts(
             waiting[other.id] = other
     for name, ids in zip(names, repeated, strict=True):
         if ids:
-            raise ScoringError(f"{name}: {len(ids)} ids occur more than once: {name_ids(ids)}")
+            raise ScoringError(f"{name}: {counted(len(ids), 'id occurs', 'ids occur')} more than once: {name_ids(ids)}")
     check_ids(len(seen), num_paired + len(waiting), [] if allow_missing else list(missing), list(waiting))
 
 
@@ -101,7 +101,14 @@ def with_speakers(pairs: Iterable[TextPair], speaker_of: Callable[[str], str | N
             unknown.append(pair.id)
         yield pair._replace(speaker=speaker)
     if unknown:
-        raise ScoringError(f"{counted(len(unknown), 'utterance')} without a speaker: {name_ids(unknown)}")
+        raise ScoringError(
+            f"{counted(len(unknown), 'utterance has', 'utterances have')} no speaker: {name_ids(unknown)}"
+        )
+
+
+def missing_line(number: int) -> str:
+    """How references without a hypothesis count, in words."""
+    return f"{counted(number, 'reference has', 'references have')} no hypothesis: the words are deletions"
 
 
 def name_ids(ids: Iterable[str]) -> str:

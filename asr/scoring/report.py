@@ -13,6 +13,7 @@ from rich.table import Table
 from asr.scoring.alignment import HIT, LEFT_OUT, AlignedPair, ErrorCounts
 from asr.scoring.breakdown import FrequentErrors, Group
 from asr.scoring.compare import Comparison
+from asr.scoring.pairing import missing_line
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
 from asr.system.display import counted
@@ -72,7 +73,7 @@ def summary_lines(score: Score, *, cer: bool = False) -> Iterator[str]:
     rates = f"MER {_percent(words.match_error_rate)} %, WIL {_percent(words.word_information_lost)} %"
     yield f"{rates}, {_percent(score.sentence_error_rate)} % of {counted(len(score.ids), 'utterance')} with errors"
     if score.missing:
-        yield f"{score.missing} references have no hypothesis: their words are deletions"
+        yield missing_line(score.missing)
     yield score.rules.describe() + (f", CER normalize {CER_NORMALIZER}" if cer else "")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asr.bundle.bundle import Bundle
-from asr.bundle.decode import Decoding, SearchRequest, choose_beam_search, choose_decoding
+from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_beam_search, choose_decoding
 from asr.config import DECODE_FILE, DecodeConfig, dump_yaml
 from asr.decoding.ctc_prefix_beam import CtcPrefixBeamConfig
 from asr.decoding.hotwords import Hotword
@@ -101,3 +101,34 @@ def test_a_broken_decode_yaml_is_named(bundle: Bundle, workspace: Path) -> None:
     (workspace / "model" / DECODE_FILE).write_text("search: {name: ctc_prefix_beam, beem: 3}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"decode\.yaml: unknown key 'search.beem'; did you mean 'beam'"):
         choose(bundle)
+
+
+def test_a_request_leaves_to_its_base_what_it_does_not_say() -> None:
+    base = SearchRequest("ctc_prefix_beam", ["search.beam=5"], lm="a.arpa", hotwords=[Hotword("one")])
+    assert SearchRequest().over(base) == base
+    assert SearchRequest(overrides=["search.lm_weight=1"]).over(base).overrides == (
+        "search.beam=5",
+        "search.lm_weight=1",
+    )
+    other = SearchRequest("joint_beam", lm="none", hotwords=[Hotword("two")]).over(base)
+    assert other == SearchRequest("joint_beam", lm="none", hotwords=[Hotword("two")])
+
+
+def test_a_search_is_built_once_for_equal_requests_and_its_language_model_is_read_once(
+    bundle: Bundle, lm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    load = Decoding.load_lm
+
+    def counted(decoding: Decoding, bundle: Bundle) -> object:
+        assert decoding.lm is not None
+        read.append(decoding.lm)
+        return load(decoding, bundle)
+
+    monkeypatch.setattr(Decoding, "load_lm", counted)
+    base = SearchRequest("ctc_prefix_beam", lm=str(lm))
+    searchers = Searchers(bundle, choose_decoding(bundle, "model", base), "model", base)
+    first = searchers.get(SearchRequest(hotwords=[Hotword("one")]))
+    assert searchers.get(SearchRequest(hotwords=(Hotword("one"),))) is first
+    assert searchers.get(SearchRequest(hotwords=[Hotword("two")])) is not first
+    assert read == [lm]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from asr.audio.io import load_audio
 from asr.bundle.decode import Decoding, SearchRequest
 from asr.bundle.recognition import DecodeOptions
 from asr.decoding import SEARCHES
+from asr.decoding.hotwords import Hotword
 from asr.errors import AudioError, ConfigError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.tokenizer.sentence_piece import BLANK
+from asr.text.vocabulary import Vocabulary
+from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
 from tests.tiny_models import tiny_model
@@ -49,7 +53,8 @@ def file(tiny_workspace: Path) -> Path:
 class Fixed:
     """Finds the same tokens in everything."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary, tokens: Sequence[int]) -> None:
+        self.vocabulary = vocabulary
         self.tokens = tuple(tokens)
 
     def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
@@ -118,6 +123,51 @@ def without_confidence(transcript: Transcript) -> Transcript:
     )
 
 
+@pytest.mark.parametrize("search", ["ctc_greedy", "attention_greedy"])
+def test_eight_threads_get_what_each_would_get_alone(tiny_workspace: Path, search: str) -> None:
+    recognizer = load(tiny_workspace, search=search, max_span=4.0)
+    waveforms = [sound(1 + 2 * (number % 3), seed=number) for number in range(16)]
+    alone = [recognizer.transcribe(waveform) for waveform in waveforms]
+    before = recognizer.engine.num_batches
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(recognizer.transcribe, waveforms))
+    assert [without_confidence(one) for one in together] == [without_confidence(one) for one in alone]
+    assert len({transcript.text for transcript in alone}) > 5
+    assert recognizer.engine.num_batches - before < before  # they did share batches
+
+
+def test_requests_of_one_recognizer_are_decoded_each_in_its_own_way(tiny_workspace: Path) -> None:
+    recognizer = load(tiny_workspace, search="ctc_greedy")
+    waveform = sound(6)
+    plain = recognizer.transcribe(waveform).text
+    options = {
+        "plain": RequestOptions(),
+        "hotwords": RequestOptions(SearchRequest("ctc_prefix_beam", hotwords=[Hotword("nine", 300.0)])),
+        "attention": RequestOptions(SearchRequest("attention_greedy")),
+        "noise": RequestOptions(min_confidence=1.0),
+        "prompt": RequestOptions(SearchRequest("attention_greedy"), prompt="nine nine"),
+    }
+    handles = {name: recognizer.engine.submit(waveform, option) for name, option in options.items()}
+    texts = {name: handle.result().text for name, handle in handles.items()}
+    assert texts["plain"] == plain
+    assert "nine" in texts["hotwords"]
+    assert texts["attention"] == load(tiny_workspace, search="attention_greedy").transcribe(waveform).text != plain
+    assert texts["noise"] == ""
+    assert texts["prompt"] != texts["attention"]
+    with pytest.raises(ConfigError, match="did you mean 'ctc_greedy'"):
+        recognizer.engine.submit(waveform, RequestOptions(SearchRequest("ctc_gredy")))
+    with pytest.raises(ConfigError, match="leave the language out"):
+        recognizer.engine.submit(waveform, RequestOptions(language="en"))
+    with pytest.raises(ConfigError, match="decoder"):
+        recognizer.engine.submit(waveform, RequestOptions(prompt="nine"))
+
+
+def test_a_file_may_be_given_as_bytes(recognizer: Recognizer, file: Path) -> None:
+    assert recognizer.transcribe(file.read_bytes()) == recognizer.transcribe(file)
+    with pytest.raises(AudioError, match=r"bytes: .*[fF]ormat"):
+        recognizer.transcribe(b"RIFF no audio")
+
+
 def test_a_long_recording_gives_the_texts_of_its_spans(tiny_workspace: Path) -> None:
     recognizer = load(tiny_workspace, max_span=5.0)
     waveform = with_pauses(40)
@@ -165,7 +215,7 @@ def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
     for place, token in zip(places, tokens, strict=True):
         posteriors[place, [BLANK, token]] = torch.tensor([0.2, 0.8])
 
-    use(recognizer, Fixed(tokens), monkeypatch)
+    use(recognizer, Fixed(recognizer.bundle.tokenizer.vocabulary, tokens), monkeypatch)
     monkeypatch.setattr(recognizer.bundle.model.heads["ctc"], "log_probs", lambda _encoded: posteriors.log()[None])
     waveform = np.full(16000, 1e-6, dtype=np.float32)
     for first, last in ((0.07, 0.25), (0.55, 0.8)):
@@ -184,7 +234,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 ) -> None:
     tokens = tuple(recognizer.bundle.tokenizer.encode("one two three four five six seven eight nine"))
 
-    use(recognizer, Fixed(tokens), monkeypatch)
+    use(recognizer, Fixed(recognizer.bundle.tokenizer.vocabulary, tokens), monkeypatch)
     (segment,) = recognizer.transcribe(sound(1)).segments
     assert len(segment.words) == 9
     assert (segment.words[0].start, segment.words[-1].end) == (0.0, 1.0)

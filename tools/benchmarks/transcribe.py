@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from asr.transcribe.pipeline import Pipeline
 
 from asr.alignment.timing import HOP, loudness
 from asr.audio.io import load_audio
@@ -37,10 +36,11 @@ from asr.data.manifest import read_manifest
 from asr.scoring.wer import score
 from asr.system.processes import num_cores
 from asr.system.runtime import computes_bfloat16, derive_rng
-from asr.transcribe.files import Done, transcribe_files
+from asr.transcribe.engine import Engine
+from asr.transcribe.files import Transcribed, transcribe_files
 from asr.transcribe.inputs import find_all
 from asr.transcribe.recognizer import Recognizer
-from asr.transcribe.workers import recognize, worker_pool
+from asr.transcribe.workers import worker_engine
 from tools.benchmarks.common import ROOT, alternate, finish, machine, say, table
 
 RATE = 16000
@@ -48,11 +48,11 @@ LARGE = ("encoder.dim=256", "encoder.num_layers=12", "encoder.ff_dim=1024")  # 1
 GAP_SECONDS = (1.0, 3.0)
 
 
-def through(pipeline: Pipeline, files: Sequence[Path]) -> float:
-    """Seconds for all files in one pipeline."""
+def through(engine: Engine, files: Sequence[Path]) -> float:
+    """Seconds for all files in one engine."""
     recordings, _ = find_all(map(str, files))
     began = time.perf_counter()
-    assert all(isinstance(result, Done) for result in transcribe_files(pipeline, recordings, RATE, "model"))
+    assert all(isinstance(result, Transcribed) for result in transcribe_files(engine, recordings, "model"))
     return time.perf_counter() - began
 
 
@@ -71,12 +71,11 @@ def speed(model: Path, files: Sequence[Path], rounds: int) -> tuple[list[list[st
     plain = load()
     sides: dict[str, Callable[[], float]] = {
         "one by one": partial(one_by_one, plain, files),
-        "batches": partial(through, plain.pipeline(), files),
+        "batches": partial(through, plain.engine, files),
     }
     if computes_bfloat16(torch.device("cpu")):
-        sides["batches, bfloat16"] = partial(through, load(dtype="bfloat16").pipeline(), files)
-    with worker_pool(2, load, max(1, num_cores() // 2)) as pool:
-        many = Pipeline(plain.segmenter, recognize, max_batch_seconds=60.0, executor=pool, max_in_flight=4)
+        sides["batches, bfloat16"] = partial(through, load(dtype="bfloat16").engine, files)
+    with worker_engine(2, load, max(1, num_cores() // 2), plain) as many:
         sides["batches, 2 workers"] = partial(through, many, files)
         for side in sides.values():
             side()  # kernels are compiled on first use

@@ -40,7 +40,8 @@ Script = Annotated[
     typer.Option(help="Expected: latin, cyrillic, han, ...; may be given several times; by default what most have."),
 ]
 Normalize = Annotated[
-    str | None, typer.Option(help="Normaliser of texts: none, basic or english; by default the model's, or basic.")
+    str | None,
+    typer.Option(help="Normaliser of texts: none, upper, basic, english; by default the model's, or basic."),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that decode; by default as many as cores.")]
 

@@ -15,7 +15,7 @@ def leaks(
     train: Annotated[Path, typer.Argument(help="What a model learns from.", metavar="TRAIN")],
     test: Annotated[Path, typer.Argument(help="What it is to be tested on.", metavar="TEST")],
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Compare the audio, too.")] = True,
-    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, basic or english.")] = "basic",
+    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, upper, basic or english.")] = "basic",
     threshold: Annotated[
         float, typer.Option(min=0.5, max=1, help="Share of words from which two texts are nearly the same.")
     ] = 0.8,

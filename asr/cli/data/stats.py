@@ -19,7 +19,7 @@ def stats(
     headers: Annotated[
         bool, typer.Option("--headers", help="Read every audio file's header for sample rates and channels.")
     ] = False,
-    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, basic or english.")] = "basic",
+    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, upper, basic or english.")] = "basic",
     plots: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Draw durations, speakers, speech rate and words into this folder."),

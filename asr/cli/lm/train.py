@@ -27,7 +27,7 @@ Prune = Annotated[
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the most frequent words; others are <unk>.")]
 Vocab = Annotated[Path | None, typer.Option(help="Keep the words of this file, one a line; others are <unk>.")]
 Tokens = Annotated[Path | None, typer.Option(help="Model folder; its tokens are then the words of the language model.")]
-Normalize = Annotated[str, typer.Option(help="Normaliser of all texts: none, basic or english.")]
+Normalize = Annotated[str, typer.Option(help="Normaliser of all texts: none, upper, basic or english.")]
 Dev = Annotated[Path | None, typer.Option(help="Held-out text, to print the perplexity of.")]
 Resume = Annotated[bool, typer.Option("--resume", help="With --neural: go on from the newest checkpoint in --out.")]
 

@@ -104,7 +104,7 @@ class TransformerDecoderLayer(nn.Module):
         """One token (N, 1, D) after the past ones; also the keys and values with this token's added."""
         branch, seen = self.attention.step(x, past)
         x = x + branch
-        x = x + groups.ungroup(self.cross_attention(groups.group(x, len(frame_lens)), *frames, frame_lens))
+        x = x + groups.ungroup(self.cross_attention(groups.group(x, frame_lens.shape[0]), *frames, frame_lens))
         return x + self.feed_forward(x), seen
 
 

@@ -97,8 +97,8 @@ def write_files_html(
 def _footer(score: Score, num_listed: int) -> str:
     listed = f", the {num_listed} with the most errors listed" if num_listed < len(score.ids) else ""
     commit = toolkit_state()
-    written = f"Written by asr {__version__}{f' ({commit})' if commit else ''}."
-    return f"{counted(len(score.ids), 'utterance')}{listed}. {written}"
+    number = counted(len(score.ids), "utterance")
+    return f"{number}{listed}. Written by asr {__version__}{f' ({commit})' if commit else ''}."
 
 
 def _part(name: str) -> str:

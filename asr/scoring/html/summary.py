@@ -7,6 +7,7 @@ from html import escape
 
 from asr.scoring.alignment import ErrorCounts
 from asr.scoring.breakdown import UNKNOWN_SPEAKER, Group, by_length, by_speaker, frequent_errors
+from asr.scoring.pairing import missing_line
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
 from asr.system.display import counted
@@ -52,11 +53,7 @@ def _cards(score: Score, other: Score | None) -> str:
     wrong = int((score.utterance_errors > 0).sum())
     cards = [
         ("Word error rate", _rate(score.words.rate), f"95 % interval {interval}" if interval else "no reference words"),
-        (
-            "Character error rate",
-            _rate(score.characters.rate),
-            f"{counted(score.characters.errors, 'wrong character')}",
-        ),
+        ("Character error rate", _rate(score.characters.rate), counted(score.characters.errors, "wrong character")),
         ("Sentence error rate", _rate(score.sentence_error_rate), f"{wrong} of {counted(len(score.ids), 'utterance')}"),
         (
             f"Errors in {counted(words.reference_length, 'word')}",
@@ -139,7 +136,7 @@ def _facts(score: Score, facts: Mapping[str, str]) -> str:
     if not score.rules.is_plain:
         lines["Rules"] = score.rules.describe()
     if score.missing:
-        lines["Missing"] = f"{score.missing} references have no hypothesis: their words are deletions"
+        lines["Missing"] = missing_line(score.missing)
     return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in lines.items())}</dl>"
 
 
