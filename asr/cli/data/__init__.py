@@ -14,13 +14,10 @@ from asr.cli.data.stats import stats
 from asr.cli.examples import epilog
 
 app = typer.Typer(help="Work on manifests: examine, measure, compare, convert, pack and cut.", no_args_is_help=True)
-for name, command in {
-    "check": check,
-    "stats": stats,
-    "leaks": leaks,
-    "import": import_,
-    "export": export,
-    "shard": shard,
-    "cut": cut,
-}.items():
-    app.command(name, epilog=epilog(f"data {name}"))(command)
+app.command("check", epilog=epilog("data check"))(check)
+app.command("stats", epilog=epilog("data stats"))(stats)
+app.command("leaks", epilog=epilog("data leaks"))(leaks)
+app.command("import", epilog=epilog("data import"))(import_)
+app.command("export", epilog=epilog("data export"))(export)
+app.command("shard", epilog=epilog("data shard"))(shard)
+app.command("cut", epilog=epilog("data cut"))(cut)
