@@ -358,7 +358,7 @@ def table(evaluation: Evaluation) -> str:
         )
     lines += _hotword_lines(evaluation.hotwords) if evaluation.hotwords else []
     if (calibration := evaluation.calibration) is not None:
-        lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {calibration.words} words")
+        lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {counted(calibration.words, 'word')}")
     return "\n".join(lines)
 
 
@@ -384,8 +384,9 @@ def _hotword_lines(effect: HotwordEffect) -> list[str]:
         if pair is not None:
             plain, helped = (score.words for score in pair)
             lines.append(
-                f"  {len(pair[0].ids)} utterances {name}: WER {_percent(plain.rate)} -> {_percent(helped.rate)} % "
-                f"({plain.errors} -> {helped.errors} errors)"
+                f"  {counted(len(pair[0].ids), 'utterance')} {name}: "
+                f"WER {_percent(plain.rate)} -> {_percent(helped.rate)} % "
+                f"({plain.errors} -> {counted(helped.errors, 'error')})"
             )
     return lines
 
