@@ -20,6 +20,7 @@ from asr.errors import AudioError
 from asr.registry import Config
 
 SPEED_STEP = 0.01  # of drawn speeds: resampling between rates without a common factor costs up to ten times as much
+NOISE_PROBE = 0.2  # seconds at the end of a noise file that are read to see whether it is whole
 MAX_SLOPE = 2.0  # of synthesised noise: power falls with 1 / f ** slope, from white (0) over pink (1) to brown (2)
 Speed = Annotated[float, Field(ge=0.5, le=2.0)]
 
@@ -90,11 +91,30 @@ class WaveformAugment:
             return float(np.clip(round(rng.uniform(low, high) / SPEED_STEP) * SPEED_STEP, low, high))
         return 1.0
 
+    def check_noise(self) -> None:
+        """Read the end of every noise file; AudioError that names those which cannot be used."""
+        faults = []
+        for path in self._noise_files:
+            try:
+                duration = audio_info(path).duration
+                load_audio(path, self.sample_rate, start=max(0.0, duration - NOISE_PROBE), duration=NOISE_PROBE)
+            except AudioError as error:
+                faults.append(str(error))
+        if faults:
+            more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+            raise AudioError(f"noise.files: {'; '.join(faults[:3])}{more}; repair or remove what cannot be used")
+
     def _noise_from_files(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         """A random stretch of a random file, or the whole of a short one over and over from a random place on."""
         path = self._noise_files[rng.integers(len(self._noise_files))]
-        spare = audio_info(path).duration - num_samples / self.sample_rate
         place = rng.random()
+        try:
+            return self._stretch_of(path, place, num_samples)
+        except AudioError as error:
+            raise AudioError(f"noise.files: {error}") from error
+
+    def _stretch_of(self, path: Path, place: float, num_samples: int) -> np.ndarray:
+        spare = audio_info(path).duration - num_samples / self.sample_rate
         if spare > 0:
             noise = load_audio(path, self.sample_rate, start=place * spare, duration=num_samples / self.sample_rate)
         else:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files, require_model
 from asr.cli.options import (
     Confidence,
     CuePause,
@@ -52,6 +53,8 @@ def align(
 
     Lines and words that were not spoken are named on standard error; they have confidence near 0 in the output.
     """
+    require_files(audio, text)
+    require_model(model)
     from asr import __version__
     from asr.audio.io import audio_info
     from asr.bundle.bundle import Bundle

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_model
+
 
 def average(
     experiment: Annotated[Path, typer.Argument(help="Model folder that still has its training part.", metavar="EXP")],
@@ -20,6 +22,7 @@ def average(
     """Average the weights of several epochs into a new model."""
     if (best is None) == (last is None):
         raise typer.BadParameter("give either --best K or --last K")
+    require_model(experiment)
     from asr.experiments.average import average_epochs
     from asr.system.outputs import check_folder
     from asr.system.runtime import resolve_dtype

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import check_overrides, require_files, require_lm, require_model
 from asr.cli.options import (
     Confidence,
     Device,
@@ -29,7 +30,10 @@ FILES = ("hypotheses.jsonl", "wer.json", "reliability.png", "report.html")
 def evaluate(
     experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")],
     manifest: Annotated[Path, typer.Argument(help="What to transcribe, with reference texts.", metavar="MANIFEST")],
-    out: Annotated[Path | None, typer.Option(help="Results folder; EXP/results/<manifest name> otherwise.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Results folder; otherwise EXP/results/SET, or SET.SEARCH[.LM] if not the model's own way."),
+    ] = None,
     search: Search = None,
     lm: Lm = None,
     lm_mode: LmMode = None,
@@ -49,26 +53,36 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
+    require_model(experiment)
+    require_files(manifest, hotwords)
+    require_lm(lm)
+    check_overrides(overrides, "search")
     from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
     from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate import evaluate as run
     from asr.evaluate import silence, table
     from asr.experiments.card import write_card
+    from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
     from asr.scoring.coverage import unwritable
     from asr.system.display import Display
     from asr.system.runtime import resolve_device, resolve_dtype
 
-    folder = out or experiment / "results" / manifest.stem
-    check_outputs((folder / name for name in FILES), (manifest, lm, hotwords), experiment)
+    read = (manifest, lm, hotwords)
+    check_outputs((out / name for name in FILES) if out else [experiment / "results" / "set" / "wer.json"], read)
     use_threads(threads)
     display = Display()
     bundle = Bundle.load(experiment)
+    request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
+    decoding = choose_decoding(bundle, experiment, request)
+    folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment))
+    check_outputs((folder / name for name in FILES), read, experiment)
+    note = replaced_results(folder, decoding)
     result = run(
         bundle,
         manifest,
-        choose_decoding(bundle, experiment, search_request(search, overrides, lm, lm_mode, hotwords, hotword)),
+        decoding,
         num_best=nbest,
         training_texts=TrainingTexts.load(experiment),
         device=resolve_device(device),
@@ -80,6 +94,8 @@ def evaluate(
     )
     for problem in result.save(folder, experiment):
         display.say(f"{folder / 'report.html'}: {problem}")
+    if note is not None:
+        display.say(f"warning: {note}")
     if out is None:
         write_card(experiment)
     display.say(

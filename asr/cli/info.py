@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_model
+
 
 def info(experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")]) -> None:
     """Show what a model folder holds: data, sizes, training state, results."""
+    require_model(experiment)
     from asr.experiments.summary import summarize
 
     for name, value in summarize(experiment):

@@ -5,6 +5,10 @@ Command modules import nothing heavy before they run, so that `asr --help` is qu
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
+import os
 import sys
 import traceback
 import warnings
@@ -27,6 +31,7 @@ from asr.cli.tune import tune
 from asr.errors import AsrError, StoppedError, UsageError
 from asr.system.libraries import settle_libraries
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 DEBUG = "--debug"  # understood anywhere on the line, before or after the command
 
 app = typer.Typer(
@@ -63,26 +68,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settle_libraries()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
+    if sys.stdout is None:  # closed by the shell; a result that nobody gets must not pass for a success
+        sys.stdout = open(os.devnull, encoding="utf-8")
     warnings.showwarning = _show_warning
     try:
-        app(args=[word for word in words if word != DEBUG], prog_name="asr")
+        try:
+            app(args=[word for word in words if word != DEBUG], prog_name="asr")
+        finally:
+            sys.stdout.flush()  # here, where what goes wrong can still be told
     except SystemExit as leaving:
         if leaving.code == 130:
             print("interrupted", file=sys.stderr)
         raise
+    except BrokenPipeError:  # nobody reads on, which is not our fault
+        _give_up_output()
+        sys.exit(1)
     except StoppedError as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if debug:
             traceback.print_exc()
-        line = str(error) if isinstance(error, AsrError) else _surprise(error)
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {_line(error)}", file=sys.stderr)
+        if isinstance(error, OSError):
+            _give_up_output()
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
-def _surprise(error: Exception) -> str:
-    """An error nobody foresaw, in one line."""
+def _give_up_output() -> None:
+    """Let Python, when it ends, throw away what standard output did not take instead of complaining once more."""
+    with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _line(error: Exception) -> str:
+    """An error in one line: ours, one of the system about a file or standard output, or one nobody foresaw."""
+    if isinstance(error, AsrError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, io.UnsupportedOperation) or (isinstance(error, OSError) and error.errno in NO_ROOM):
+        return f"standard output: cannot be written ({error.strerror or 'it is closed'})"
     text = " ".join(str(error).split())
     return f"unexpected {type(error).__name__}: {text}; run again with {DEBUG} for the details, and report it"
 

@@ -23,7 +23,7 @@ def runs(
     ] = None,
 ) -> None:
     """Compare training runs: how far, how good, how fast, and in which settings they differ."""
-    from asr.cli.console import print_tables
+    from asr.cli.console import print_tables, terminal_width
     from asr.experiments import runs_report
     from asr.experiments.runs import find_runs
     from asr.system.outputs import check_inside
@@ -35,7 +35,7 @@ def runs(
     if json:
         typer.echo(runs_report.as_json(found, broken))
     else:
-        print_tables(*runs_report.tables(found))
+        print_tables(*runs_report.tables(found, terminal_width()))
         for one in broken:
             typer.echo(f"{one.name}: {one.problem}", err=True)
     if plot is not None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 Compare = Annotated[
@@ -15,7 +16,7 @@ Compare = Annotated[
 Cer = Annotated[
     bool, typer.Option("--cer", help="Show the character error rate; spaces count, save in Chinese and Japanese.")
 ]
-Normalize = Annotated[str, typer.Option(help="Normaliser of both sides: none, basic or english.")]
+Normalize = Annotated[str, typer.Option(help="Normaliser of both sides: none, upper, basic or english.")]
 Align = Annotated[
     str, typer.Option(help="levenshtein (every error costs 1, as in jiwer) or sclite (substitutions 4, others 3).")
 ]
@@ -97,6 +98,7 @@ def score(
     no-break space as well. An empty reference counts as an utterance:
     the words recognised there are insertions. Without any reference word there is no rate.
     """
+    require_files(ref, hyp, compare, speakers, manifest)
     from rich.console import Console
 
     from asr.data.manifest import read_manifest

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.console import shown
+from asr.cli.inputs import require_files
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
 
 Reproduce = Annotated[
@@ -51,12 +53,13 @@ def train(
         same = repeat(reproduce, out, resume=resume, device=device, threads=threads, tensorboard=tensorboard)
         raise typer.Exit(0 if same else 1)
     assert config is not None
+    require_files(config)
 
     if dry_run:
         from asr.experiments.dry_run import dry_run as estimate
 
         for key, value in estimate(config, overrides or (), threads).items():
-            typer.echo(f"{key.replace('_', ' '):24} {value}")
+            typer.echo(f"{key.replace('_', ' '):24} {shown(value)}")
         return
     from asr.experiments import launch
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.audio_options import Channel, MaxSpan, MinConfidence, Raw, Vad, parse_channel_option, parse_raw_option
+from asr.cli.inputs import check_overrides, require_files, require_lm, require_model, require_some_source
 from asr.cli.options import (
     Confidence,
     CuePause,
@@ -86,6 +87,11 @@ def transcribe(
     A file that cannot be read is reported at the end, the others are done. Existing outputs are kept, so that the same
     command goes on with what was interrupted.
     """
+    require_some_source(audio)
+    require_model(model)
+    require_files(hotwords)
+    require_lm(lm)
+    check_overrides(overrides, "search", "segmentation")
     from asr.system.display import Display
     from asr.transcribe.inputs import OutputClashError
     from asr.transcribe.recognizer import Recognizer

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import check_overrides, require_files, require_lm, require_model
 from asr.cli.options import Device, Lm, LmMode, Overrides, Search, Threads, use_threads
 from asr.cli.outputs import check_outputs
 
@@ -30,6 +31,10 @@ def tune(
     Later commands decode with these settings and this language model, unless told otherwise. Ctrl-C keeps the best so
     far, if it is better than the settings it began with.
     """
+    require_model(experiment)
+    require_files(manifest)
+    require_lm(lm)
+    check_overrides(overrides, "search")
     import shlex
     import sys
 

@@ -44,7 +44,7 @@ class AsrTask:
         self._train = prepared.train_loader
         self._dev = prepared.dev_loader
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
-        self._searcher = build_search(config.search, self.model)
+        self._searcher = build_search(config.search, self.model.heads)
         self._frame_seconds = self.bundle.frontend.frame_seconds
 
     @property
@@ -159,6 +159,7 @@ class SpeechRecognition:
             description=describe(prepared),
             odd_loss=lambda: Trial(prepared.bundle, world.device).odd_loss(),
             frozen=prepared.frozen,
+            measure_start=prepared.init_report is not None,
         )
 
 

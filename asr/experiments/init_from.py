@@ -80,6 +80,7 @@ def init_from(bundle: Bundle, config: InitConfig, say: Callable[[str], None]) ->
         _require_same_encoder(own, given, report, config)
     if not report.num_copied:
         raise ConfigError(f"init_from: no weight of {config.folder} fits this model; begin without it")
+    _warn_of_other_case(bundle, source, report, say)
     say(report.summary())
     return report
 
@@ -150,6 +151,21 @@ def _require_same_encoder(
     )
 
 
+def _warn_of_other_case(bundle: Bundle, source: Bundle, report: InitReport, say: Callable[[str], None]) -> None:
+    """Letters that the other model knows in the other case begin at random, and its outputs are of no use to them."""
+    known = set(source.tokenizer.vocabulary.pieces)
+    other_case = [piece for piece in report.new_tokens if piece.swapcase() != piece and piece.swapcase() in known]
+    if not other_case:
+        return
+    theirs = source.spec.normalize
+    advice = theirs if theirs != "none" else "upper" if any(piece.islower() for piece in other_case) else "basic"
+    shown = " ".join(other_case[:5]) + (" ..." if len(other_case) > 5 else "")
+    say(
+        f"warning: {report.folder} knows {len(other_case)} tokens ({shown}) in the other case only, so they begin at "
+        f"random; set normalize: {advice} to begin with its weights"
+    )
+
+
 def _warn_of_other_features(bundle: Bundle, source: Bundle, folder: str, say: Callable[[str], None]) -> None:
     """Features of another kind may have equally many bands, so that no shape tells."""
     here, there = (one.frontend.config.model_dump(exclude={"cmvn"}) for one in (bundle, source))
@@ -157,4 +173,4 @@ def _warn_of_other_features(bundle: Bundle, source: Bundle, folder: str, say: Ca
         f"{key} {here.get(key)}, not {there.get(key)}" for key in {**there, **here} if here.get(key) != there.get(key)
     ]
     if differing:
-        say(f"warning: {folder} heard other features than this model will: {'; '.join(differing)}")
+        say(f"warning: {folder} was trained on other features than this model: {'; '.join(differing)}")

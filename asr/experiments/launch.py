@@ -142,7 +142,9 @@ def train_experiment(
             compile_layers(ready.task.model, ready.odd_loss, training.dtype, display.say)
         folder = checkpoints.folder / "profile" if launch.profile and world.is_main else None
         with profiled(ready.task, folder, training.accumulation, display.say) as task:
-            trainer = build_trainer(task, ready.config, checkpoints, display, world, ready.frozen, launch.on_step)
+            trainer = build_trainer(
+                task, ready.config, checkpoints, display, world, ready.frozen, ready.measure_start, launch.on_step
+            )
             progress = trainer.run(replay_halved)
         if world.is_main:
             write_card(launch.out)
@@ -210,6 +212,7 @@ def build_trainer(
     display: Display,
     world: World = ALONE,
     frozen: FrozenParts | None = None,
+    measure_start: bool = False,
     on_step: OnStep = lambda _trainer: None,
 ) -> Trainer[AnyBatch]:
     """The trainer of a task, with the optimiser and the schedule of its configuration."""
@@ -224,5 +227,6 @@ def build_trainer(
         display=display,
         world=world,
         frozen=frozen,
+        measure_start=measure_start,
         on_step=on_step,
     )

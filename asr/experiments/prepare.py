@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle
@@ -19,11 +21,11 @@ from asr.data.manifest import manifest_hash, read_manifest
 from asr.data.manifest.table import durations_of, total_seconds
 from asr.data.permutation import sample_rows
 from asr.data.ranks import BatchesOfRank, RowsOfRank
-from asr.data.requirements import SetAside, check_rows
+from asr.data.requirements import NUM_EXAMPLES, SetAside, check_rows
 from asr.data.sampler import BucketSampler, CurriculumSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
-from asr.errors import ConfigError, TrainingError
+from asr.errors import AudioError, ConfigError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
 from asr.experiments.init_from import InitReport, init_from
 from asr.experiments.requirements import requirements, requirements_key
@@ -73,6 +75,8 @@ def prepare(
     """
     rows = read_training_rows(config.data)
     dev = read_manifest(Path(config.data.dev))
+    if config.augment is not None:
+        WaveformAugment(config.augment, sample_rate=16000).check_noise()
     init_report = None
     if trained is not None:
         bundle = trained
@@ -81,7 +85,7 @@ def prepare(
             name: train_tokenizer(tokenizer, tokenizer_texts(config, rows))
             for name, tokenizer in config.tokenizer_configs.items()
         }
-        frontend = _fit_frontend(config, rows, tokenizers[MAIN_TOKENIZER])
+        frontend = _fit_frontend(config, rows, tokenizers[MAIN_TOKENIZER], say)
         bundle = Bundle.build(config, frontend, tokenizers, seed=config.seed)
         if config.init_from is not None:
             init_report = init_from(bundle, config.init_from, say)
@@ -220,14 +224,37 @@ def _batch_seconds(spec: ModelSpec) -> float:
     return spec.data.batch_seconds if isinstance(spec, Experiment) else DEFAULT_BATCH_SECONDS
 
 
-def _fit_frontend(config: Experiment, rows: Sequence[Utterance], tokenizer: Tokenizer) -> Frontend:
-    """A front-end with CMVN statistics from at most MAX_STATISTICS_UTTERANCES rows, drawn by the seed."""
+def _fit_frontend(
+    config: Experiment, rows: Sequence[Utterance], tokenizer: Tokenizer, say: Callable[[str], None]
+) -> Frontend:
+    """A front-end with CMVN statistics from at most MAX_STATISTICS_UTTERANCES rows, drawn by the seed.
+
+    Rows whose audio gives no features are left out, as they are from training; TrainingError if all are.
+    """
     frontend = build_frontend(config.frontend)
     if not frontend.needs_statistics:
         return frontend
     dataset = SpeechDataset(rows, frontend, tokenizer, config.normalize, seed=config.seed)
-    frontend.fit(dataset.raw_features(int(index)) for index in _statistics_rows(config, rows))
+    left_out: list[str] = []
+    features = _readable_features(dataset, _statistics_rows(config, rows), left_out)
+    first = next(features, None)
+    if first is None:
+        raise TrainingError(f"{config.data.train}: no audio can be used; first reason: {left_out[0]}")
+    frontend.fit(itertools.chain([first], features))
+    for reason in left_out[:NUM_EXAMPLES]:
+        say(f"warning: statistics of features go without {reason}")
+    if len(left_out) > NUM_EXAMPLES:
+        say(f"warning: statistics of features go without {len(left_out) - NUM_EXAMPLES} more rows")
     return frontend
+
+
+def _readable_features(dataset: SpeechDataset, rows: Iterable[int], left_out: list[str]) -> Iterator[Tensor]:
+    """Features (T, F) of rows; `left_out` gets the reasons why others have none."""
+    for row in rows:
+        try:
+            yield dataset.raw_features(int(row))
+        except AudioError as error:
+            left_out.append(str(error))
 
 
 def _statistics_rows(config: Experiment, rows: Sequence[Utterance]) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ class Ready:
     description: str  # data, model and steps in a line
     odd_loss: Callable[[], Tensor]  # the loss () of a small batch, to try a compiler on; see `compile_layers`
     frozen: FrozenParts | None = None
+    measure_start: bool = False  # its weights come from a trained model
 
 
 class Kind(Protocol[AnyExperiment]):

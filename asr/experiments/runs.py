@@ -119,6 +119,7 @@ def _read(folder: Path, name: str) -> Run:
     log = folder / "training" / LOG_FILE
     records = read_log(log) if log.is_file() else []
     epochs = [record for record in records if record["kind"] == "epoch"]
+    trained = [record for record in records if record["kind"] != "start"]
     is_lm = isinstance(config, LmExperiment)
     metric = PERPLEXITY if is_lm else WER
     last = epochs[-1] if epochs else {}
@@ -130,7 +131,7 @@ def _read(folder: Path, name: str) -> Run:
         parameters=_num_parameters(folder / WEIGHTS_FILE),
         planned_epochs=config.training.epochs,
         epochs=last.get("epoch"),
-        best=min((record[metric.key] for record in records if record.get(metric.key) is not None), default=None),
+        best=min((record[metric.key] for record in trained if record.get(metric.key) is not None), default=None),
         seconds=last.get("seconds"),
         rate=_rate(last),
         started=config.provenance.started if config.provenance else None,

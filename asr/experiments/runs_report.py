@@ -8,12 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from asr.errors import TrainingError
 from asr.experiments.runs import Broken, Result, Run, differing_settings
 from asr.system.display import clock
 from asr.system.runtime import atomic_path
+
+ENVIRONMENT = "environment."  # how settings begin that come from where a run took place
+MAX_ENVIRONMENT = 3  # of these are shown one by one
+MAX_NAMED = 6
+DISPENSABLE = ("started", "audio-s/s", "tokens/s", "params", "time", "model")  # columns of the overview, first to last
 
 SORT_KEYS: dict[str, Callable[[Run], Any]] = {
     "name": lambda run: run.name,
@@ -46,12 +52,26 @@ def sort_runs(runs: Sequence[Run], column: str) -> list[Run]:
     return sorted(known, key=value) + [run for run in runs if value(run) is None]
 
 
-def tables(runs: Sequence[Run]) -> Iterator[Table]:
-    """Of acoustic and of language models: a table of the runs, and one of the settings in which they differ."""
+def tables(runs: Sequence[Run], width: int | None = None) -> Iterator[Table]:
+    """Of acoustic and of language models: a table of the runs, and one of the settings in which they differ.
+
+    Where the names of runs make the second wider than `width` columns, the runs are numbered in both.
+    """
     for title, family in _families(runs):
-        yield _overview(title, family)
-        if differing := differing_settings(family):
-            yield _differences([run.name for run in family], differing)
+        differing = differing_settings(family)
+        differences = _differences([run.name for run in family], differing)
+        is_numbered = width is not None and bool(differing) and _width(differences) > width
+        if is_numbered:
+            differences = _differences([str(number) for number in range(1, len(family) + 1)], differing)
+        yield _overview(title, family, is_numbered, width)
+        if differing:
+            yield differences
+
+
+def _width(table: Table) -> int:
+    """Columns that a table takes where nothing is broken into lines."""
+    console = Console(width=1_000_000)
+    return console.measure(table).maximum
 
 
 def as_json(runs: Sequence[Run], broken: Sequence[Broken]) -> str:
@@ -110,49 +130,81 @@ def _draw(axes: Any, runs: Sequence[Run], key: str, scale: float) -> None:
     axes.grid(alpha=0.3)
 
 
-def _overview(title: str, runs: Sequence[Run]) -> Table:
-    metric = runs[0].metric
-    sets = _sets(runs)
-    rate_unit = next((run.rate[1].replace("audio_seconds", "audio-s") for run in runs if run.rate), "audio-s")
-    table = Table(title=title, title_justify="left", box=None)
-    table.add_column("name", overflow="fold")
-    table.add_column("model")
-    for heading in ("params", "epochs", f"dev {metric.name}{metric.unit}", *(f"{name} WER %" for name in sets)):
-        table.add_column(heading, justify="right")
-    for heading in ("time", f"{rate_unit}/s"):
-        table.add_column(heading, justify="right")
-    table.add_column("started")
-    table.add_column("status")
-    for run in runs:
-        table.add_row(
-            run.name,
-            run.model,
-            f"{run.parameters / 1e6:.2f} M",
-            f"{'-' if run.epochs is None else run.epochs}/{run.planned_epochs}",
-            "-" if run.best is None else f"{metric.scale * run.best:.2f}",
-            *(_rate(run.results.get(name)) for name in sets),
-            "-" if run.seconds is None else clock(run.seconds),
-            "-" if run.rate is None else f"{run.rate[0]:.0f}",
-            "-" if run.started is None else run.started.removesuffix("Z").replace("T", " "),
-            run.status,
-        )
+def _overview(title: str, runs: Sequence[Run], is_numbered: bool, width: int | None) -> Table:
+    """What there is to know of every run; on a narrow terminal the least important columns are left out."""
+    columns = _columns(runs, is_numbered)
+    for dispensable in ("", *DISPENSABLE):
+        columns.pop(dispensable, None)
+        table = Table(title=title, title_justify="left", box=None)
+        for heading in columns:
+            is_text = heading in ("name", "model", "started", "status")
+            table.add_column(
+                heading, justify="left" if is_text else "right", no_wrap=heading == "name", overflow="fold"
+            )
+        for row in zip(*columns.values(), strict=True):
+            table.add_row(*row)
+        if width is None or _width(table) <= width:
+            break
     return table
+
+
+def _columns(runs: Sequence[Run], is_numbered: bool) -> dict[str, list[str]]:
+    """The cells of the overview by heading."""
+    metric = runs[0].metric
+    columns = {"#": [str(number) for number in range(1, len(runs) + 1)]} if is_numbered else {}
+    columns |= {
+        "name": [run.name for run in runs],
+        "model": [run.model for run in runs],
+        "params": [f"{run.parameters / 1e6:.2f} M" for run in runs],
+        "epochs": [f"{'-' if run.epochs is None else run.epochs}/{run.planned_epochs}" for run in runs],
+        f"dev {metric.name}{metric.unit}": [
+            "-" if run.best is None else f"{metric.scale * run.best:.2f}" for run in runs
+        ],
+    }
+    columns |= {f"{name} WER %": [_rate(run.results.get(name)) for run in runs] for name in _sets(runs)}
+    unit = next((run.rate[1].replace("audio_seconds", "audio-s") for run in runs if run.rate), "audio-s")
+    return columns | {
+        "time": ["-" if run.seconds is None else clock(run.seconds) for run in runs],
+        f"{unit}/s": ["-" if run.rate is None else f"{run.rate[0]:.0f}" for run in runs],
+        "started": ["-" if run.started is None else run.started.removesuffix("Z").replace("T", " ") for run in runs],
+        "status": [run.status for run in runs],
+    }
 
 
 def _differences(names: Sequence[str], differing: Mapping[str, Sequence[Any]]) -> Table:
     """Settings in rows and runs in columns, or the other way round where that is narrower."""
-    table = Table(title="what differs", title_justify="left", box=None)
+    table = Table(title="what differs", title_justify="left", caption_justify="left", box=None)
+    differing, table.caption = _with_short_environment(differing)
     if len(names) <= len(differing):
         for heading in ("setting", *names):
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, no_wrap=True, overflow="fold")
         for key, values in differing.items():
             table.add_row(key, *map(_shown, values))
     else:
         for heading in ("name", *differing):
-            table.add_column(heading, overflow="fold")
+            table.add_column(heading, no_wrap=heading == "name", overflow="fold")
         for number, name in enumerate(names):
             table.add_row(name, *(_shown(values[number]) for values in differing.values()))
     return table
+
+
+def _with_short_environment(
+    differing: Mapping[str, Sequence[Any]],
+) -> tuple[Mapping[str, Sequence[Any]], str | None]:
+    """The settings, environments that differ in much being numbers, and a line about what these differ in."""
+    entries = [key for key in differing if key.startswith(ENVIRONMENT)]
+    if len(entries) <= MAX_ENVIRONMENT:
+        return differing, None
+    seen: dict[tuple[str, ...], str] = {}
+    numbers = [
+        seen.setdefault(tuple(map(str, values)), str(len(seen) + 1))
+        for values in zip(*(differing[key] for key in entries), strict=True)
+    ]
+    settings = {key: values for key, values in differing.items() if key not in entries}
+    names = [key.removeprefix(ENVIRONMENT) for key in entries]
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    note = f"environments differ in {', '.join(names[:MAX_NAMED])}{more}; --json has the values"
+    return {**settings, "environment": numbers}, note
 
 
 def _sets(runs: Sequence[Run]) -> list[str]:

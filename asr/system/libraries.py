@@ -20,6 +20,7 @@ def settle_libraries() -> None:
     """
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")  # kernels of every batch shape, not the last few
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns of what users can neither see nor change
     _keep_freed_memory()
 
 

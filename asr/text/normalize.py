@@ -3,6 +3,7 @@
 Every normaliser is idempotent: normalising twice changes nothing.
 
 `none`     Strips the text and makes every run of white space one space.
+`upper`    As `none`, then upper case, as LibriSpeech and AN4 are written.
 `basic`    For any language. 1. Unicode NFKC, lower case; 2. backquote, acute accent and curly apostrophes become `'`;
            3. letters, marks and digits stay, invisible format characters vanish, and everything else becomes a
            space, save single apostrophes inside a word; 4. as `none`.
@@ -74,6 +75,10 @@ def _none(text: str) -> str:
     return " ".join(text.split())
 
 
+def _upper(text: str) -> str:
+    return _none(text).upper()
+
+
 def _basic(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).lower()  # NFKC makes a bare accent of U+00B4
     text = text.translate(APOSTROPHES).translate(_WORD_CHARACTERS)
@@ -104,4 +109,4 @@ def spell(text: str) -> str:
 
 
 CER_NORMALIZER = "cjk"
-NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _none, "basic": _basic, "english": _english}
+NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _none, "upper": _upper, "basic": _basic, "english": _english}

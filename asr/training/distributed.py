@@ -31,6 +31,7 @@ from torch.distributed.rendezvous import rendezvous
 from asr.errors import ConfigError, TrainingError
 from asr.system.display import Display
 from asr.system.runtime import resolve_device
+from asr.training.stopping import outlive_launcher
 
 TIMEOUT = timedelta(minutes=30)  # a killed rank is noticed at once; this is for one that is frozen or cut off
 CPU = torch.device("cpu")
@@ -167,6 +168,7 @@ def joined(device: str) -> Iterator[World]:
     try:
         yield _connected(world, resolve_device(device))
     except BaseException as error:
+        outlive_launcher()  # before the others learn of it and end
         if not world.is_first_to_fail():
             raise SystemExit(1) from error
         raise

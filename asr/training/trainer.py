@@ -61,6 +61,7 @@ class Trainer(Generic[AnyBatch]):
     display: Display
     world: World = ALONE
     frozen: FrozenParts | None = None
+    measure_start: bool = False  # validate before the first step, too: where the weights are not random
     # called on every rank after each optimiser step, before the checkpoint that may follow it
     on_step: Callable[[Trainer[AnyBatch]], None] = lambda _trainer: None
 
@@ -74,6 +75,7 @@ class Trainer(Generic[AnyBatch]):
         self._named: set[str] = set()  # unreadable utterances that were warned about
         self._unsettled: list[StepOutcome] = []  # steps of which the host does not know yet what came of them
         self._last_step: dict[str, Any] = {}  # what the log says of the last step settled
+        self._last_reason = ""  # why a step was skipped, for an error
         self._epoch_seconds = 0.0  # spent in the steps of this epoch since the process began
         self._rate_key = f"{self.task.unit.key}_per_second"  # in train.jsonl
 
@@ -92,7 +94,9 @@ class Trainer(Generic[AnyBatch]):
             self.task, self.config, self.seed, self.optimizer, self.ema, self.world, replay=replay_halved
         )
         try:
-            with stop_requests() as stop:
+            with stop_requests(is_alone=self.world.size == 1) as stop:
+                if self.measure_start and self.progress.step == 0:
+                    self._measure_start()
                 while self.progress.epoch < self.config.epochs and not self._out_of_patience():
                     self._train_epoch(stop)
                     self._finish_epoch()
@@ -101,6 +105,13 @@ class Trainer(Generic[AnyBatch]):
             if self.log is not None:
                 self.log.close()
         return self.progress
+
+    def _measure_start(self) -> None:
+        """Record what the weights are worth before the first step."""
+        measures = self.task.validate()
+        self._write({"kind": "start", "step": 0, **measures})
+        metric = self.task.metric
+        self.display.say(f"before the first step: {metric.show(measures[metric.key])}")
 
     # One epoch
 
@@ -208,6 +219,7 @@ class Trainer(Generic[AnyBatch]):
         progress = self.progress
         progress.skipped += 1
         progress.skipped_in_a_row += 1
+        self._last_reason = f", the last because {reason}"
         self._write({"kind": "skipped", "step": step, "epoch": progress.epoch + 1, "ids": ids})
         self.display.say(f"warning: step {step} skipped, {reason}")
         if progress.skipped_in_a_row >= self.config.max_skipped_in_a_row:
@@ -245,9 +257,17 @@ class Trainer(Generic[AnyBatch]):
         )
 
     def _finish_epoch(self) -> None:
-        """Validate, keep the weights if they may become part of the final model, log, checkpoint."""
+        """Validate, keep the weights if they may become part of the final model, log, checkpoint.
+
+        TrainingError if nothing was learnt in it.
+        """
         progress = self.progress
         self._settle()
+        if not progress.epoch_count:
+            raise TrainingError(
+                f"epoch {progress.epoch + 1}: all its steps were skipped, so nothing was learnt{self._last_reason}; "
+                "look at the data (`asr data check`), or lower optimizer.lr"
+            )
         progress.epoch += 1
         progress.batch = 0
         waited, spent = self.world.all_reduce(self.task.waited_seconds, self._epoch_seconds)

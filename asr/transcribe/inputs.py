@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,18 +96,17 @@ def find_all(
 def plan_outputs(recordings: Iterable[FileRecording], formats: Sequence[str], folder: Path | None) -> list[Job]:
     """A job for each recording, outputs in `folder`, if any, mirroring the input tree with the suffix replaced.
 
-    Rows of manifests are named by their ids. A recording named twice is done once. Raises OutputClashError where two
-    recordings would write the same file.
+    Recordings that differ in nothing but the suffix keep it: x.wav.txt, x.mp3.txt. Rows of manifests are named by their
+    ids. A recording named twice is done once. Raises OutputClashError where two would write the same file.
     """
-    jobs: dict[object, Job] = {}
-    for recording in recordings:
-        itself = _identity(recording)
-        stem = None if folder is None else folder / recording.stem
-        known = jobs.get(stem or itself)
-        if known is None:
-            outputs = {} if stem is None else {name: Path(f"{stem}.{SUFFIXES.get(name, name)}") for name in formats}
-            jobs[stem or itself] = Job(recording, outputs)
-        elif itself != _identity(known.recording):
+    if folder is None:
+        return [Job(one, {}) for one in {_identity(one): one for one in recordings}.values()]
+    distinct = list({(one.stem, _identity(one)): one for one in recordings}.values())
+    uses = Counter(one.stem for one in distinct)
+    jobs: dict[Path, Job] = {}
+    for recording in distinct:
+        stem = folder / (recording.stem if uses[recording.stem] == 1 else recording.relative)
+        if (known := jobs.get(stem)) is not None:
             both = " and ".join(
                 str(one.audio) if one.id is None else f"'{one.id}' of {one.audio}"
                 for one in (known.recording, recording)
@@ -115,12 +115,15 @@ def plan_outputs(recordings: Iterable[FileRecording], formats: Sequence[str], fo
                 f"{both} would both become {stem}.{formats[0]}; "
                 "give the folder above them instead, or transcribe them into different folders"
             )
+        outputs = {name: Path(f"{stem}.{SUFFIXES.get(name, name)}") for name in formats}
+        jobs[stem] = Job(recording, outputs)
     return list(jobs.values())
 
 
 def _identity(recording: FileRecording) -> tuple[object, ...]:
-    """Equal for the same stretch of the same file, however the path is written."""
-    return recording.audio.resolve(), recording.id, recording.start, recording.duration
+    """Equal for the same stretch of the same file, however the path is written; a link is another than its target."""
+    audio = Path(os.path.realpath(recording.audio.parent), recording.audio.name)
+    return audio, recording.id, recording.start, recording.duration
 
 
 def _find(argument: str, raw: RawFormat | None, stdin: Path | None, problems: list[str]) -> list[FileRecording]:
@@ -161,17 +164,28 @@ def _raw_of(path: Path, raw: RawFormat | None) -> RawFormat | None:
 
 
 def _audio_below(folder: Path, suffixes: frozenset[str], problems: list[str]) -> Iterator[Path]:
-    """Files with these suffixes in a folder and those below it, links to nothing included, but for hidden ones."""
+    """Files with these suffixes in a folder and those below it, but for hidden ones.
 
-    def complain(error: OSError) -> None:
-        problems.append(f"{error.filename}: cannot be searched ({error.strerror})")
+    Links are followed, be it to nothing, and a folder is not looked into once more below itself.
+    """
 
-    for parent, folders, files in os.walk(folder, onerror=complain):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in suffixes and (path.is_file() or path.is_symlink()):
+    def below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+        real = os.path.realpath(folder)
+        if real in above:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                found = [folder / entry.name for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            problems.append(f"{folder}: cannot be searched ({error.strerror})")
+            return
+        for path in found:
+            if path.is_dir():
+                yield from below(path, above | {real})
+            elif path.suffix.lower() in suffixes and (path.is_file() or path.is_symlink()):
                 yield path
+
+    return below(folder, frozenset())
 
 
 def _file_name(id: str) -> Path:

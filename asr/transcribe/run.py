@@ -9,12 +9,11 @@ from pathlib import Path
 
 from asr.audio.channels import SPLIT, Channels
 from asr.audio.raw import RawFormat
-from asr.errors import AudioError
+from asr.errors import AudioError, StoppedError
 from asr.system.display import Display
 from asr.system.outputs import check_outputs
 from asr.system.processes import num_cores
 from asr.system.runtime import peak_memory_mb, write_text_atomic
-from asr.transcribe.empty import EmptyTranscripts
 from asr.transcribe.engine import Engine
 from asr.transcribe.files import Transcribed, Untranscribed, transcribe_files
 from asr.transcribe.inputs import Job, find_all, plan_outputs, standard_input
@@ -22,6 +21,7 @@ from asr.transcribe.progress import Progress
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.recordings import Recording
 from asr.transcribe.subtitles import SubtitleRules
+from asr.transcribe.tally import Tally
 from asr.transcribe.workers import worker_engine
 from asr.transcribe.writers import WRITERS
 from asr.transcribe.writers.base import channel_label
@@ -75,7 +75,14 @@ def transcribe_sources(
             display.say(f"{num_done} of {len(planned)} files are done already; --overwrite does them again")
         if jobs:
             labelled = len(sources) > 1 or len(recordings) != 1 or Path(sources[0]).is_dir()
-            problems += run(jobs, load, replace(output, labelled=labelled), workers, display, write)
+            tally = Tally()
+            try:
+                problems += run(jobs, load, replace(output, labelled=labelled), workers, display, write, tally)
+            except KeyboardInterrupt:
+                advice = "without --overwrite " if output.overwrite else ""
+                resumable = f"; repeat the command {advice}to go on" if output.folder is not None else ""
+                done = num_done + tally.num_files
+                raise StoppedError(f"interrupted: {done} of {len(planned)} files are done{resumable}") from None
     for problem in problems:
         display.say(f"error: {problem}")
     return not problems
@@ -88,6 +95,7 @@ def run(
     workers: WorkerOptions,
     display: Display,
     write: Callable[[str], None],
+    tally: Tally,
 ) -> list[str]:
     """Transcribe all jobs; what belongs on standard output is given to `write`. Returns what went wrong, a line each.
 
@@ -107,7 +115,6 @@ def run(
         display.update(progress.line(recording))
 
     problems = []
-    empty = EmptyTranscripts()
     with _engine(recognizer, load, workers) as engine:
         results = transcribe_files(
             engine,
@@ -121,11 +128,11 @@ def run(
             if isinstance(result, Untranscribed):
                 problems.append(result.reason)
             else:
-                empty.add(result)
                 _deliver(job, result, output, write)
+                tally.add(result)
     if progress.audio_seconds:
         display.say(progress.summary(peak_memory_mb()))
-    for warning in empty.warnings():
+    for warning in tally.warnings():
         display.say(f"warning: {warning}")
     return problems
 

@@ -109,15 +109,15 @@ def test_bad_audio_in_a_manifest_names_the_utterance(fail: Fail) -> None:
         ("asr transcribe missing.wav --model model", "missing.wav: there is no such file"),
         ("asr transcribe 'missing/*.wav' --model model", "missing/*.wav: no file matches"),
         ("asr transcribe audio --model missing", "missing: no such model folder"),
-        ("asr evaluate model missing.jsonl", "missing.jsonl: cannot read the manifest"),
+        ("asr evaluate model missing.jsonl", "missing.jsonl: there is no such file"),
         ("asr evaluate missing dev.jsonl", "missing: no such model folder"),
-        ("asr train missing.yaml --out exp", "missing.yaml: cannot read the configuration"),
+        ("asr train missing.yaml --out exp", "missing.yaml: there is no such file"),
         ("asr average missing --last 1 --out mean", "missing: no such model folder"),
         ("asr info missing", "missing: no such model folder"),
         ("asr score missing.txt hyp.txt", "missing.txt"),
         ("asr data import missing --out new.jsonl", "missing: there is no such file or folder"),
-        ("asr data export missing.jsonl --format nemo --out new.jsonl", "missing.jsonl: cannot read the manifest"),
-        ("asr data shard missing.jsonl --out shards", "missing.jsonl: cannot read the manifest"),
+        ("asr data export missing.jsonl --format nemo --out new.jsonl", "missing.jsonl: there is no such file"),
+        ("asr data shard missing.jsonl --out shards", "missing.jsonl: there is no such file"),
     ],
 )
 def test_a_wrong_path(fail: Fail, line: str, culprit: str) -> None:
@@ -193,7 +193,9 @@ def test_a_configuration_from_a_newer_version(fail: Fail) -> None:
 
 
 def test_a_setting_of_a_trained_model_that_cannot_change(fail: Fail) -> None:
-    assert "search.*" in fail(f"{TRANSCRIBE} --set encoder.dim=32")
+    assert "search.* and segmentation.* settings" in fail(f"{TRANSCRIBE} --set encoder.dim=32")
+    assert "did you mean search.beam=... or segmentation.beam=...?" in fail(f"{TRANSCRIBE} --set beam=5")
+    assert "did you mean search.beam=...?" in fail("asr evaluate model dev.jsonl --set beam=5")
 
 
 def test_an_unknown_search_and_device_and_dtype(fail: Fail) -> None:

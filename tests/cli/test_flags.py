@@ -140,7 +140,7 @@ def steps(path: str) -> Callable[[Outcome], object]:
 
 
 TRAIN = "asr train experiment.yaml --out exp --device cpu"
-EVALUATE = "asr evaluate model dev.jsonl --device cpu"
+EVALUATE = "asr evaluate model dev.jsonl --device cpu --out results"
 TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu --vad none"
 FOLDER = "asr transcribe audio --model model --device cpu --vad none"
 SRT = f"{TRANSCRIBE} --format srt"
@@ -162,9 +162,9 @@ SHARD = "asr data shard train.jsonl --out shards"
 LM = "asr lm train ref.txt --order 2 --out lm.arpa"
 SCORE = "asr score ref.txt hyp.txt"
 SCORE_MARKS = "asr score marks.txt hyp.txt --format kaldi"
-PAGE = "asr score dev.jsonl model/results/dev/hypotheses.jsonl --html page.html"
+PAGE = "asr score dev.jsonl results/hypotheses.jsonl --html page.html"
 RUNS = "asr runs ."
-HYPOTHESES = content("model/results/dev/hypotheses.jsonl")
+HYPOTHESES = content("results/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
 
@@ -193,7 +193,7 @@ CASES = {
     "evaluate --dtype": Case(EVALUATE, f"{EVALUATE} --dtype bfloat16", dtypes),
     "evaluate --confidence": Case(EVALUATE, f"{EVALUATE} --confidence entropy", HYPOTHESES),
     "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
-    "evaluate --worst": Case(EVALUATE, f"{EVALUATE} --worst 1", pictures("model/results/dev/report.html")),
+    "evaluate --worst": Case(EVALUATE, f"{EVALUATE} --worst 1", pictures("results/report.html")),
     "transcribe FILE_OR_DIR": Case(TRANSCRIBE, "asr transcribe audio/0.wav --model model", out),
     "transcribe --model": Case(TRANSCRIBE, f"{TRANSCRIBE} --model elsewhere", works),
     "transcribe --format": Case(TRANSCRIBE, f"{TRANSCRIBE} --format json", out),

@@ -51,6 +51,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("a bug\nof ours")
 
     monkeypatch.setattr("asr.experiments.summary.summarize", fail)
+    monkeypatch.setattr("asr.cli.info.require_model", lambda _: None)
 
 
 @pytest.mark.usefixtures("failing")
@@ -75,6 +76,7 @@ def test_ctrl_c_is_one_line_and_status_130(monkeypatch: pytest.MonkeyPatch, caps
         raise KeyboardInterrupt
 
     monkeypatch.setattr("asr.experiments.summary.summarize", interrupt)
+    monkeypatch.setattr("asr.cli.info.require_model", lambda _: None)
     assert run("info", "exp") == 130
     assert capsys.readouterr().err.strip() == "interrupted"
 
@@ -86,6 +88,7 @@ def test_an_interruption_that_kept_something_says_what(
         raise StoppedError("stopped after step 3; resume it")
 
     monkeypatch.setattr("asr.experiments.summary.summarize", interrupt)
+    monkeypatch.setattr("asr.cli.info.require_model", lambda _: None)
     assert run("info", "exp") == 130
     assert capsys.readouterr().err == "stopped after step 3; resume it\n"
 
@@ -102,3 +105,30 @@ def test_a_reader_that_has_seen_enough_is_no_error(workspace: Path) -> None:
     process.stdout.close()
     assert "error" not in process.stderr.read().lower()
     process.wait(timeout=60)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+@pytest.mark.parametrize("redirection", ["> /dev/full", ">&-"])
+def test_a_result_that_standard_output_does_not_take_is_an_error_in_one_line(
+    redirection: str, tiny_workspace: Path
+) -> None:
+    root = Path(__file__).parents[2]
+    line = f"{sys.executable} -m asr.cli.main score ref.txt hyp.txt {redirection}"
+    ended = subprocess.run(
+        line, shell=True, cwd=tiny_workspace, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    (error,) = ended.stderr.splitlines()
+    assert error.startswith("error: standard output: cannot be written (")
+
+
+def test_a_fault_of_the_system_about_a_file_is_an_ordinary_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], workspace: Path
+) -> None:
+    def fail(path: Path) -> None:
+        (path / "gone").read_bytes()
+
+    assert workspace == Path.cwd()
+    monkeypatch.setattr("asr.experiments.summary.summarize", fail)
+    assert run("info", "model") == 1
+    assert capsys.readouterr().err == "error: model/gone: No such file or directory\n"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from asr.audio.io import write_wav
 from asr.cli.main import main
+from asr.transcribe.writers import WRITERS
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
@@ -105,3 +107,28 @@ def test_recordings_that_give_no_text_are_told(
     write_silence("quiet.wav")
     assert transcribe(*arguments) == 0
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")] == warnings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--output-dir", "texts"], "; repeat the command to go on"),
+        (["--output-dir", "texts", "--overwrite"], "; repeat the command without --overwrite to go on"),
+        ([], ""),
+    ],
+)
+def test_ctrl_c_says_how_many_files_are_done(
+    arguments: list[str], advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = WRITERS["json"]
+    written: list[str] = []
+
+    def impatient(*values: Any) -> str:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(write(*values))
+        return written[-1]
+
+    monkeypatch.setitem(WRITERS, "json", impatient)
+    assert transcribe("audio", "--format", "json", *arguments) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == f"interrupted: 2 of 6 files are done{advice}"

@@ -145,7 +145,7 @@ def test_the_report_tells_what_became_of_every_weight(workspace: Path) -> None:
 def test_features_of_another_kind_draw_a_warning(workspace: Path) -> None:
     said: list[str] = []
     fresh(["init_from=model", "frontend.features={name: fbank, low_freq: 50}"], said)
-    assert said[0] == "warning: model heard other features than this model will: low_freq 50.0, not 20.0"
+    assert said[0] == "warning: model was trained on other features than this model: low_freq 50.0, not 20.0"
 
 
 def test_a_square_matrix_as_wide_as_the_vocabulary_is_not_taken_for_one_of_tokens(workspace: Path) -> None:

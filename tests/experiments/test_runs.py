@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from asr.bundle.bundle import Bundle
 from asr.cli.main import main
 from asr.errors import TrainingError
 from asr.experiments.claim import CLAIM_FILE
 from asr.experiments.ready import num_parameters
-from asr.experiments.runs import differing_settings, find_runs
-from asr.experiments.runs_report import sort_runs
+from asr.experiments.runs import Run, differing_settings, find_runs
+from asr.experiments.runs_report import sort_runs, tables
 
 
 def edit(folder: str, **changes: str) -> None:
@@ -64,7 +67,7 @@ def test_a_table_tells_of_every_run_and_what_differs(experiments: Path, capsys: 
     assert [name for name in rows if name in ("a", "b", "deep/er/c")] == ["b", "deep/er/c", "a"]
     assert "20.00 (10.00-40.00)" in rows["deep/er/c"]
     assert "5.00 (2.50-10.00)" in rows["b"]
-    assert "transformer + transformer" in rows["a"]
+    assert "transformer + ctc + transformer" in rows["a"]
     assert "2/2" in rows["a"]
     assert rows["a"].rstrip().endswith("finished")
     assert "optimizer.lr" in difference
@@ -147,3 +150,43 @@ def test_language_models_stand_in_a_table_of_their_own_and_all_curves_in_one_pic
 def test_a_folder_without_runs_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no run at or below it; `asr train CONFIG"):
         find_runs(tmp_path)
+
+
+def drawn(runs: list[Run], width: int) -> str:
+    console = Console(width=width, file=io.StringIO())
+    for table in tables(runs, width):
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_names_stay_whole_on_a_narrow_terminal(experiments: Path) -> None:
+    runs, _ = find_runs(experiments)
+    names = [f"sweep/conformer-lr-{number}-with-a-long-name" for number in range(3)]
+    differing = {f"encoder.subsampling.some_long_key_{number}": number for number in range(4)}
+    long = [  # wider together than the terminal
+        replace(run, name=name, results={}, settings={key: f"{value}{name[12:20]}" for key, value in differing.items()})
+        for run, name in zip(runs, names, strict=True)
+    ]
+    printed = drawn(long, 100)
+    assert all(printed.count(name) == 1 for name in names)
+    assert all(key in printed for key in differing)
+    assert printed.count("finished") == 3
+    assert all(drawn(long, 300).count(name) == 2 for name in names)
+    assert [line.split()[:2] for line in printed.splitlines() if "sweep" in line and "finished" in line] == [
+        [str(number), name] for number, name in enumerate(names, start=1)
+    ]
+
+
+def test_environments_that_differ_in_much_are_one_row(experiments: Path) -> None:
+    runs, _ = find_runs(experiments)
+    first, second, third = runs
+    other = {key: f"{value}x" if key.startswith("environment.") else value for key, value in second.settings.items()}
+    printed = drawn([first, replace(second, settings=other), third], 200)
+    _, _, difference = printed.partition("what differs")
+    rows = [line.split() for line in difference.splitlines()]
+    assert ["name", "optimizer.lr", "environment"] in rows
+    assert ["b", "0.25", "2"] in rows
+    assert {row[-1] for row in rows if row and row[0] in ("a", "deep/er/c")} == {"1"}
+    assert "environments differ in asr, commit" in " ".join(difference.split())
+    assert "environment." not in difference

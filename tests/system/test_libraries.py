@@ -31,6 +31,7 @@ def test_what_the_user_has_chosen_stays_and_the_rest_is_filled_in(monkeypatch: p
     settle_libraries()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) > 0
+    assert os.environ["TORCH_CPP_LOG_LEVEL"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone can be told to keep memory")

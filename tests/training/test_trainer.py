@@ -84,10 +84,26 @@ def nothing(_trainer: Trainer) -> None:
     pass
 
 
-def trainer_for(task: Line, folder: Path, on_step: Callable[[Trainer], None] = nothing, **settings: object) -> Trainer:
+def trainer_for(
+    task: Line,
+    folder: Path,
+    on_step: Callable[[Trainer], None] = nothing,
+    measure_start: bool = False,
+    **settings: object,
+) -> Trainer:
     config = TrainingConfig.model_validate({"epochs": 1, "max_grad_norm": 1e9, "average_num": 1, **settings})
     optimizer = AdamW(AdamWConfig(lr=0.1, weight_decay=0.0), task.model)
-    return Trainer(task, config, 1, optimizer, lambda _step: 1.0, CheckpointFolder(folder), Display(), on_step=on_step)
+    return Trainer(
+        task,
+        config,
+        1,
+        optimizer,
+        lambda _step: 1.0,
+        CheckpointFolder(folder),
+        Display(),
+        on_step=on_step,
+        measure_start=measure_start,
+    )
 
 
 def test_one_batch_of_four_and_accumulated_batches_of_one_and_three_step_alike(tmp_path: Path) -> None:
@@ -148,11 +164,13 @@ def test_a_non_finite_loss_names_its_utterance_and_leaves_the_weights_alone(
 ) -> None:
     features = torch.randn(3, 5, 3, dtype=torch.float64)
     features[1, 2] = math.nan
-    task = Line([batch_of(features)])
-    before = task.model.weight.detach().clone()
-    progress = trainer_for(task, tmp_path).run()
+    task = Line([batch_of(torch.randn(2, 5, 3, dtype=torch.float64), first=5), batch_of(features)])
+    weights: list[Tensor] = []
+    progress = trainer_for(
+        task, tmp_path, on_step=lambda trainer: weights.append(trainer.model.weight.detach().clone())
+    ).run()
     assert progress.skipped == 1
-    assert torch.equal(task.model.weight, before)
+    assert torch.equal(*weights)
     assert "u1" in capsys.readouterr().err
     skipped = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [record["ids"] for record in skipped if record["kind"] == "skipped"] == [["u1"]]
@@ -162,6 +180,30 @@ def test_too_many_skips_in_a_row_end_the_run(tmp_path: Path) -> None:
     broken = batch_of(torch.full((1, 5, 3), math.nan, dtype=torch.float64))
     with pytest.raises(TrainingError, match="3 steps in a row"):
         trainer_for(Line([broken] * 5), tmp_path, max_skipped_in_a_row=3).run()
+
+
+def test_an_epoch_whose_steps_were_all_skipped_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    good = batch_of(torch.randn(2, 5, 3, dtype=torch.float64))
+    broken = batch_of(torch.full((1, 5, 3), math.nan, dtype=torch.float64), first=7)
+    task = Line([broken, broken])
+    with pytest.raises(TrainingError, match=r"epoch 1: all its steps were skipped.*not finite: u7; look at the data"):
+        trainer_for(task, tmp_path).run()
+    assert task.kept == [], "no untrained model is left behind"
+    assert trainer_for(Line([broken, good]), tmp_path / "half").run().epoch == 1
+
+
+def test_weights_that_are_not_random_are_measured_before_the_first_step_and_only_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Line([batch_of(torch.randn(2, 5, 3, dtype=torch.float64))] * 2, dev_scores=[0.7, 0.6, 0.4])
+    trainer_for(task, tmp_path, measure_start=True).run()
+    records = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [record for record in records if record["kind"] == "start"] == [{"kind": "start", "step": 0, "wer": 0.7}]
+    assert records[0]["kind"] == "start"
+    assert "before the first step: dev WER 70.00 %" in capsys.readouterr().err
+    trainer_for(task, tmp_path, measure_start=True).run()  # it is at its end
+    log = (tmp_path / "train.jsonl").read_text(encoding="utf-8")
+    assert log.count('"start"') == 1
 
 
 def test_training_stops_when_the_dev_score_has_not_improved_for_long_enough(tmp_path: Path) -> None:

@@ -256,10 +256,34 @@ def test_dots_inside_a_name_stay() -> None:
     assert job.outputs["txt"] == Path("out/a.part1.txt")
 
 
-def test_two_recordings_with_one_output_are_refused(tmp_path: Path) -> None:
-    recordings = [FileRecording(tmp_path / "a.wav", Path("a.wav")), FileRecording(tmp_path / "a.flac", Path("a.flac"))]
-    with pytest.raises(OutputClashError, match=r"a\.wav and .*a\.flac would both become out/a\.txt"):
+def test_recordings_of_one_stem_keep_their_suffixes_in_the_names_of_outputs(tmp_path: Path) -> None:
+    names = ["a.wav", "a.flac", "b.wav", "sub/a.wav"]
+    jobs = plan_outputs([FileRecording(tmp_path / name, Path(name)) for name in names], ["txt", "json"], Path("out"))
+    assert [job.outputs["txt"] for job in jobs] == [
+        Path("out", name) for name in ("a.wav.txt", "a.flac.txt", "b.txt", "sub/a.txt")
+    ]
+    assert jobs[1].outputs["json"] == Path("out/a.flac.json")
+
+
+@pytest.mark.parametrize("names", [["x/a.wav", "y/a.wav"], ["x/a.wav", "x/a.mp3", "x/a.wav.ogg"]])
+def test_two_recordings_with_one_output_are_refused(names: list[str], tmp_path: Path) -> None:
+    recordings = [FileRecording(tmp_path / name, Path(Path(name).name)) for name in names]
+    with pytest.raises(OutputClashError, match=r"a\.wav and .*/a\.wav.* would both become out/a\.wav\.txt"):
         plan_outputs(recordings, ["txt"], Path("out"))
+
+
+def test_links_in_a_folder_are_recordings_of_their_own_and_linked_folders_are_searched(tmp_path: Path) -> None:
+    (tmp_path / "tree/sub").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("tree/a.wav", "elsewhere/far.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "tree/sub/link.wav").symlink_to("../a.wav")
+    (tmp_path / "tree/sub/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "tree/sub/round").symlink_to(tmp_path / "tree")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "tree/sub")
+    found = find(tmp_path / "tree")
+    assert names(found) == ["a.wav", "sub/link.wav", "sub/linked/far.wav"]
+    assert len(plan_outputs(found, ["txt"], None)) == 3
 
 
 def test_one_id_for_two_stretches_is_refused(tmp_path: Path) -> None:

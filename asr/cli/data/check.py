@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from asr.cli.inputs import require_files, require_model
 from asr.cli.outputs import check_outputs
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ Script = Annotated[
     typer.Option(help="Expected: latin, cyrillic, han, ...; may be given several times; by default what most have."),
 ]
 Normalize = Annotated[
-    str | None, typer.Option(help="Normaliser of texts: none, basic or english; by default the model's, or basic.")
+    str | None,
+    typer.Option(help="Normaliser of texts: none, upper, basic, english; by default the model's, or basic."),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that decode; by default as many as cores.")]
 
@@ -68,6 +70,9 @@ def check(
     Nothing stops it: each fault gets a code. Rows with a fault of severity reject are left out of the clean manifest,
     faults of severity warn are counted.
     """
+    require_files(manifest, config)
+    if model is not None:
+        require_model(model)
     from asr.cli.console import print_tables
     from asr.corpora.doctor.check import check as examine
     from asr.system.display import Display, clock

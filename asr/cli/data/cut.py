@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files, require_model
 from asr.cli.options import Threads, use_threads
 from asr.cli.outputs import check_outputs
 
@@ -21,6 +22,8 @@ def cut(
     threads: Threads = None,
 ) -> None:
     """Cut utterances at the pauses between their words, by forced alignment."""
+    require_model(experiment)
+    require_files(manifest)
     from asr.bundle.bundle import Bundle
     from asr.data.manifest import read_manifest, write_manifest
     from asr.experiments.pieces import cut as run

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 KALDI_FILES = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2lang")
@@ -24,6 +25,7 @@ def export(
 
     `asr data import` reads all of it back. What a format cannot hold, such as an id with spaces in Kaldi, is refused.
     """
+    require_files(manifest)
     from asr.corpora.exporters import EXPORTERS
     from asr.data.manifest import read_manifest
     from asr.registry import did_you_mean

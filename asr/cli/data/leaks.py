@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 
@@ -14,7 +15,7 @@ def leaks(
     train: Annotated[Path, typer.Argument(help="What a model learns from.", metavar="TRAIN")],
     test: Annotated[Path, typer.Argument(help="What it is to be tested on.", metavar="TEST")],
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Compare the audio, too.")] = True,
-    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, basic or english.")] = "basic",
+    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, upper, basic or english.")] = "basic",
     threshold: Annotated[
         float, typer.Option(min=0.5, max=1, help="Share of words from which two texts are nearly the same.")
     ] = 0.8,
@@ -28,6 +29,7 @@ def leaks(
     ] = None,
 ) -> None:
     """Find what a test set shares with a training set: audio, speakers, texts, and nearly equal texts."""
+    require_files(train, test)
     import json
 
     from asr.cli.console import print_tables

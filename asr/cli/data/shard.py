@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 
@@ -28,6 +29,7 @@ def shard(
 
     `data.train: DIR/shards.jsonl`, or its http address, then trains from them. An interrupted run goes on where it was.
     """
+    require_files(manifest)
     from asr.data.manifest import read_manifest
     from asr.data.shards.index import INDEX_FILE
     from asr.data.shards.writer import ShardLimits, parse_size, write_shards

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.inputs import require_files
 from asr.cli.outputs import check_outputs
 
 
@@ -18,7 +19,7 @@ def stats(
     headers: Annotated[
         bool, typer.Option("--headers", help="Read every audio file's header for sample rates and channels.")
     ] = False,
-    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, basic or english.")] = "basic",
+    normalize: Annotated[str, typer.Option(help="Normaliser of texts: none, upper, basic or english.")] = "basic",
     plots: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Draw durations, speakers, speech rate and words into this folder."),
@@ -28,6 +29,7 @@ def stats(
     ] = None,
 ) -> None:
     """Measure a corpus: hours, speakers, durations, words, and with --against the words another one lacks."""
+    require_files(manifest, against)
     import json
 
     from asr.cli.console import print_tables

@@ -51,7 +51,7 @@ def _cards(score: Score, other: Score | None) -> str:
     wrong = int((score.utterance_errors > 0).sum())
     cards = [
         ("Word error rate", _rate(score.words.rate), f"95 % interval {interval}" if interval else "no reference words"),
-        ("Character error rate", _rate(score.characters.rate), f"{score.characters.errors} characters"),
+        ("Character error rate", _rate(score.characters.rate), f"{score.characters.errors} wrong characters"),
         ("Sentence error rate", _rate(score.sentence_error_rate), f"{wrong} of {len(score.ids)} utterances"),
         (
             f"Errors in {words.reference_length} words",

@@ -1,4 +1,4 @@
-"""Transcripts without a word: which there are, and whether for want of speech or of words."""
+"""What became of the recordings of a run: how many are transcribed, and which of them without a word."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from asr.transcribe.files import Transcribed
 MAX_NAMED = 3
 
 
-class EmptyTranscripts:
-    """Counts recordings that gave no text."""
+class Tally:
+    """Counts recordings that are transcribed, and keeps the names of those that gave no text."""
 
     def __init__(self) -> None:
         self.num_files = 0

@@ -1,0 +1,50 @@
+"""What a command is to read, looked at before anything heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr.errors import AsrError, ConfigError
+
+
+def require_files(*paths: Path | str | None) -> None:
+    """AsrError if one of these paths does not exist; None stands for an option that was not given."""
+    from asr.system.paths import meant
+
+    for path in paths:
+        if path is not None and not Path(path).exists():
+            raise AsrError(f"{path}: there is no such file or folder{meant(Path(path))}")
+
+
+def require_lm(lm: str | None) -> None:
+    """As `require_files` for --lm, which may be 'none'."""
+    require_files(None if lm == "none" else lm)
+
+
+def require_model(folder: Path) -> None:
+    """BundleError unless all parts of a model folder are there; they are not read."""
+    from asr.bundle.folder import require_parts
+
+    require_parts(folder, "asr train")
+
+
+def require_some_source(sources: Sequence[str]) -> None:
+    """AsrError if all sources are paths of nothing. Patterns and standard input are not looked at."""
+    is_missing = [
+        source != "-" and not any(sign in source for sign in "*?[") and not Path(source).exists() for source in sources
+    ]
+    if all(is_missing):
+        require_files(*sources)
+
+
+def check_overrides(overrides: Sequence[str] | None, *groups: str) -> None:
+    """ConfigError for a setting of a trained model that belongs to none of these groups and so can have no effect."""
+    for override in overrides or ():
+        key = override.partition("=")[0]
+        if not any(key.startswith(f"{group}.") for group in groups):
+            several = " and ".join(f"{group}.*" for group in groups)
+            last = key.rpartition(".")[2] or "key"
+            right = " or ".join(f"{group}.{last}=..." for group in groups)
+            only = "" if "." in key else f"; did you mean {right}?"
+            raise ConfigError(f"--set {override}: of a trained model, {several} settings can be changed{only}")

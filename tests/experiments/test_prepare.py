@@ -1,0 +1,104 @@
+"""One bad row, or one bad file of noise, is named and does not stop a run that could do without it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asr.audio.io import write_wav
+from asr.config import load_experiment
+from asr.data.manifest import read_manifest, write_manifest
+from asr.errors import AudioError, TrainingError
+from asr.experiments import launch
+from asr.experiments.prepare import prepare
+
+GLOBAL = "frontend.cmvn=global"
+
+
+def prepared(said: list[str], *settings: str) -> object:
+    return prepare(load_experiment(Path("experiment.yaml"), settings), said.append)
+
+
+def mean(of: object) -> list[float]:
+    return of.bundle.frontend.state_dict()["cmvn.mean"].tolist()
+
+
+@pytest.fixture
+def short(workspace: Path) -> Path:
+    """A recording of 10 ms, the first row of both manifests."""
+    path = workspace / "audio" / "short.wav"
+    write_wav(path, np.zeros(160, np.float32), 16000)
+    for manifest in ("train.jsonl", "dev.jsonl"):
+        rows = read_manifest(Path(manifest))
+        write_manifest(workspace / manifest, [replace(rows[0], id="short", audio=path, duration=0.01), *rows])
+    return path
+
+
+def test_a_row_too_short_for_a_feature_is_set_aside_and_changes_no_statistics(workspace: Path, short: Path) -> None:
+    said: list[str] = []
+    found = prepared(said, GLOBAL)
+    assert found.rejected.counts == {"too_short": 1}
+    assert any(line.startswith("set aside short: 0.010 s") for line in said)
+    write_manifest(Path("train.jsonl"), read_manifest(Path("train.jsonl"))[1:])
+    assert mean(found) == mean(prepared([], GLOBAL))
+
+
+def test_a_run_with_a_row_too_short_goes_to_its_end(workspace: Path, short: Path) -> None:
+    launch.train(Path("experiment.yaml"), Path("out"), overrides=[GLOBAL, "training.epochs=1"], device="cpu")
+    assert Path("out/model.safetensors").exists()
+
+
+def test_audio_that_cannot_be_read_is_left_out_of_the_statistics_with_a_warning(workspace: Path) -> None:
+    Path("audio/1.wav").write_bytes(b"no audio at all")
+    said: list[str] = []
+    found = prepared(said, GLOBAL)
+    (warning,) = [line for line in said if line.startswith("warning")]
+    assert "utterance 'u1'" in warning
+    rows = read_manifest(Path("train.jsonl"))
+    write_manifest(Path("train.jsonl"), [row for row in rows if row.id != "u1"])
+    assert mean(found) == mean(prepared([], GLOBAL))
+
+
+def test_a_corpus_none_of_whose_audio_can_be_read_is_refused(workspace: Path) -> None:
+    for number in range(4):
+        Path(f"audio/{number}.wav").unlink()
+    with pytest.raises(TrainingError, match=r"train\.jsonl: no audio can be used; first reason: utterance 'u0'"):
+        prepared([], GLOBAL)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"no audio", lambda data: data[:-400]])
+def test_noise_that_cannot_be_read_is_named_before_the_run_begins(damage: object, workspace: Path) -> None:
+    folder = workspace / "noise"
+    for name in ("hum.wav", "rain.wav"):
+        write_wav(folder / name, np.random.default_rng(1).normal(0, 0.1, 8000).astype(np.float32), 16000)
+    setting = "augment={noise: {files: [noise]}}"
+    prepared([], setting)
+    (folder / "rain.wav").write_bytes(damage((folder / "rain.wav").read_bytes()))
+    with pytest.raises(AudioError, match=r"noise\.files: noise/rain\.wav.*repair or remove"):
+        prepared([], setting)
+
+
+def test_a_model_in_capitals_warns_of_small_letters_and_says_what_to_do_and_its_start_is_measured(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = Path("train.jsonl").read_text(encoding="utf-8")
+    rows = read_manifest(Path("train.jsonl"))
+    write_manifest(Path("train.jsonl"), [replace(row, text=row.text.upper()) for row in rows])
+    launch.train(Path("experiment.yaml"), Path("capitals"), overrides=["training.epochs=1"], device="cpu")
+    Path("train.jsonl").write_text(small, encoding="utf-8")
+    capsys.readouterr()
+    settings = ["training.epochs=1", "init_from=capitals"]
+    launch.train(Path("experiment.yaml"), Path("warned"), overrides=settings, device="cpu")
+    said = capsys.readouterr().err
+    assert "warning: capitals knows 14 tokens (e i n o t ...) in the other case only" in said
+    assert "set normalize: upper" in said
+    assert "before the first step: dev WER" in said
+    first = json.loads(Path("warned/training/train.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert first["kind"] == "start"
+    assert first["wer"] > 0
+    launch.train(Path("experiment.yaml"), Path("heeded"), overrides=[*settings, "normalize=upper"], device="cpu")
+    assert "in the other case" not in capsys.readouterr().err
