@@ -290,12 +290,12 @@ def parse_experiment(data: dict[str, Any], overrides: Sequence[str] = (), *, sou
 
     Overrides use the keys of the file's own version.
     """
-    return validate(Experiment, upgrade_config(with_overrides(data, overrides), source), source)
+    return validate(Experiment, upgrade_config(with_overrides(data, overrides, Experiment), source), source)
 
 
 def parse_lm_experiment(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> LmExperiment:
     """As `parse_experiment`, for the training of a language model."""
-    return validate(LmExperiment, upgrade_config(with_overrides(data, overrides), source), source)
+    return validate(LmExperiment, upgrade_config(with_overrides(data, overrides, LmExperiment), source), source)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -318,9 +318,10 @@ def dump_yaml(config: Config) -> str:
     return text
 
 
-def with_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def with_overrides(data: dict[str, Any], overrides: Sequence[str], config: type[Config] = Config) -> dict[str, Any]:
     """Put `a.b=value` (value is YAML) into a copy of nested dictionaries, creating levels on the way.
 
+    A part that is not there, such as an encoder, becomes the one that `config` has by default, with that setting.
     In a list of parts such as `heads`, a part is found by its id or name: `heads.ctc.intermediate=null`.
     """
     data = copy.deepcopy(data)
@@ -330,6 +331,8 @@ def with_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
             raise ConfigError(f"--set {override}: expected key.path=value")
         *parents, last = path.split(".")
         place = data
+        if parents and parents[0] not in data:
+            place[parents[0]] = _default_part(config, parents[0])
         for parent in parents:
             place = _inner(place, parent, override)
         try:
@@ -337,6 +340,17 @@ def with_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {override}: the value is not valid YAML") from error
     return data
+
+
+def _default_part(config: type[Config], key: str) -> Any:
+    """What names the part, or the list of parts, that a configuration has by default; an empty dictionary if none."""
+    field = config.model_fields.get(key)
+    default = field.default if field is not None else None
+    if isinstance(default, NamedConfig):
+        return {"name": default.name}
+    if isinstance(default, tuple) and default and all(isinstance(part, NamedConfig) for part in default):
+        return [{"name": part.name} for part in default]
+    return {}
 
 
 def _inner(place: dict[str, Any], key: str, override: str) -> dict[str, Any]:

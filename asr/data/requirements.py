@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.data.manifest.table import Selection
+from asr.system.display import counted
 from asr.text.normalize import normalize
 from asr.types import Utterance
 
@@ -46,7 +47,8 @@ class ModelNeeds:
         if there >= needed:
             return None
         speed = f" at {self.max_speed:g} times the speed" if self.max_speed != 1 else ""
-        return f"{len(tokens)} tokens need {needed} encoder frames, there are {there}{speed}"
+        tokens_need, frames = counted(len(tokens), "token needs", "tokens need"), counted(needed, "encoder frame")
+        return f"{tokens_need} {frames}, there are {there}{speed}"
 
 
 @dataclass(frozen=True)

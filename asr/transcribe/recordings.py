@@ -62,6 +62,7 @@ class FileRecording:
     duration: float | None = None  # seconds; None is up to the end
     raw: RawFormat | None = None  # of a file without a header
     is_copy: bool = False  # of standard input, in a file that will be gone
+    partial: bool = False  # `blocks` gives what can be read before it raises why there is no more
 
     has_block = True
 
@@ -86,6 +87,7 @@ class FileRecording:
 
     def blocks(self, sample_rate: int, block_seconds: float, channel: int | None = None) -> Iterator[np.ndarray]:
         """`asr.audio.io.read_blocks` of the stretch; its errors name the row of a manifest, or standard input."""
+        faults: list[AudioError] = []
         with self._named_errors():
             yield from read_blocks(
                 self.audio,
@@ -95,7 +97,10 @@ class FileRecording:
                 start=self.start,
                 duration=self.duration,
                 raw=self.raw,
+                partial=faults.append if self.partial else None,
             )
+            if faults:
+                raise faults[0]
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

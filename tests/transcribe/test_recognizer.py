@@ -25,6 +25,7 @@ from asr.errors import AudioError, AudioWarning, ConfigError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.tokenizer.sentence_piece import BLANK
+from asr.text.vocabulary import Vocabulary
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
@@ -54,7 +55,8 @@ def file(tiny_workspace: Path) -> Path:
 class Fixed:
     """Finds the same tokens in everything."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary, tokens: Sequence[int]) -> None:
+        self.vocabulary = vocabulary
         self.tokens = tuple(tokens)
 
     def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
@@ -145,6 +147,7 @@ def test_requests_of_one_recognizer_are_decoded_each_in_its_own_way(tiny_workspa
         "hotwords": RequestOptions(SearchRequest("ctc_prefix_beam", hotwords=[Hotword("nine", 300.0)])),
         "attention": RequestOptions(SearchRequest("attention_greedy")),
         "noise": RequestOptions(min_confidence=1.0),
+        "prompt": RequestOptions(SearchRequest("attention_greedy"), prompt="nine nine"),
     }
     handles = {name: recognizer.engine.submit(waveform, option) for name, option in options.items()}
     texts = {name: handle.result().text for name, handle in handles.items()}
@@ -152,8 +155,13 @@ def test_requests_of_one_recognizer_are_decoded_each_in_its_own_way(tiny_workspa
     assert "nine" in texts["hotwords"]
     assert texts["attention"] == load(tiny_workspace, search="attention_greedy").transcribe(waveform).text != plain
     assert texts["noise"] == ""
+    assert texts["prompt"] != texts["attention"]
     with pytest.raises(ConfigError, match="did you mean 'ctc_greedy'"):
         recognizer.engine.submit(waveform, RequestOptions(SearchRequest("ctc_gredy")))
+    with pytest.raises(ConfigError, match="leave the language out"):
+        recognizer.engine.submit(waveform, RequestOptions(language="en"))
+    with pytest.raises(ConfigError, match="decoder"):
+        recognizer.engine.submit(waveform, RequestOptions(prompt="nine"))
 
 
 def test_tensors_lists_and_binary_files_are_transcribed_as_arrays_and_files_are(
@@ -229,7 +237,7 @@ def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
     for place, token in zip(places, tokens, strict=True):
         posteriors[place, [BLANK, token]] = torch.tensor([0.2, 0.8])
 
-    use(recognizer, Fixed(tokens), monkeypatch)
+    use(recognizer, Fixed(recognizer.bundle.tokenizer.vocabulary, tokens), monkeypatch)
     monkeypatch.setattr(recognizer.bundle.model.heads["ctc"], "log_probs", lambda _encoded: posteriors.log()[None])
     waveform = np.full(16000, 1e-6, dtype=np.float32)
     for first, last in ((0.07, 0.25), (0.55, 0.8)):
@@ -248,7 +256,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 ) -> None:
     tokens = tuple(recognizer.bundle.tokenizer.encode("one two three four five six seven eight nine"))
 
-    use(recognizer, Fixed(tokens), monkeypatch)
+    use(recognizer, Fixed(recognizer.bundle.tokenizer.vocabulary, tokens), monkeypatch)
     (segment,) = recognizer.transcribe(sound(1)).segments
     assert len(segment.words) == 9
     assert (segment.words[0].start, segment.words[-1].end) == (0.0, 1.0)
