@@ -1,4 +1,4 @@
-"""What every registered head promises, whatever its vocabulary, in float64 so that a leak shows and rounding does not."""
+"""What every registered head promises, whatever its vocabulary: in float64, where a leak shows."""
 
 from __future__ import annotations
 
