@@ -48,7 +48,9 @@ def _overview(stats: CorpusStats) -> Table:
         lines["unreadable"] = "; ".join([counted(len(stats.unreadable), "file"), *stats.unreadable[:3]])
     if (unknown := stats.unknown) is not None:
         rates = f"{_percent(unknown.rate)} of the words, {_percent(unknown.type_rate)} of the different ones"
-        lines["out of vocabulary"] = f"{unknown.counts.total()} words, {len(unknown.counts)} different: {rates}"
+        lines["out of vocabulary"] = (
+            f"{counted(unknown.counts.total(), 'word')}, {len(unknown.counts)} different: {rates}"
+        )
         lines["unknown words"] = _counts(dict(unknown.counts.most_common(NUM_WORDS)))
     for name, value in lines.items():
         if value:
