@@ -6,7 +6,7 @@ B utterances (rows), S encoder frames, U tokens, N rows of a decoder, V vocabula
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -66,8 +66,8 @@ class TokenFilter(Protocol):
 
     Built for a request and handed to a search. Gets log-probabilities (N, V), all tokens so far (N, U), of which the
     first `prompt_lens` (N,) are the prompt, and which utterance (row of `Search.start`) each row is about (N,). Returns
-    log-probabilities, -inf for tokens that must not come next; it does not change those it was given. What it says of a
-    row that is still inside its prompt (U < prompt_lens) does not count. A row's answer must not depend on other rows.
+    log-probabilities, -inf for tokens that must not come next; it does not change those it was given. The answer for
+    a row that is still inside its prompt (U < prompt_lens) is not used. A row's answer must not depend on other rows.
     """
 
     def __call__(self, log_probs: Tensor, tokens: Tensor, prompt_lens: Tensor, rows: Tensor) -> Tensor: ...
@@ -140,21 +140,15 @@ SEARCHES: Registry[type[AnySearch]] = Registry("search")
 
 
 def build_search(
-    config: NamedConfig, model: Any, fusion: Fusion = NO_FUSION, filters: Sequence[TokenFilter] = ()
+    config: NamedConfig, heads: Heads, fusion: Fusion = NO_FUSION, filters: Sequence[TokenFilter] = ()
 ) -> AnySearch:
-    """The configured search over a model or its heads, helped by the scorers of `fusion` and bound by `filters`.
+    """The configured search over the heads of a model, helped by the scorers of `fusion` and bound by `filters`.
 
     ConfigError if a head is missing that the search needs, or if the search has no use for the fusion.
     """
     build: Any = SEARCHES.part(config.name)
-    searcher: AnySearch = build(config, heads_of(model), fusion, filters)
+    searcher: AnySearch = build(config, heads, fusion, filters)
     return searcher
-
-
-def heads_of(model: Any) -> Heads:
-    """The heads of a model; a mapping of heads is returned as it is."""
-    heads: Heads = model if isinstance(model, Mapping) else model.heads
-    return heads
 
 
 def ctc_of(heads: Heads) -> CtcScorer | None:

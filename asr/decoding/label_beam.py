@@ -121,7 +121,7 @@ class LabelBeam:
     of Wu et al. 2016, "Google's neural machine translation system", section 7: a finished text of U tokens has score
     and parts divided by ((5 + U + 1) / 6) ** a. With `eos_threshold` c, a text may end only where eos has at least
     the best token's probability to the power of c (Hannun et al. 2019, "Sequence-to-sequence speech recognition with
-    time-depth separable convolutions", section 3.3), or at its limit. There it ends whatever the filters say.
+    time-depth separable convolutions", section 3.3), or at its limit. There it ends, filters or not.
     """
 
     def __init__(

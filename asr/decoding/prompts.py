@@ -1,8 +1,8 @@
 """What decoders are given to read before they write: one tuple of ids per utterance, of any lengths.
 
 All rows of a batch step together. While a row is inside its prompt, its next token is forced to be the prompt's next
-one. A decoder that could read whole prompts at once would do so in `Prompts.first`, which says what is read before the
-first step.
+one. A decoder that can read whole prompts at once would be given them in place of `Prompts.first`, which is what rows
+read in their first step.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def make_batches() -> list[Batch]:
 
 
 def test_every_utterance_comes_once_in_order_with_the_searchs_answer(model: AsrModel) -> None:
-    searcher = build_search(CtcGreedyConfig(), model)
+    searcher = build_search(CtcGreedyConfig(), model.heads)
     found = list(decode_corpus(model, searcher, make_batches(), CPU))
     model.eval()
     with torch.no_grad():
@@ -50,7 +50,7 @@ def test_every_utterance_comes_once_in_order_with_the_searchs_answer(model: AsrM
 @pytest.mark.parametrize("training", [True, False])
 def test_the_models_mode_is_given_back_even_if_the_caller_stops_early(model: AsrModel, training: bool) -> None:
     model.train(training)
-    results = decode_corpus(model, build_search(CtcGreedyConfig(), model), make_batches(), CPU)
+    results = decode_corpus(model, build_search(CtcGreedyConfig(), model.heads), make_batches(), CPU)
     next(results)
     assert not model.training
     assert not torch.is_inference_mode_enabled()
@@ -59,7 +59,7 @@ def test_the_models_mode_is_given_back_even_if_the_caller_stops_early(model: Asr
 
 
 def test_encoder_and_search_run_under_autocast_where_another_dtype_is_asked_for(model: AsrModel) -> None:
-    searcher = build_search(CtcGreedyConfig(), model)
+    searcher = build_search(CtcGreedyConfig(), model.heads)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         expected = [
             n_best

@@ -20,7 +20,7 @@ from asr.decoding.base import AnySearch, Prompt, TokenFilter, build_search, ctc_
 from asr.decoding.lm_rescoring import LmRescored
 from asr.errors import ConfigError
 from asr.text.vocabulary import Vocabulary
-from asr.types import EncoderOutput
+from asr.types import EncoderOutput, Hypothesis
 from tests.decoding.brute_force import collapse, ctc_text_scores, random_log_probs
 from tests.decoding.fakes import FakeDecoder, FakeLm, Text, all_texts, fake_heads
 from tests.foreign_vocabularies import FOREIGN
@@ -41,6 +41,13 @@ def fits(name: str, vocabulary: Vocabulary) -> bool:
     """Whether a search can work with heads of that vocabulary at all."""
     able = {"ctc": vocabulary.blank is not None, "decoder": vocabulary.eos is not None}
     return all(able[need] for need in SEARCHES.part(name.partition("/")[0]).needs)
+
+
+def assert_same(found: Sequence[Sequence[Hypothesis]], expected: Sequence[Sequence[Hypothesis]]) -> None:
+    """But for the rounding of numbers at different places of vectors."""
+    for n_best, others in zip(found, expected, strict=True):
+        assert [(one.tokens, one.spans) for one in n_best] == [(one.tokens, one.spans) for one in others]
+        assert [one.score for one in n_best] == pytest.approx([one.score for one in others], abs=1e-9)
 
 
 PAIRS = [(name, layout) for name in VARIANTS for layout, vocabulary in LAYOUTS.items() if fits(name, vocabulary)]
@@ -85,7 +92,7 @@ def test_prompts_of_any_lengths_leave_each_row_its_own_answer(name: str, layout:
     search, frames = make_search(name, LAYOUTS[layout]), make_frames(LAYOUTS[layout])
     prompts = prompts_for(name, LAYOUTS[layout])
     together = search.search(batch(frames), prompts)
-    assert together == [search.search(batch([one]), [prompt])[0] for one, prompt in zip(frames, prompts, strict=True)]
+    assert_same(together, [search.search(batch([row]), [one])[0] for row, one in zip(frames, prompts, strict=True)])
 
 
 @pytest.mark.parametrize(("name", "layout"), PAIRS)
@@ -118,9 +125,9 @@ def test_rows_are_selected_and_joined_at_any_time(name: str, layout: str) -> Non
     joined = state.join([state.select(torch.tensor([1, 0, 1])), earlier, search.start(1, [three])])
     joined = search.advance(joined, batch([second[1:], first[2:], second[1:2], third[4:], third]))
     answers = search.search(batch([second, first, second[:2], third, third]), [two, one, two, three, three])
-    assert search.finish(joined) == answers
+    assert_same(search.finish(joined), answers)
     assert search.finish(state) == before, "states are never changed in place"
-    assert search.finish(joined.select(torch.tensor([3]))) == [answers[3]]
+    assert_same(search.finish(joined.select(torch.tensor([3]))), [answers[3]])
 
 
 @pytest.mark.parametrize(("name", "layout"), PAIRS)
@@ -148,7 +155,7 @@ def test_a_frame_without_numbers_empties_the_answer_and_disturbs_nobody(name: st
     assert [one.tokens for one in answers[1]] == [()]
     assert math.isfinite(answers[1][0].score)
     expected = search.search(batch(frames))
-    assert [answers[0], answers[2]] == [expected[0], expected[2]]
+    assert_same([answers[0], answers[2]], [expected[0], expected[2]])
     state = search.advance(search.start(3), batch([one[:2] for one in broken]))
     state = search.advance(state, batch([one[2:] for one in broken]))
     assert search.finish(state) == answers
@@ -193,7 +200,7 @@ def test_searches_find_the_best_text_whatever_ids_the_roles_have(name: str, layo
     elif plain == "attention_greedy":
         decoder, text = FakeDecoder(vocabulary), ()
         for _ in range(3):
-            token = int(decoder.opinion(frames, text).argmax())
+            token = int(decoder.predict(frames, text).argmax())
             if token == vocabulary.eos:
                 break
             text = (*text, token)
@@ -249,12 +256,12 @@ def test_filters_are_obeyed_in_the_rows_that_they_are_meant_for(name: str, layou
     banned = plain[0][0].tokens[0]
     rule = Without(banned, row=0)
     answers = make_search(name, vocabulary, [rule]).search(batch(frames), prompts)
-    assert answers[1:] == plain[1:]
+    assert_same(answers[1:], plain[1:])
     assert not any(banned in one.tokens for one in answers[0])
     completed = [prompt or (vocabulary.sos,) for prompt in prompts]
     assert rule.prompts == {row: {tuple(prompt)} for row, prompt in enumerate(completed)}
     alone = make_search(name, vocabulary, [Without(banned)]).search(batch(frames[:1]), prompts[:1])
-    assert alone == answers[:1]
+    assert_same(alone, answers[:1])
 
 
 @pytest.mark.parametrize(("name", "layout"), [pair for pair in FILTERED if pair[0] in CTC_WEIGHTS])

@@ -41,7 +41,7 @@ def setup(request: pytest.FixtureRequest, encoder: str, decoder: str) -> Setup:
     with torch.no_grad():
         for weight in model.heads.parameters():
             weight.mul_(3.0)  # a fresh model is so flat that every answer looks alike
-    return model, build_search(SEARCHES.config(request.param).tiny(), model)
+    return model, build_search(SEARCHES.config(request.param).tiny(), model.heads)
 
 
 def make_utterances() -> list[torch.Tensor]:

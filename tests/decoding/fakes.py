@@ -1,4 +1,4 @@
-"""Models and scorers whose opinion of a token is any function of the text before it, for tests of searches."""
+"""Heads and scorers whose log-probability of a token is any function of the text before it, for tests of searches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_vocabulary(size: Vocabulary | int) -> Vocabulary:
     return Vocabulary(tuple(f"p{token}" for token in range(size)), blank=0, unk=1, sos=2, eos=3)
 
 
-def random_opinion(vocabulary: Vocabulary, *context: object, sharpness: float = 1.0) -> Tensor:
+def random_prediction(vocabulary: Vocabulary, *context: object, sharpness: float = 1.0) -> Tensor:
     """Log-probabilities (V,) float64 of the next token, always the same in the same context."""
     generator = torch.Generator().manual_seed(derive_seed(*context))
     logits = sharpness * torch.randn(len(vocabulary), dtype=torch.float64, generator=generator)
@@ -32,19 +32,19 @@ def random_opinion(vocabulary: Vocabulary, *context: object, sharpness: float = 
 
 
 class FakeDecoder:
-    """A decoder that thinks at random of the text and the frames it is given."""
+    """A decoder that predicts at random, always the same after the same text about the same frames."""
 
     def __init__(self, vocabulary: Vocabulary | int) -> None:
         self.vocabulary = own_vocabulary(vocabulary)
         self.num_steps = 0
 
-    def opinion(self, frames: Tensor, text: Text) -> Tensor:
+    def predict(self, frames: Tensor, text: Text) -> Tensor:
         """Log-probabilities (V,) of the token after a text, for the valid frames (S, V) of its utterance."""
-        return random_opinion(self.vocabulary, frames.tolist(), text)
+        return random_prediction(self.vocabulary, frames.tolist(), text)
 
     def score(self, frames: Tensor, text: Text) -> float:
         """Log-probability of a text and EOS."""
-        return sum(self.opinion(frames, text[:n])[token].item() for n, token in enumerate((*text, self.vocabulary.end)))
+        return sum(self.predict(frames, text[:n])[token].item() for n, token in enumerate((*text, self.vocabulary.end)))
 
     def __call__(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         state, last, log_probs = self.init_state(encoded), torch.full_like(token_lens, self.vocabulary.start), []
@@ -62,29 +62,32 @@ class FakeDecoder:
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         self.num_steps += 1
         after = [(frames, grown(text, token)) for (frames, text), token in zip(state, tokens.tolist(), strict=True)]
-        return torch.stack([self.opinion(frames, text) for frames, text in after]), after
+        return torch.stack([self.predict(frames, text) for frames, text in after]), after
 
     def reorder(self, state: Any, index: Tensor) -> Any:
         return [state[row] for row in index.tolist()]
 
 
 class FakeLm:
-    """A language model that thinks at random of texts; the columns that mean nothing are tempting."""
+    """A language model that predicts at random, the same after the same text; columns that mean nothing are high."""
 
     def __init__(self, vocabulary: Vocabulary | int) -> None:
         self.vocabulary = own_vocabulary(vocabulary)
 
     def score(self, text: Text) -> float:
         """Log-probability of a text and EOS."""
-        opinions = (random_opinion(self.vocabulary, "lm", text[:n]) for n in range(len(text) + 1))
-        return sum(opinion[token].item() for opinion, token in zip(opinions, (*text, self.vocabulary.end), strict=True))
+        predictions = (random_prediction(self.vocabulary, "lm", text[:n]) for n in range(len(text) + 1))
+        return sum(
+            prediction[token].item()
+            for prediction, token in zip(predictions, (*text, self.vocabulary.end), strict=True)
+        )
 
     def init_state(self, num_rows: int, device: torch.device) -> Any:
         return [None] * num_rows
 
     def step(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         after = [grown(text, token) for text, token in zip(state, tokens.tolist(), strict=True)]
-        scores = torch.stack([random_opinion(self.vocabulary, "lm", text) for text in after])
+        scores = torch.stack([random_prediction(self.vocabulary, "lm", text) for text in after])
         scores[:, list(self.vocabulary.never_predicted)] = 1e6
         return scores, after
 

@@ -38,7 +38,7 @@ class Scripted(FakeDecoder):
         super().__init__(VOCAB_SIZE)
         self.probs = probs
 
-    def opinion(self, frames: Tensor, text: Text) -> Tensor:
+    def predict(self, frames: Tensor, text: Text) -> Tensor:
         four, eos = self.probs[min(len(text), len(self.probs) - 1)]
         probs = torch.zeros(VOCAB_SIZE, dtype=torch.float64)
         probs[4], probs[EOS], probs[5], probs[1] = four, eos, 1.0 - four - eos, 1e-30

@@ -98,7 +98,7 @@ def test_a_language_model_changes_the_answer_as_it_changes_the_best_of_all_texts
 class NeverEnds(FakeDecoder):
     """A decoder that would say token 4 for ever."""
 
-    def opinion(self, frames: Tensor, text: Text) -> Tensor:
+    def predict(self, frames: Tensor, text: Text) -> Tensor:
         probs = torch.full((len(self.vocabulary),), 1e-9, dtype=torch.float64)
         probs[4] = 1.0
         return probs.log()

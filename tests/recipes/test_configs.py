@@ -40,7 +40,7 @@ def test_a_configuration_makes_one_step(path: Path) -> None:
     with torch.device("meta"):  # all of it, without the time it takes to fill
         assert sum(weight.numel() for weight in build(config, num_features).parameters()) > 1e5
     model = build(shallow(config), num_features)
-    build_search(config.search, model)
+    build_search(config.search, model.heads)
     features = torch.randn(4, 120, num_features)
     tokens = torch.randint(4, VOCAB_SIZE, (2, 5)).repeat(2, 1)  # two views of two utterances, as CR-CTC needs them
     lens = torch.tensor([120, 97, 120, 97])

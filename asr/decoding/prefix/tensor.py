@@ -38,7 +38,7 @@ class Beams:
     lengths: Tensor  # (B, W)
     parts: Tensor  # (P, B, W) float64 the scores so far, weighted
     next_parts: Tensor  # (P, B, W, V) the scores of every next token
-    futures: Tensor  # (B, W) equal where two prefixes will never be told apart again
+    futures: Tensor  # (B, W) equal where two prefixes have the same scores whatever follows
     next_futures: Tensor | None  # (B, W, V) what the scorers know of the futures; None if they cannot tell
     state: Any  # of the scorers, N rows
 
@@ -250,13 +250,13 @@ class TensorPrefixBeam:
         )
 
     def _score_next(self, picked: Beams, parent: Tensor, token: Tensor, grown: Tensor, before: Beams) -> Beams:
-        """The same hypotheses with the scorers' state after them, and what they say of the next token.
+        """The same hypotheses with the scorers' state after them, and the scores of the next token.
 
         On CPU only the longer ones are asked; on CUDA all are, since counting them would mean waiting for the device.
         """
         scorer = self.scorer
         if not scorer.names:
-            return picked  # what no scorer says of the next token is the same everywhere
+            return picked  # without scorers, every next token is worth the same
         num_utterances, width = parent.shape
         offsets = torch.arange(num_utterances, device=parent.device)[:, None] * width
         rows = (parent + offsets).flatten()

@@ -137,6 +137,27 @@ class Tokenizer(Spelling, ABC):
     def digest(self) -> str:
         """Hexadecimal; the same for tokenizers that do the same."""
 
+    def written_words(self, text: str) -> list[WordSpan]:
+        """The words of a text as written, each with those of the text's tokens that stand for it.
+
+        Unlike the words of `decode` they have their unknown characters. A word without a token of its own goes with the
+        one before or the first, as where two unknown words are one unknown token.
+        """
+        words: list[WordSpan] = []
+        first, before, place = "", "", 0
+        for word in split_words(text):
+            tokens = self.encode(f"{before} {word}")[len(self.encode(before)) :]
+            own = [i for i, token in enumerate(tokens, place) if token == self.vocabulary.unk or self.letters(token)]
+            if own:
+                words.append(WordSpan(first + word, own[0], own[-1] + 1))
+                first = ""
+            elif words:
+                words[-1] = words[-1]._replace(text=f"{words[-1].text} {word}")
+            else:
+                first += f"{word} "
+            before, place = word, place + len(tokens)
+        return words
+
     def can_write(self, text: str) -> bool:
         """Whether the tokens of a text spell all of it."""
         return self.decode(self.encode(text)) == self.join(split_words(text))
