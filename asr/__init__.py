@@ -8,20 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Recognizer", "__version__", "load_audio"]
+__all__ = ["Recognizer", "SearchRequest", "__version__", "load_audio"]
 
 if TYPE_CHECKING:
     from asr.audio.io import load_audio
+    from asr.bundle.decode import SearchRequest
     from asr.transcribe.recognizer import Recognizer
+
+_HOMES = {
+    "Recognizer": "asr.transcribe.recognizer",
+    "SearchRequest": "asr.bundle.decode",
+    "load_audio": "asr.audio.io",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Recognizer":
-        from asr.transcribe.recognizer import Recognizer
+    if name not in _HOMES:
+        raise AttributeError(f"module 'asr' has no attribute {name!r}")
+    import importlib
 
-        return Recognizer
-    if name == "load_audio":
-        from asr.audio.io import load_audio
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
-        return load_audio
-    raise AttributeError(f"module 'asr' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -30,7 +30,7 @@ from asr.lm.neural.lstm import LstmLmConfig
 from asr.losses.weights import LossConfig
 from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
-from asr.models.heads import HeadConfig
+from asr.models.heads import HEADS, HeadConfig
 from asr.models.heads.ctc import CtcHeadConfig
 from asr.optim.optimizers import OptimizerConfig
 from asr.optim.optimizers.adamw import AdamWConfig
@@ -153,8 +153,17 @@ class ModelSpec(Config):
     tokenizers: dict[str, TokenizerConfig] = Field(default_factory=dict)  # further ones, for heads that name them
     encoder: EncoderConfig = ConformerConfig()
     heads: tuple[HeadConfig, ...] = Field((CtcHeadConfig(),), min_length=1)
-    search: SearchConfig = CtcGreedyConfig()  # used to validate, and by default to evaluate and transcribe
+    search: SearchConfig = CtcGreedyConfig()  # used to validate, evaluate and transcribe; the first head's own if unset
     provenance: Provenance | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _search_of_first_head(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("search") is not None or not data.get("heads"):
+            return data
+        first = data["heads"][0] if isinstance(data["heads"], list | tuple) else None
+        name = first.get("name") if isinstance(first, dict) else getattr(first, "name", None)
+        return data if name not in HEADS.names() else {**data, "search": {"name": HEADS.part(name).default_search}}
 
     @property
     def tokenizer_configs(self) -> dict[str, NamedConfig]:
@@ -290,12 +299,12 @@ def parse_experiment(data: dict[str, Any], overrides: Sequence[str] = (), *, sou
 
     Overrides use the keys of the file's own version.
     """
-    return validate(Experiment, upgrade_config(with_overrides(data, overrides), source), source)
+    return validate(Experiment, upgrade_config(with_overrides(data, overrides, Experiment), source), source)
 
 
 def parse_lm_experiment(data: dict[str, Any], overrides: Sequence[str] = (), *, source: str) -> LmExperiment:
     """As `parse_experiment`, for the training of a language model."""
-    return validate(LmExperiment, upgrade_config(with_overrides(data, overrides), source), source)
+    return validate(LmExperiment, upgrade_config(with_overrides(data, overrides, LmExperiment), source), source)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -318,9 +327,10 @@ def dump_yaml(config: Config) -> str:
     return text
 
 
-def with_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def with_overrides(data: dict[str, Any], overrides: Sequence[str], config: type[Config] = Config) -> dict[str, Any]:
     """Put `a.b=value` (value is YAML) into a copy of nested dictionaries, creating levels on the way.
 
+    A part that is not there, such as an encoder, becomes the one that `config` has by default, with that setting.
     In a list of parts such as `heads`, a part is found by its id or name: `heads.ctc.intermediate=null`.
     """
     data = copy.deepcopy(data)
@@ -330,6 +340,8 @@ def with_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
             raise ConfigError(f"--set {override}: expected key.path=value")
         *parents, last = path.split(".")
         place = data
+        if parents and parents[0] not in data:
+            place[parents[0]] = _default_part(config, parents[0])
         for parent in parents:
             place = _inner(place, parent, override)
         try:
@@ -337,6 +349,17 @@ def with_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {override}: the value is not valid YAML") from error
     return data
+
+
+def _default_part(config: type[Config], key: str) -> Any:
+    """What names the part, or the list of parts, that a configuration has by default; an empty dictionary if none."""
+    field = config.model_fields.get(key)
+    default = field.default if field is not None else None
+    if isinstance(default, NamedConfig):
+        return {"name": default.name}
+    if isinstance(default, tuple) and default and all(isinstance(part, NamedConfig) for part in default):
+        return [{"name": part.name} for part in default]
+    return {}
 
 
 def _inner(place: dict[str, Any], key: str, override: str) -> dict[str, Any]:

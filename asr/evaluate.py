@@ -218,7 +218,7 @@ def _decode(
 ) -> Iterator[tuple[Sequence[str], list[Decoded]]]:
     """Ids and results batch by batch, the encoder running once; with hotwords `plain_texts` gets texts without them."""
     lm = decoding.load_lm(bundle)
-    options = DecodeOptions(decoding.build(bundle, lm), measure)
+    options = DecodeOptions(decoding.build(bundle, lm), measure=measure)
     plain = DecodeOptions(decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
     with closing(encode_corpus(bundle.model, batches, device, dtype)) as corpus:
         for batch, encoded in corpus:
@@ -358,7 +358,7 @@ def table(evaluation: Evaluation) -> str:
         )
     lines += _hotword_lines(evaluation.hotwords) if evaluation.hotwords else []
     if (calibration := evaluation.calibration) is not None:
-        lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {calibration.words} words")
+        lines.append(f"confidence: ECE {_percent(calibration.ece)} % over {counted(calibration.words, 'word')}")
     return "\n".join(lines)
 
 
@@ -384,8 +384,9 @@ def _hotword_lines(effect: HotwordEffect) -> list[str]:
         if pair is not None:
             plain, helped = (score.words for score in pair)
             lines.append(
-                f"  {len(pair[0].ids)} utterances {name}: WER {_percent(plain.rate)} -> {_percent(helped.rate)} % "
-                f"({plain.errors} -> {helped.errors} errors)"
+                f"  {counted(len(pair[0].ids), 'utterance')} {name}: "
+                f"WER {_percent(plain.rate)} -> {_percent(helped.rate)} % "
+                f"({plain.errors} -> {counted(helped.errors, 'error')})"
             )
     return lines
 

@@ -27,6 +27,7 @@ from asr.errors import ConfigError, StoppedError
 from asr.experiments.prepare import evaluation_loader
 from asr.lm.base import TokenScorer
 from asr.scoring.wer import Score, score
+from asr.system.display import counted
 from asr.system.environment import environment
 from asr.system.runtime import atomic_path, write_text_atomic
 from asr.types import EncoderOutput, Utterance
@@ -213,7 +214,7 @@ def keep_the_best(folder: Path, tuned: Tuned, manifest: Path, command: str, dry_
 
     Without a better one nobody knows whether these settings are of use: those of the folder stay.
     """
-    done = f"interrupted after {len(tuned.trials)} trials"
+    done = f"interrupted after {counted(len(tuned.trials), 'trial')}"
     if not tuned.is_improved:
         return StoppedError(f"{done}: none better than the settings it began with; nothing is written")
     best = "  ".join(f"{name} {cell}" for name, cell in trial_row(tuned.best).items())

@@ -89,6 +89,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "ref.txt").write_text("a one two\nb three\n", encoding="utf-8")
     (folder / "hyp.txt").write_text("a One two!\nb three\n", encoding="utf-8")
     (folder / "marks.txt").write_text("a {One / won} (uh) two! x y\nb th ree uh thr-ee\n", encoding="utf-8")
+    (folder / "broken.wav").write_bytes((folder / "audio" / "5.wav").read_bytes()[:30_000])
     (folder / "words.txt").write_text("one\nthree\n", encoding="utf-8")
     (folder / "ref.jsonl").write_text('{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n', encoding="utf-8")
     table = "audio,text,other,note,number\naudio/4.wav,zero,audio/5.wav,word,0.5\n"

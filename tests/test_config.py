@@ -81,6 +81,17 @@ def test_overrides_reach_any_depth_and_are_validated(tmp_path: Path) -> None:
         load(tmp_path, "", "training.epochs")
 
 
+def test_a_setting_of_a_part_that_the_file_does_not_name_is_one_of_the_default_part(tmp_path: Path) -> None:
+    config = load(tmp_path, "", "encoder.dim=32", "heads.ctc.intermediate.layers=[2]", "optimizer.lr=0.5")
+    default = load(tmp_path, "")
+    assert config.encoder == default.encoder.model_copy(update={"dim": 32})
+    assert [head.name for head in config.heads] == [head.name for head in default.heads] == ["ctc"]
+    assert config.heads[0].model_dump()["intermediate"]["layers"] == (2,)
+    assert config.optimizer.name == default.optimizer.name
+    with pytest.raises(ConfigError, match=r"encoder: 'name' is missing"):
+        load(tmp_path, "encoder: {num_layers: 2}", "encoder.dim=32")
+
+
 def test_an_override_finds_a_head_by_its_name(tmp_path: Path) -> None:
     heads = "heads: [{name: ctc}, {name: lstm, id: speller}]\nloss: {weights: {ctc: 0.5, speller: 0.5}}\n"
     config = load(tmp_path, heads, "heads.speller.dim=32", "loss.weights.ctc=0.25")
@@ -90,6 +101,12 @@ def test_an_override_finds_a_head_by_its_name(tmp_path: Path) -> None:
         load(tmp_path, heads, "heads.spelle.dim=32")
     with pytest.raises(ConfigError, match="name a setting of that part"):
         load(tmp_path, heads, "heads.speller=null")
+
+
+def test_without_a_search_a_model_is_decoded_by_that_of_its_first_head(tmp_path: Path) -> None:
+    assert load(tmp_path, "").search.name == "ctc_greedy"
+    assert load(tmp_path, "heads: [{name: lstm}]").search.name == "attention_greedy"
+    assert load(tmp_path, "heads: [{name: lstm}]\nsearch: {name: attention_beam}").search.name == "attention_beam"
 
 
 def test_a_config_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:

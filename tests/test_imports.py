@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import asr
 from asr.cli.main import app
 
 HEAVY = {"torch", "numpy", "soundfile", "sentencepiece", "yaml", "rapidfuzz", "safetensors"}
@@ -27,6 +28,14 @@ def test_importing_asr_imports_nothing_but_the_standard_library() -> None:
 def test_a_name_of_the_public_face_is_there_when_used() -> None:
     assert {"asr", "soundfile"} <= modules_after("import asr; asr.load_audio")
     assert {"asr", "torch"} <= modules_after("import asr; asr.Recognizer")
+    assert {"asr", "torch"} <= modules_after("from asr import SearchRequest; SearchRequest('ctc_greedy')")
+
+
+def test_every_name_of_the_public_face_is_listed_and_no_other_is_there() -> None:
+    assert set(asr.__all__) <= set(dir(asr))
+    assert all(getattr(asr, name) is not None for name in asr.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Recogniser'"):
+        asr.Recogniser  # noqa: B018
 
 
 def test_all_commands_are_checked() -> None:

@@ -18,7 +18,7 @@ from asr.bundle.lm import load_lm
 from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml, with_overrides
 from asr.config_errors import validate
 from asr.decoding import SEARCHES
-from asr.decoding.base import Searcher, build_search, ctc_of, decoder_of
+from asr.decoding.base import AnySearch, build_search, ctc_of, decoder_of
 from asr.decoding.fusion import BeamConfig, Fusion
 from asr.decoding.hotwords import Hotword, HotwordScorer, normalized_hotwords
 from asr.decoding.lm_rescoring import LmRescored
@@ -77,7 +77,7 @@ class Decoding:
         """Added by a language model of words for one that it lacks, natural log."""
         return self.search.unk_score if isinstance(self.search, BeamConfig) else 0.0
 
-    def build(self, bundle: Bundle, lm: TokenScorer | None) -> Searcher:
+    def build(self, bundle: Bundle, lm: TokenScorer | None) -> AnySearch:
         """The search over a model, with a language model that was loaded; ConfigError if they do not go together."""
         hotwords = normalized_hotwords(self.hotwords, bundle.spec.normalize, bundle.tokenizer)
         fusion = Fusion(
@@ -124,11 +124,11 @@ class Searchers:
         self._folder = folder
         self._base = base
         self._lms: OrderedDict[tuple[Path, float], TokenScorer | None] = OrderedDict()
-        self._built: OrderedDict[SearchRequest | None, Searcher] = OrderedDict()
+        self._built: OrderedDict[SearchRequest | None, AnySearch] = OrderedDict()
         self._lock = threading.Lock()
         self.get(None)
 
-    def get(self, request: SearchRequest | None) -> Searcher:
+    def get(self, request: SearchRequest | None) -> AnySearch:
         """The search for a request, None for the default; raises as `choose_decoding` and `Decoding.build` do."""
         with self._lock:
             if request in self._built:

@@ -10,10 +10,10 @@ words are in encoder frames; `PlacedWords.timed` makes seconds of them as soon a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -23,11 +23,13 @@ from torch.nn import functional as F
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.words import PlacedWords, place_words
-from asr.decoding.base import Searcher, ctc_of
+from asr.decoding.base import AnySearch, ctc_of
 from asr.features import Frontend
 from asr.lengths import pad_stack
 from asr.models.asr_model import AsrModel
+from asr.models.heads import Head
 from asr.text.tokenizer import Tokenizer
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
 
 SHAPE_SECONDS = 0.64  # batches are as long as a multiple of it: kernels are compiled for each shape, and kept
@@ -43,6 +45,9 @@ class SpeechModel(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     @property
+    def tokenizers(self) -> Mapping[str, Tokenizer]: ...
+
+    @property
     def model(self) -> AsrModel: ...
 
     @property
@@ -55,7 +60,8 @@ class SpeechModel(Protocol):
 class DecodeOptions:
     """How one utterance of a batch is decoded. Rows with the same `searcher` are searched together."""
 
-    searcher: Searcher
+    searcher: AnySearch
+    prompt: tuple[int, ...] | None = None  # what a decoder reads before it writes; None is what the search begins with
     measure: Measure = posterior  # of confidence
     drop_loops: bool = False  # `PlacedWords.without_loops`
 
@@ -66,7 +72,7 @@ class Decoded:
 
     n_best: list[Hypothesis]  # best first
     placed: PlacedWords  # the words of the best one in encoder frames
-    words: tuple[Word, ...] = ()  # the same in seconds; () where no head can align, or from features alone
+    words: tuple[Word, ...] = ()  # the same in seconds; () where nobody knows the frames, or from features alone
 
     @property
     def text(self) -> str:
@@ -118,13 +124,16 @@ def decode_encoded(
     dtype: torch.dtype = torch.float32,
 ) -> list[Decoded]:
     """Search the encoder's output, one row of `options` each, and place the best hypotheses in it."""
-    n_best = search_encoded(encoded, options, dtype)
-    log_probs, frames = _align(bundle, encoded, [hypotheses[0].tokens for hypotheses in n_best], dtype)
-    decoded = []
-    for row, (hypotheses, chosen) in enumerate(zip(n_best, options, strict=True)):
-        own = None if log_probs is None else log_probs[row]
-        placed = place_words(bundle.tokenizer, hypotheses[0].tokens, frames[row], own, chosen.measure)
-        decoded.append(Decoded(hypotheses, placed.without_loops() if chosen.drop_loops else placed))
+    decoded = [NOTHING] * len(options)
+    for rows, part in _by_searcher(encoded, options):
+        chosen = [options[row] for row in rows]
+        vocabulary = chosen[0].searcher.vocabulary
+        tokenizer = next((one for one in bundle.tokenizers.values() if one.vocabulary == vocabulary), bundle.tokenizer)
+        n_best = _search(part, chosen, dtype)
+        alignment = align_best(bundle.model, part, vocabulary, n_best, dtype)
+        for row, one, hypotheses, (frames, log_probs) in zip(rows, chosen, n_best, alignment, strict=True):
+            placed = place_words(tokenizer, hypotheses[0].tokens, frames, log_probs, one.measure)
+            decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
     return decoded
 
 
@@ -132,16 +141,20 @@ def search_encoded(
     encoded: EncoderOutput, options: Sequence[DecodeOptions], dtype: torch.dtype = torch.float32
 ) -> list[list[Hypothesis]]:
     """An n-best list for every row; rows that share a searcher are searched in one batch."""
+    n_best: list[list[Hypothesis]] = [[] for _ in options]
+    for rows, part in _by_searcher(encoded, options):
+        for row, hypotheses in zip(rows, _search(part, [options[row] for row in rows], dtype), strict=True):
+            n_best[row] = hypotheses
+    return n_best
+
+
+def _by_searcher(encoded: EncoderOutput, options: Sequence[DecodeOptions]) -> Iterator[tuple[list[int], EncoderOutput]]:
+    """The rows that share a searcher, and what the encoder made of them."""
     groups: dict[int, list[int]] = {}
     for row, chosen in enumerate(options):
         groups.setdefault(id(chosen.searcher), []).append(row)
-    n_best: list[list[Hypothesis]] = [[] for _ in options]
-    with inference(encoded.frames.device, dtype):
-        for rows in groups.values():
-            part = encoded if len(groups) == 1 else _select(encoded, rows)
-            for row, hypotheses in zip(rows, options[rows[0]].searcher.search(part), strict=True):
-                n_best[row] = hypotheses
-    return n_best
+    for rows in groups.values():
+        yield rows, encoded if len(groups) == 1 else _select(encoded, rows)
 
 
 def _select(encoded: EncoderOutput, rows: Sequence[int]) -> EncoderOutput:
@@ -153,22 +166,43 @@ def _select(encoded: EncoderOutput, rows: Sequence[int]) -> EncoderOutput:
     return EncoderOutput(encoded.frames[index, :longest], lens, intermediate)
 
 
-def _align(
-    bundle: SpeechModel, encoded: EncoderOutput, texts: Sequence[tuple[int, ...]], dtype: torch.dtype
-) -> tuple[list[Tensor] | None, Sequence[np.ndarray | None]]:
-    """Ask the model where the tokens of one text per row are, whatever the search.
-
-    Gives log-probabilities (S, V) on the CPU and frames (U, 2), those None where a text does not fit; None for all
-    log-probabilities and frames where no head of the model can align.
-    """
-    ctc = ctc_of(bundle.model.heads)
-    if ctc is None:
-        return None, [None] * len(texts)
+def _search(encoded: EncoderOutput, options: Sequence[DecodeOptions], dtype: torch.dtype) -> list[list[Hypothesis]]:
+    """N-best lists of rows that share a searcher."""
+    searcher = options[0].searcher
+    prompts = [chosen.prompt for chosen in options]
     with inference(encoded.frames.device, dtype):
-        log_probs = ctc.log_probs(encoded).cpu()
-    lens = encoded.lens.cpu()
-    frames = align_texts(log_probs, lens, texts, ctc.vocabulary)
-    return [row[:length] for row, length in zip(log_probs, lens, strict=True)], frames
+        if any(prompt is not None for prompt in prompts):
+            return searcher.search(encoded, prompts)
+        return searcher.search(encoded)
+
+
+def align_best(
+    model: AsrModel,
+    encoded: EncoderOutput,
+    vocabulary: Vocabulary,
+    n_best: Sequence[Sequence[Hypothesis]],
+    dtype: torch.dtype = torch.float32,
+) -> list[tuple[np.ndarray | None, Tensor | None]]:
+    """Where the best hypotheses' tokens, of this vocabulary, are: frames (U, 2), and log-probabilities (S, V) by frame.
+
+    A CTC head knows both, other heads and searches at most the frames. Frames are None where nobody knows them and
+    where the tokens do not fit, log-probabilities, which are on the CPU, where there is no such head.
+    """
+    texts = [hypotheses[0].tokens for hypotheses in n_best]
+    heads = {id: head for id, head in model.heads.items() if head.vocabulary == vocabulary}
+    ctc = ctc_of(heads)
+    if ctc is not None:  # as its `align` does, which would compute the same log-probabilities once more
+        with inference(encoded.frames.device, dtype):
+            log_probs = ctc.log_probs(encoded).cpu()
+        lens = encoded.lens.cpu()
+        frames = align_texts(log_probs, lens, texts, vocabulary)
+        return [(own, row[:length]) for own, row, length in zip(frames, log_probs, lens, strict=True)]
+    with inference(encoded.frames.device, dtype):
+        for head in heads.values():
+            if (found := cast("Head", head).align(encoded, texts)) is not None:
+                return [(own, None) for own in found]
+    spans = [hypotheses[0].spans for hypotheses in n_best]
+    return [(None if own is None else np.array(own, dtype=np.int64).reshape(-1, 2), None) for own in spans]
 
 
 def device_of(model: AsrModel) -> torch.device:

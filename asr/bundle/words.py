@@ -22,13 +22,18 @@ LOOP_CONFIDENCE = 0.1  # a word below it that only repeats others has nothing in
 class PlacedWords:
     """The words of a token sequence (U,) and where they are in an utterance.
 
-    Where no head can align, there are neither confidences nor frames. Where one can, but the tokens do not fit into
-    the utterance, confidences are 0 and there are no frames.
+    Confidences need a CTC head; frames need one, or another head or a search that knows them. Where there is a CTC
+    head, but the tokens do not fit into the utterance, confidences are 0 and there are no frames.
     """
 
     words: tuple[WordSpan, ...]
     confidences: tuple[float, ...] | None = None  # 0..1
     token_frames: np.ndarray | None = None  # (U, 2): first encoder frame of each token, and the one after its last
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether `timed` gives the words."""
+        return self.confidences is not None or self.token_frames is not None
 
     @property
     def text(self) -> str:
@@ -52,10 +57,10 @@ class PlacedWords:
     def timed(self, waveform: np.ndarray, sample_rate: int, frame_seconds: float) -> tuple[Word, ...]:
         """The words in seconds of the utterance, whose samples (N,) tell where speech ends and pauses begin.
 
-        Words that do not fit into the utterance share its time by their numbers of tokens. Without confidences there
-        are no words. `frame_seconds` is the time of an encoder frame.
+        Words that do not fit into the utterance share its time by their numbers of tokens. There are none where nobody
+        knows the frames. `frame_seconds` is the time of an encoder frame.
         """
-        if self.confidences is None or not self.words:
+        if not (self.is_timed and self.words):
             return ()
         duration = len(waveform) / sample_rate
         if self.token_frames is not None:
@@ -65,9 +70,10 @@ class PlacedWords:
         else:
             tokens = np.cumsum([0, *(word.stop - word.start for word in self.words)])
             times = list(itertools.pairwise((tokens * (duration / tokens[-1])).tolist()))
+        confidences = self.confidences or [None] * len(self.words)
         return tuple(
             Word(first, last, word.text, confidence)
-            for word, (first, last), confidence in zip(self.words, times, self.confidences, strict=True)
+            for word, (first, last), confidence in zip(self.words, times, confidences, strict=True)
         )
 
 
@@ -78,12 +84,9 @@ def place_words(
     log_probs: Tensor | None,
     measure: Measure,
 ) -> PlacedWords:
-    """The words of tokens (U,) that stand in frames (U, 2) of log-probabilities (S, V), None where no head can align.
-
-    Without frames the tokens do not fit into the utterance.
-    """
+    """The words of tokens (U,) that are in frames (U, 2) of log-probabilities (S, V), as far as these are known."""
     words = tokenizer.words(tokens)
     if log_probs is None:
-        return PlacedWords(tuple(words))
+        return PlacedWords(tuple(words), None, token_frames)
     confidences = word_confidences(words, log_probs, tokens, token_frames, measure)
     return PlacedWords(tuple(words), tuple(confidences), token_frames)

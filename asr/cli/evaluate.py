@@ -66,7 +66,7 @@ def evaluate(
     from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
     from asr.scoring.coverage import unwritable
-    from asr.system.display import Display
+    from asr.system.display import Display, counted
     from asr.system.runtime import resolve_device, resolve_dtype
 
     read = (manifest, lm, hotwords)
@@ -99,8 +99,8 @@ def evaluate(
     if out is None:
         write_card(experiment)
     display.say(
-        f"{len(result.utterances)} utterances in {result.num_batches} batches took {result.seconds:.1f} s "
-        f"(RTF {result.rtf or 0:.3f}); details in {folder}"
+        f"{counted(len(result.utterances), 'utterance')} in {counted(result.num_batches, 'batch', 'batches')} "
+        f"took {result.seconds:.1f} s (RTF {result.rtf or 0:.3f}); details in {folder}"
     )
     typer.echo(table(result))
     warnings = silence(result, trained_steps(experiment)), unwritable(result.score.references, bundle.tokenizer)

@@ -22,6 +22,7 @@ from asr.cli import data, lm
 from asr.cli.align import align
 from asr.cli.average import average
 from asr.cli.evaluate import evaluate
+from asr.cli.examples import epilog
 from asr.cli.info import info
 from asr.cli.runs import runs
 from asr.cli.score import score
@@ -37,12 +38,11 @@ DEBUG = "--debug"  # understood anywhere on the line, before or after the comman
 app = typer.Typer(
     help="Speech recognition: train a model, transcribe audio, measure the word error rate.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (train, evaluate, transcribe, align, score, tune, average, info, runs):
-    app.command()(command)
+    app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")
 

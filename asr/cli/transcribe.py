@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +43,10 @@ Formats = Annotated[
 OutputDir = Annotated[
     Path | None, typer.Option(help="Write files here, as the inputs are arranged; standard output otherwise.")
 ]
+Partial = Annotated[
+    bool,
+    typer.Option("--partial", help="Write what can be read of a recording that breaks off: a warning, status 1."),
+]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, each with a model of its own; they share the cores.")]
 BatchSeconds = Annotated[
     float, typer.Option(min=1.0, help="Longest span times number of spans that are recognised at once.")
@@ -55,6 +59,7 @@ def transcribe(
     formats: Formats = "txt",
     output_dir: OutputDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do files again whose output exists.")] = False,
+    partial: Partial = False,
     channel: Channel = "mix",
     raw: Raw = None,
     vad: Vad = None,
@@ -84,8 +89,8 @@ def transcribe(
 
     Times and confidences of words (json, ctm, textgrid) come from a model's CTC output; one without has none.
 
-    A file that cannot be read is reported at the end, the others are done. Existing outputs are kept, so that the same
-    command goes on with what was interrupted.
+    A file that cannot be read, or not to its end, is reported at the end, the others are done. Existing outputs are
+    kept, so that the same command goes on with what was interrupted.
     """
     require_some_source(audio)
     require_model(model)
@@ -101,10 +106,11 @@ def transcribe(
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
     output = OutputOptions(names, rules, str(model), output_dir, overwrite, parse_channel_option(channel), verbose)
-    output = replace(output, also_read=(lm, hotwords, *(model / name for name in MODEL_FILES)))
+    read = (lm, hotwords, *(model / name for name in MODEL_FILES))
+    output = replace(output, partial=partial, also_read=read)
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)
-    load = partial(
+    load = functools.partial(
         Recognizer.load,
         model,
         device,
@@ -115,7 +121,7 @@ def transcribe(
         confidence=confidence,
         min_confidence=min_confidence,
     )
-    write = partial(typer.echo, nl=False)
+    write = functools.partial(typer.echo, nl=False)
     try:
         is_fine = transcribe_sources(
             audio, parse_raw_option(raw), load, output, WorkerOptions(workers, threads), Display(), write

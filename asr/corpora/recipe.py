@@ -12,6 +12,7 @@ from asr.audio.io import audio_info
 from asr.data.download import download, extract
 from asr.data.manifest import write_manifest
 from asr.errors import AsrError
+from asr.system.display import counted
 from asr.system.runtime import derive_rng
 from asr.system.text_files import read_text
 from asr.types import Utterance
@@ -113,7 +114,7 @@ def write_splits(out: Path, splits: Splits) -> None:
         write_manifest(path, utterances)
         hours = sum(utterance.duration for utterance in utterances) / 3600
         speakers = len({utterance.speaker for utterance in utterances})
-        print(f"{path}: {len(utterances)} utterances, {hours:.2f} h, speakers: {speakers}")
+        print(f"{path}: {counted(len(utterances), 'utterance')}, {hours:.2f} h, speakers: {speakers}")
 
 
 def run_recipe(prepare: Callable[[Path, Path], None], source: Source, description: str) -> int:

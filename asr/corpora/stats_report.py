@@ -12,6 +12,7 @@ from rich.text import Text
 
 from asr.corpora.stats import QUANTILES, CorpusStats, quantiles
 from asr.errors import AsrError
+from asr.system.display import counted
 from asr.system.runtime import atomic_path
 
 NUM_BINS = 12
@@ -44,10 +45,12 @@ def _overview(stats: CorpusStats) -> Table:
     if stats.formats is not None:
         lines["formats"] = _counts({f"{rate} Hz x {channels}": count
                                     for (rate, channels), count in stats.formats.most_common()})  # fmt: skip
-        lines["unreadable"] = "; ".join([f"{len(stats.unreadable)} files", *stats.unreadable[:3]])
+        lines["unreadable"] = "; ".join([counted(len(stats.unreadable), "file"), *stats.unreadable[:3]])
     if (unknown := stats.unknown) is not None:
         rates = f"{_percent(unknown.rate)} of the words, {_percent(unknown.type_rate)} of the different ones"
-        lines["out of vocabulary"] = f"{unknown.counts.total()} words, {len(unknown.counts)} different: {rates}"
+        lines["out of vocabulary"] = (
+            f"{counted(unknown.counts.total(), 'word')}, {len(unknown.counts)} different: {rates}"
+        )
         lines["unknown words"] = _counts(dict(unknown.counts.most_common(NUM_WORDS)))
     for name, value in lines.items():
         if value:
@@ -56,7 +59,7 @@ def _overview(stats: CorpusStats) -> Table:
 
 
 def _speaker_line(stats: CorpusStats) -> str:
-    without = f", {stats.num_without_speaker} utterances without" if stats.num_without_speaker else ""
+    without = f", {counted(stats.num_without_speaker, 'utterance')} without" if stats.num_without_speaker else ""
     return f"{len(stats.speaker_seconds)}{without}"
 
 
@@ -138,13 +141,15 @@ def draw(stats: CorpusStats, folder: Path) -> list[Path]:
 
 def _draw_durations(stats: CorpusStats, axes: Any) -> None:
     axes.hist(stats.seconds, bins=50)
-    axes.set(title=f"{len(stats.seconds)} utterances, {stats.hours:.2f} h", xlabel="seconds", ylabel="utterances")
+    axes.set(
+        title=f"{counted(len(stats.seconds), 'utterance')}, {stats.hours:.2f} h", xlabel="seconds", ylabel="utterances"
+    )
 
 
 def _draw_speakers(stats: CorpusStats, axes: Any) -> None:
     minutes = [seconds / 60 for seconds in stats.speaker_seconds.values()]
     axes.bar(range(len(minutes)), minutes, width=1.0)
-    axes.set(title=f"{len(minutes)} speakers", xlabel="speakers, by their share", ylabel="minutes")
+    axes.set(title=counted(len(minutes), "speaker"), xlabel="speakers, by their share", ylabel="minutes")
 
 
 def _draw_rate(stats: CorpusStats, axes: Any) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from asr.data.dataset import pad_tokens
 from asr.data.manifest import read_manifest
 from asr.errors import TextError
+from asr.system.paths import where_to_look
 from asr.system.text_files import decode_text
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer
@@ -103,6 +104,6 @@ def _lines(path: Path) -> list[str]:
         return decode_text(gzip.decompress(content) if path.suffix == ".gz" else content).split("\n")
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TextError(f"{path}: cannot read the text ({reason}); check the path") from error
+        raise TextError(f"{path}: cannot read the text ({reason}){where_to_look(path)}") from error
     except UnicodeDecodeError as error:
         raise TextError(f"{path}: not UTF-8 text; convert the file") from error

@@ -90,7 +90,7 @@ def normalized_hotwords(hotwords: Iterable[Hotword], normalizer: str, tokenizer:
         else:
             left_out[hotword.text] = "".join(tokenizer.unknown_characters(text)) or text
     if left_out:
-        names = ", ".join(f"'{text}' ('{unknown}')" for text, unknown in left_out.items())
+        names = ", ".join(f"'{text}'" + (f" ('{unknown}')" if unknown else "") for text, unknown in left_out.items())
         warnings.warn(
             f"hotwords that the model cannot write are left out: {names}; its tokens.txt shows what it can (upper or "
             "lower case matters)",

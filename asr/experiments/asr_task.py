@@ -19,6 +19,7 @@ from asr.experiments.prepare import Prepared, data_hash, prepare
 from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
 from asr.experiments.trial import Trial
 from asr.scoring.wer import score
+from asr.system.display import counted
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
@@ -168,7 +169,8 @@ def describe(prepared: Prepared) -> str:
     bundle = prepared.bundle
     num_steps = steps_per_epoch(prepared.train_loader.num_batches(0), bundle.experiment)
     return (
-        f"{prepared.train_hours:.2f} h in {len(prepared.train)} utterances ({len(prepared.rejected)} set aside), "
-        f"{len(prepared.dev)} dev; {bundle.tokenizer.vocab_size} tokens ({bundle.experiment.tokenizer.name}); "
-        f"{num_parameters(bundle.model) / 1e6:.2f} M parameters; {num_steps} steps an epoch"
+        f"{prepared.train_hours:.2f} h in {counted(len(prepared.train), 'utterance')} "
+        f"({len(prepared.rejected)} set aside), {len(prepared.dev)} dev; "
+        f"{bundle.tokenizer.vocab_size} tokens ({bundle.experiment.tokenizer.name}); "
+        f"{num_parameters(bundle.model) / 1e6:.2f} M parameters; {counted(num_steps, 'step')} an epoch"
     )

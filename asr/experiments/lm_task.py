@@ -19,6 +19,7 @@ from asr.data.sentences import Sentence, SentenceBatch, collate_sentences, read_
 from asr.errors import TrainingError
 from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
 from asr.losses.label_smoothing import label_smoothing_loss
+from asr.system.display import counted
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
 from asr.training.metrics import PERPLEXITY, TOKENS
@@ -189,13 +190,14 @@ def read_texts(bundle: LmBundle, say: Callable[[str], None]) -> tuple[list[Sente
     )
     train = [sentence for sentence in sentences if len(sentence.tokens) < config.data.max_tokens]
     if len(train) < len(sentences):
-        say(f"set aside {len(sentences) - len(train)} sentences longer than data.max_tokens {config.data.max_tokens}")
+        too_long = counted(len(sentences) - len(train), "sentence")
+        say(f"set aside {too_long} longer than data.max_tokens {config.data.max_tokens}")
     if not train:
         raise TrainingError(f"all sentences are longer than data.max_tokens {config.data.max_tokens}; raise it")
     unk = bundle.tokenizer.vocabulary.unk
     unknown = sum(int((sentence.tokens == unk).sum()) for sentence in train) if unk is not None else 0
     if unknown:
-        say(f"warning: {unknown} tokens of the training texts are unknown to the tokenizer of {config.model}")
+        say(f"warning: {counted(unknown, 'token')} of the training texts unknown to the tokenizer of {config.model}")
     return train, dev
 
 
@@ -203,9 +205,10 @@ def describe(task: LmTask, train: Sequence[Sentence], dev: Sequence[Sentence]) -
     """Sentences, tokens, parameters and steps in one line."""
     config = task.bundle.config
     assert config.text is not None
+    num_tokens = sum(len(sentence.tokens) for sentence in train)
     return (
-        f"{len(train)} sentences with {sum(len(sentence.tokens) for sentence in train)} tokens, {len(dev)} dev; "
+        f"{counted(len(train), 'sentence')} with {counted(num_tokens, 'token')}, {len(dev)} dev; "
         f"{task.bundle.tokenizer.vocab_size} different tokens ({config.text.tokenizer.name}); "
         f"{num_parameters(task.model) / 1e6:.2f} M parameters; "
-        f"{steps_per_epoch(task.num_batches(0), config)} steps an epoch"
+        f"{counted(steps_per_epoch(task.num_batches(0), config), 'step')} an epoch"
     )

@@ -17,7 +17,7 @@ from asr.lm.ngram.arpa import open_binary, write_arpa
 from asr.lm.ngram.counts import SPECIAL_WORDS, IdCorpus
 from asr.lm.ngram.kneser_ney import OrderSummary, estimate
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, Perplexity, perplexity
-from asr.system.display import clock
+from asr.system.display import clock, counted
 from asr.text.normalize import normalize
 from asr.text.tokenizer.base import split_words
 
@@ -49,7 +49,7 @@ class NgramReport:
 
     def table(self) -> Table:
         """N-grams and discounts by order."""
-        seen = f"{self.num_words} words in {self.num_sentences} sentences"
+        seen = f"{counted(self.num_words, 'word')} in {counted(self.num_sentences, 'sentence')}"
         unknown = f", {self.num_unknown} of them outside the vocabulary" if self.num_unknown else ""
         table = Table(title=f"{seen}{unknown}; {clock(self.seconds)}", title_justify="left")
         for column in ("order", "n-grams", "kept", "discounts of counts 1, 2, 3 and more"):
@@ -66,7 +66,7 @@ class NgramReport:
         dev = self.dev
         return (
             f"held-out perplexity {dev.total:.2f}, {dev.known:.2f} without unknown words; "
-            f"{dev.num_unknown} of {dev.num_words} words unknown ({100 * dev.unknown_rate:.2f} %)"
+            f"{dev.num_unknown} of {counted(dev.num_words, 'word')} unknown ({100 * dev.unknown_rate:.2f} %)"
         )
 
 

@@ -32,6 +32,7 @@ from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.survey import read_training_rows, survey
 from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
+from asr.system.display import counted
 from asr.system.runtime import derive_rng
 from asr.text.normalize import normalize
 from asr.text.tokenizer import Tokenizer, train_tokenizer
@@ -95,7 +96,7 @@ def prepare(
     for rejection in examples:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")
     if len(found.set_aside) > len(examples):
-        say(f"set aside {len(found.set_aside) - len(examples)} more rows")
+        say(f"set aside {counted(len(found.set_aside) - len(examples), 'more row')}")
     train = found.set_aside.others(rows)
     if not train:
         raise TrainingError(f"{config.data.train}: no row can be learnt from; first reason: {examples[0].reason}")

@@ -14,7 +14,7 @@ from asr.bundle.lm import LmBundle, is_language_model
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, Provenance
 from asr.experiments.ready import num_parameters
-from asr.system.display import clock
+from asr.system.display import clock, counted
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import LOG_FILE, PERPLEXITY, WER, Metric, read_log
 
@@ -103,8 +103,10 @@ def _training_state(folder: Path, epochs: int, metric: Metric) -> str:
     if progress.validations:
         best = progress.best(metric.key, 1)[0]
         state += f", best {metric.show(best[metric.key])} (epoch {best['epoch']:.0f})"
-    state += f", {progress.skipped} steps skipped" if progress.skipped else ""
-    return state + (f", {progress.unreadable} times without an unreadable row" if progress.unreadable else "")
+    state += f", {counted(progress.skipped, 'step')} skipped" if progress.skipped else ""
+    return state + (
+        f", {counted(progress.unreadable, 'time')} without an unreadable row" if progress.unreadable else ""
+    )
 
 
 def trained_steps(folder: Path) -> int | None:
@@ -119,4 +121,6 @@ def trained_steps(folder: Path) -> int | None:
 def _score(score: dict[str, Any]) -> str:
     errors = f"{score['substitutions']} S, {score['deletions']} D, {score['insertions']} I"
     rate = "-" if score["wer"] is None else f"{100 * score['wer']:.2f} %"
-    return f"{rate} ({errors}, {score['reference_words']} words, {score['utterances']} utterances)"
+    return (
+        f"{rate} ({errors}, {counted(score['reference_words'], 'word')}, {counted(score['utterances'], 'utterance')})"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from asr.system.display import counted
 from asr.system.runtime import atomic_path
 
 NUM_BINS = 10
@@ -82,7 +83,9 @@ def draw_reliability(calibration: Calibration, picture: Path) -> bool:
     top.plot(*(zip(*points, strict=True) if points else ((), ())), "o", color="black", label="mean confidence")
     top.plot((0, 1), (0, 1), "--", color="grey", label="perfectly calibrated")
     error = "no words" if calibration.ece is None else f"ECE {100 * calibration.ece:.1f} %"
-    top.set(title=f"{calibration.words} words, {error}", ylabel="share of right words", xlim=(0, 1), ylim=(0, 1))
+    top.set(
+        title=f"{counted(calibration.words, 'word')}, {error}", ylabel="share of right words", xlim=(0, 1), ylim=(0, 1)
+    )
     top.legend(loc="upper left")
     bottom.bar(lows, [bin.words for bin in calibration.bins], width, align="edge", edgecolor="white")
     bottom.set(xlabel="confidence", ylabel="words")

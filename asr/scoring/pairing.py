@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from asr.errors import ScoringError
+from asr.system.display import counted
 
 _NAMED_IDS = 5  # how many ids an error lists before it only counts
 
@@ -71,7 +72,7 @@ def pair_texts(
             waiting[other.id] = other
     for name, ids in zip(names, repeated, strict=True):
         if ids:
-            raise ScoringError(f"{name}: {len(ids)} ids occur more than once: {name_ids(ids)}")
+            raise ScoringError(f"{name}: {counted(len(ids), 'id occurs', 'ids occur')} more than once: {name_ids(ids)}")
     check_ids(len(seen), num_paired + len(waiting), [] if allow_missing else list(missing), list(waiting))
 
 
@@ -100,7 +101,14 @@ def with_speakers(pairs: Iterable[TextPair], speaker_of: Callable[[str], str | N
             unknown.append(pair.id)
         yield pair._replace(speaker=speaker)
     if unknown:
-        raise ScoringError(f"{len(unknown)} utterances have no speaker: {name_ids(unknown)}")
+        raise ScoringError(
+            f"{counted(len(unknown), 'utterance has', 'utterances have')} no speaker: {name_ids(unknown)}"
+        )
+
+
+def missing_line(number: int) -> str:
+    """How references without a hypothesis count, in words."""
+    return f"{counted(number, 'reference has', 'references have')} no hypothesis: the words are deletions"
 
 
 def name_ids(ids: Iterable[str]) -> str:

@@ -13,8 +13,10 @@ from rich.table import Table
 from asr.scoring.alignment import HIT, LEFT_OUT, AlignedPair, ErrorCounts
 from asr.scoring.breakdown import FrequentErrors, Group
 from asr.scoring.compare import Comparison
+from asr.scoring.pairing import missing_line
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
+from asr.system.display import counted
 from asr.system.runtime import atomic_path
 from asr.text.normalize import CER_NORMALIZER
 
@@ -69,9 +71,9 @@ def summary_lines(score: Score, *, cer: bool = False) -> Iterator[str]:
     """What the table leaves out, and how the score came about."""
     words = score.words
     rates = f"MER {_percent(words.match_error_rate)} %, WIL {_percent(words.word_information_lost)} %"
-    yield f"{rates}, {_percent(score.sentence_error_rate)} % of {len(score.ids)} utterances with errors"
+    yield f"{rates}, {_percent(score.sentence_error_rate)} % of {counted(len(score.ids), 'utterance')} with errors"
     if score.missing:
-        yield f"{score.missing} references have no hypothesis: their words are deletions"
+        yield missing_line(score.missing)
     yield score.rules.describe() + (f", CER normalize {CER_NORMALIZER}" if cer else "")
 
 

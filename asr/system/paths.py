@@ -32,3 +32,10 @@ def meant(path: Path) -> str:
     """A hint to append to an error about a path that does not exist: `; did you mean 'dev.jsonl'?`, or nothing."""
     near = nearest(path)
     return f"; did you mean '{near}'?" if near is not None else ""
+
+
+def where_to_look(path: Path) -> str:
+    """What to append to an error about a path that cannot be read: which was meant, or where relative ones start."""
+    if (hint := meant(path)) or path.is_absolute():
+        return hint or "; check the path"
+    return f"; relative paths start at the working directory, {Path.cwd()}"

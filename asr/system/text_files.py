@@ -9,6 +9,8 @@ from typing import Any
 
 from asr.errors import TextError
 
+BYTE_ORDER_MARK = "\ufeff"
+
 
 def read_text(path: Path) -> str:
     """The text of a file as `decode_text` has it, its lines ended by "\\n"; OSError as `open`."""
@@ -16,9 +18,12 @@ def read_text(path: Path) -> str:
 
 
 def decode_text(content: bytes) -> str:
-    """UTF-8, or UTF-16 where a byte order mark says so, without the mark; UnicodeDecodeError for anything else."""
+    """UTF-8, or UTF-16 where a byte order mark says so, without any mark; UnicodeDecodeError for anything else.
+
+    Marks stand inside files that were joined, too.
+    """
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    return content.decode("utf-16" if is_utf16 else "utf-8").replace(BYTE_ORDER_MARK, "")
 
 
 def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from asr.training.metrics import LOG_FILE, TrainLog, draw_curves
 from asr.training.step import StepOutcome, Stepper
 from asr.training.stopping import CTRL_C, stop_requests
 from asr.training.task import AnyBatch, Task
+from asr.upgrade import upgrade_tensors
 
 MAX_NAMED = 20  # unreadable utterances to warn about; the log names all
 
@@ -353,6 +354,8 @@ class Trainer(Generic[AnyBatch]):
         self.progress = Progress(**found["progress"])
         for warning in found["warnings"]:
             self.display.say(f"warning: {warning}")
+        for prefix in ("model.", "ema.weights."):
+            tensors = upgrade_tensors(tensors, list(getattr(self.model, "heads", ())), prefix)
         self.model.load_state_dict(without_prefix("model.", tensors))
         self.optimizer.load_state_tensors(without_prefix("optimizer.", tensors))
         if self.ema is not None:

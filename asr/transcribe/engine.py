@@ -22,7 +22,7 @@ import numpy as np
 
 from asr.errors import AudioError
 from asr.transcribe.events import Done, Event, Failed
-from asr.transcribe.recordings import ArrayRecording, BytesRecording, FileRecording, LiveRecording, Recording
+from asr.transcribe.recordings import ArrayRecording, Audio, BytesRecording, FileRecording, LiveRecording, Recording
 from asr.transcribe.requests import Request, RequestOptions, SpanTask
 from asr.transcribe.scheduler import Scheduler
 from asr.transcribe.segmentation import Segmenter, Span
@@ -112,7 +112,7 @@ class Engine:
 
     def submit(
         self,
-        recording: Recording | str | Path | bytes | np.ndarray,
+        recording: Recording | Audio,
         options: RequestOptions = DEFAULT_OPTIONS,
         *,
         sample_rate: int = 16000,
@@ -147,17 +147,22 @@ class Engine:
         self.close()
 
 
-def as_recording(source: Recording | str | Path | bytes | np.ndarray, sample_rate: int) -> Recording:
+def as_recording(source: Any, sample_rate: int) -> Recording:
     """What can be read block by block; AudioError for what is no recording."""
     if isinstance(source, str | Path):
         path = Path(source)
         return FileRecording(path, Path(path.name))
     if isinstance(source, bytes | bytearray | memoryview):
         return BytesRecording(bytes(source))
-    if isinstance(source, np.ndarray):
+    if isinstance(source, list | tuple) or hasattr(source, "__array__"):
         return ArrayRecording(source, sample_rate)
+    if hasattr(source, "read"):
+        content = source.read()
+        if isinstance(content, bytes):
+            return BytesRecording(content)
+        raise AudioError("expected a binary file, got one of text; open it with mode 'rb'")
     if not isinstance(source, Recording):
-        raise AudioError(f"expected a path, bytes or a numpy array of samples, got {type(source).__name__}")
+        raise AudioError(f"expected a path, bytes, a binary file or an array of samples, got {type(source).__name__}")
     return source
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from asr import __version__
 from asr.audio.channels import Channels
-from asr.errors import AsrError
+from asr.errors import AsrError, AudioError
 from asr.transcribe.engine import Engine, Handle
 from asr.transcribe.events import Done, Failed, Progress, SegmentReady
 from asr.transcribe.recordings import Recording
@@ -28,6 +28,7 @@ class Transcribed:
     transcript: Transcript
     source: Source
     has_speech: bool = True  # False: the detector found none
+    fault: str | None = None  # why there is no more of it, where as much as can be read was asked for
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,14 @@ def transcribe_files(
     model: str,
     *,
     channel: Channels = None,
+    partial: bool = False,
     on_segment: Callable[[Recording, Segment], None] = lambda *_: None,
     on_read: Callable[[Recording, float], None] = lambda *_: None,
 ) -> Iterator[Transcribed | Untranscribed]:
     """One result for each recording, in order; `model` is the model's name.
 
     `channel` counts from 0; None is the mean of all, SPLIT recognises each by itself and merges their segments in time.
+    `partial` gives what can be read of a recording that breaks off, with its `fault`.
     `on_segment` gets each segment as it is ready, `on_read` how many more seconds of a recording have been read.
     """
     options = RequestOptions(channel=channel, bulk=True)
@@ -58,9 +61,9 @@ def transcribe_files(
         for recording in recordings:
             submitted.append((recording, engine.submit(recording, options)))
             if len(submitted) == MAX_SUBMITTED:
-                yield _result(*submitted.popleft(), model, on_segment, on_read)
+                yield _result(*submitted.popleft(), model, partial, on_segment, on_read)
         while submitted:
-            yield _result(*submitted.popleft(), model, on_segment, on_read)
+            yield _result(*submitted.popleft(), model, partial, on_segment, on_read)
     finally:
         for _, handle in submitted:
             handle.cancel()
@@ -70,14 +73,17 @@ def _result(
     recording: Recording,
     handle: Handle,
     model: str,
+    partial: bool,
     on_segment: Callable[[Recording, Segment], None],
     on_read: Callable[[Recording, float], None],
 ) -> Transcribed | Untranscribed:
-    """Wait for all of a recording."""
+    """Wait for all of a recording, or for what can be read of it."""
     reached = 0.0
+    segments: list[Segment] = []
     try:
         for event in handle:
             if isinstance(event, SegmentReady):
+                segments.append(event.segment)
                 on_segment(recording, event.segment)
             elif isinstance(event, Progress):
                 on_read(recording, event.seconds - reached)
@@ -86,6 +92,10 @@ def _result(
                 source = Source(recording.name, event.seconds, model, __version__)
                 return Transcribed(recording, event.transcript, source, event.has_speech)
             elif isinstance(event, Failed):
+                if partial and reached and isinstance(event.error, AudioError):
+                    in_time = Transcript(tuple(sorted(segments, key=lambda segment: segment.start)))
+                    source = Source(recording.name, reached, model, __version__)
+                    return Transcribed(recording, in_time, source, fault=str(event.error))
                 return Untranscribed(recording, _reason(recording, event.error))
     finally:
         handle.cancel()

@@ -30,6 +30,8 @@ class RequestOptions:
     """What one request wants; None leaves it to the engine."""
 
     search: SearchRequest | None = None  # another search, language model or hotwords
+    language: str | None = None  # spoken; for models with a piece `<|code|>` for each that they know
+    prompt: str | None = None  # what was said before; needs a search with a decoder, which writes on from it
     confidence: str | None = None  # a measure of `asr.alignment.confidence`
     min_confidence: float | None = None  # a segment below it is taken for noise
     channel: Channels = None  # from 0; None is the mean of all, SPLIT each by itself

@@ -39,6 +39,7 @@ class OutputOptions:
     overwrite: bool = False  # what exists
     channel: Channels = None
     verbose: bool = False  # segments are shown as they come
+    partial: bool = False  # what can be read of a recording that breaks off counts
     also_read: Sequence[Path | str | None] = ()  # besides the sources: nothing is written over these
     labelled: bool = False  # on standard output, a text stands behind the name of its recording
 
@@ -73,9 +74,9 @@ def transcribe_sources(
         jobs = [job for job in planned if output.overwrite or not job.is_done]
         if num_done := len(planned) - len(jobs):
             display.say(f"{num_done} of {len(planned)} files are done already; --overwrite does them again")
+        tally = Tally()
         if jobs:
             labelled = len(sources) > 1 or len(recordings) != 1 or Path(sources[0]).is_dir()
-            tally = Tally()
             try:
                 problems += run(jobs, load, replace(output, labelled=labelled), workers, display, write, tally)
             except KeyboardInterrupt:
@@ -85,7 +86,7 @@ def transcribe_sources(
                 raise StoppedError(f"interrupted: {done} of {len(planned)} files are done{resumable}") from None
     for problem in problems:
         display.say(f"error: {problem}")
-    return not problems
+    return not problems and not tally.incomplete
 
 
 def run(
@@ -118,9 +119,10 @@ def run(
     with _engine(recognizer, load, workers) as engine:
         results = transcribe_files(
             engine,
-            [job.recording for job in jobs],
+            [replace(job.recording, partial=output.partial) for job in jobs],
             output.model,
             channel=output.channel,
+            partial=output.partial,
             on_segment=show_segment,
             on_read=show_position,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asr.system.display import counted
 from asr.transcribe.files import Transcribed
 
 MAX_NAMED = 3
@@ -12,21 +13,25 @@ class Tally:
 
     def __init__(self) -> None:
         self.num_files = 0
+        self.incomplete: list[str] = []  # lines about recordings of which only a part could be read
         self._names: dict[str, list[str]] = {"no speech found": [], "no words recognised": []}
 
     def add(self, done: Transcribed) -> None:
         """Take one recording more."""
         self.num_files += 1
+        if done.fault is not None:
+            self.incomplete.append(f"{done.fault} (its first {done.source.duration:.1f} s are transcribed)")
         if not done.transcript.text:
             reason = "no words recognised" if done.has_speech else "no speech found"
             self._names[reason].append(done.source.audio)
 
     def warnings(self) -> list[str]:
-        """`30 of 30 files: no words recognised`; few are named, a recording alone, too."""
-        return [f"{self._which(names)}: {reason}" for reason, names in self._names.items() if names]
+        """What was cut short, and `30 of 30 files: no words recognised`; few are named, a recording alone, too."""
+        empty = [f"{self._which(names)}: {reason}" for reason, names in self._names.items() if names]
+        return [*self.incomplete, *empty]
 
     def _which(self, names: list[str]) -> str:
         if self.num_files == 1:
             return names[0]
         named = f" ({', '.join(names)})" if len(names) <= MAX_NAMED and len(names) < self.num_files else ""
-        return f"{len(names)} of {self.num_files} files{named}"
+        return f"{len(names)} of {counted(self.num_files, 'file')}{named}"

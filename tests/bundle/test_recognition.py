@@ -17,6 +17,7 @@ from asr.bundle.decode import SearchRequest, choose_decoding
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded
 from asr.decoding.hotwords import Hotword
 from asr.models.encoders.conformer import ConformerConfig
+from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis
 from tests.tiny_models import tiny_model
 
@@ -118,20 +119,52 @@ def test_a_model_that_cannot_align_gives_text_without_times(bundle: Bundle, wave
     assert (decoded.words, decoded.placed.confidences, decoded.placed.confidence) == ((), None, None)
 
 
-class Looping:
-    """Writes the same word over and over, as attention decoders sometimes do."""
+class Fixed:
+    """Finds the same in everything."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
-        self.tokens = tuple(tokens)
+    def __init__(self, vocabulary: Vocabulary, hypothesis: Hypothesis) -> None:
+        self.vocabulary = vocabulary
+        self.hypothesis = hypothesis
 
     def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
-        return [[Hypothesis(self.tokens, 0.0)] for _ in encoded.lens]
+        return [[self.hypothesis] for _ in encoded.lens]
+
+
+def test_without_an_alignment_words_are_where_the_search_says(bundle: Bundle, waveforms: Sequence[np.ndarray]) -> None:
+    model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig()).eval()
+    without = replace(bundle, model=model)
+    tokens = tuple(bundle.tokenizer.encode("one two"))
+    spans = tuple((2 * place, 2 * place + 1) for place in range(len(tokens)))
+    searcher = Fixed(bundle.tokenizer.vocabulary, Hypothesis(tokens, 0.0, spans=spans))
+    (decoded,) = without.decode(waveforms[:1], [DecodeOptions(searcher)])  # type: ignore[arg-type]
+    one, two = decoded.words
+    assert (one.text, two.text, one.confidence, decoded.placed.confidence) == ("one", "two", None, None)
+    assert one.start <= spans[0][0] * bundle.frame_seconds
+    assert spans[2][1] * bundle.frame_seconds <= one.end <= two.start <= spans[4][0] * bundle.frame_seconds
+
+
+def test_rows_of_one_search_may_have_prompts_of_their_own(bundle: Bundle, waveforms: Sequence[np.ndarray]) -> None:
+    chosen = options(bundle, SearchRequest("attention_beam"))
+    vocabulary = bundle.tokenizer.vocabulary
+    prompts = [None, (vocabulary.start,), (vocabulary.start, *bundle.tokenizer.encode("nine")), None]
+    by_row = [replace(chosen, prompt=prompt) for prompt in prompts]
+    together = bundle.decode(waveforms, by_row)
+    for row, waveform in enumerate(waveforms):
+        (alone,) = bundle.decode([waveform], [by_row[row]])
+        assert alone.n_best[0].tokens == together[row].n_best[0].tokens
+        assert alone.n_best[0].score == pytest.approx(together[row].n_best[0].score, abs=1e-4)
+    (plain,) = bundle.decode([waveforms[1]], [chosen])
+    (prompted,) = bundle.decode([waveforms[1]], [by_row[2]])
+    assert plain.n_best[0].score == pytest.approx(together[1].n_best[0].score, abs=1e-4)
+    assert prompted.n_best[0].score != pytest.approx(plain.n_best[0].score, abs=1e-4)
 
 
 def test_loops_without_anything_in_the_audio_are_dropped_on_request(
     bundle: Bundle, waveforms: Sequence[np.ndarray]
 ) -> None:
-    looping = DecodeOptions(Looping(bundle.tokenizer.encode("nine " * 12)))  # type: ignore[arg-type]
+    tokens = tuple(bundle.tokenizer.encode("nine " * 12))
+    searcher = Fixed(bundle.tokenizer.vocabulary, Hypothesis(tokens, 0.0))
+    looping = DecodeOptions(searcher)  # type: ignore[arg-type]
     kept, dropped = bundle.decode([waveforms[0]] * 2, [looping, replace(looping, drop_loops=True)])
     assert kept.text.split() == ["nine"] * 12
     assert dropped.text == "nine"

@@ -124,6 +124,16 @@ def test_a_wrong_path(fail: Fail, line: str, culprit: str) -> None:
     assert culprit in fail(line)
 
 
+def test_a_configuration_used_from_another_folder_says_where_its_paths_start(
+    fail: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    error = fail("asr train ../experiment.yaml --out exp --device cpu")
+    assert "train.jsonl: cannot read the manifest" in error
+    assert f"relative paths start at the working directory, {Path.cwd()}" in error
+
+
 def test_a_directory_without_audio(fail: Fail) -> None:
     Path("nothing").mkdir()
     assert "nothing: no audio in this folder" in fail("asr transcribe nothing --model model")

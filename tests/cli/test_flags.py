@@ -145,6 +145,7 @@ TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu --vad none"
 FOLDER = "asr transcribe audio --model model --device cpu --vad none"
 SRT = f"{TRANSCRIBE} --format srt"
 WORDS = f"{SRT} --search ctc_prefix_beam --hotword 'e t:100'"
+BROKEN = "asr transcribe broken.wav --model model --device cpu --vad none --output-dir texts"
 RAW = "asr transcribe model/model.safetensors --model model --device cpu --vad none"
 TUNE = "asr tune model dev.jsonl --device cpu --trials 2"
 LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
@@ -203,6 +204,9 @@ CASES = {
         f"{TRANSCRIBE} --output-dir texts{ATTENTION} --overwrite",
         content("texts/5.txt"),
         before=f"{TRANSCRIBE} --output-dir texts",
+    ),
+    "transcribe --partial": Case(
+        f"{BROKEN} --output-dir texts", f"{BROKEN} --output-dir texts --partial", has("texts")
     ),
     "transcribe --search": Case(TRANSCRIBE, TRANSCRIBE + ATTENTION, out),
     "transcribe --set": Case(
@@ -423,7 +427,7 @@ def all_flags() -> list[str]:
 
     def flags(name: str, command: Any) -> Iterator[str]:
         for parameter in command.params:
-            if parameter.name != "help":
+            if parameter.name not in ("help", "install_completion", "show_completion"):  # click's and typer's own
                 yield f"{name} {parameter.opts[0] if parameter.param_type_name == 'option' else parameter.metavar}"
         for below, inner in getattr(command, "commands", {}).items():
             yield from flags(f"{name} {below}".strip(), inner)

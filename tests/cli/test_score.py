@@ -79,12 +79,12 @@ def test_allow_missing_counts_a_missing_hypothesis_as_deletions(run, tmp_path):
     with pytest.raises(ScoringError, match="no hypothesis: b-2"):
         run(hyp="part.trn")
     assert "25.00" in run("--allow-missing", hyp="part.trn")
-    assert "1 references have no hypothesis" in run("--allow-missing", hyp="part.trn")
+    assert "1 reference has no hypothesis" in run("--allow-missing", hyp="part.trn")
 
 
 def test_ids_that_come_twice_are_named_with_the_file_and_how_it_was_read(run, tmp_path):
     (tmp_path / "twice.trn").write_text("One two three (a-1)\nx (a-1)\nfour (b-2)\n")
-    with pytest.raises(ScoringError, match=r"twice\.trn read as trn: 1 ids occur more than once: a-1"):
+    with pytest.raises(ScoringError, match=r"twice\.trn read as trn: 1 id occurs more than once: a-1"):
         run(hyp="twice.trn")
 
 
@@ -96,7 +96,7 @@ def test_speakers_come_from_a_file(run, tmp_path):
     (tmp_path / "utt2spk").write_text("a-1 anna\nb-2 bea\n")
     assert "anna" in run("--by", "speaker", "--speakers", tmp_path / "utt2spk")
     (tmp_path / "utt2spk").write_text("a-1 anna\n")
-    with pytest.raises(ScoringError, match="1 utterances have no speaker: b-2"):
+    with pytest.raises(ScoringError, match="1 utterance has no speaker: b-2"):
         run("--speakers", tmp_path / "utt2spk")
     assert "not both" in run("--speakers", tmp_path / "utt2spk", "--speaker-from-id", status=2)
 
@@ -127,4 +127,4 @@ def test_the_rule_for_empty_references_is_in_the_help_and_holds(run, tmp_path):
     (tmp_path / "ref.trn").write_text("(a)\n")
     (tmp_path / "hyp.trn").write_text("x y (a)\n")
     assert run().splitlines()[1].split() == ["WER", "n/a", "0", "0", "0", "0", "2"]
-    assert "100.00 % of 1 utterances" in run()
+    assert "100.00 % of 1 utterance" in run()

@@ -132,3 +132,27 @@ def test_ctrl_c_says_how_many_files_are_done(
     monkeypatch.setitem(WRITERS, "json", impatient)
     assert transcribe("audio", "--format", "json", *arguments) == 130
     assert capsys.readouterr().err.splitlines()[-1] == f"interrupted: 2 of 6 files are done{advice}"
+
+
+def test_what_can_be_read_of_a_recording_that_breaks_off_is_written_when_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = Path("audio/5.wav").read_bytes()
+    Path("cut.wav").write_bytes(whole[: len(whole) * 2 // 5])
+    assert transcribe("cut.wav", "audio/0.wav", "--output-dir", "texts") == 1
+    assert not Path("texts/cut.txt").exists()
+    assert "error: cut.wav: the file ends after" in capsys.readouterr().err
+    assert transcribe("cut.wav", "audio/0.wav", "--output-dir", "texts", "--format", "txt,json", "--partial") == 1
+    assert Path("texts/0.txt").exists()
+    told = json.loads(Path("texts/cut.json").read_text(encoding="utf-8"))
+    assert told["text"]
+    assert told["duration"] == pytest.approx(1.0, abs=0.01)
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert warning.startswith("warning: cut.wav: the file ends after")
+    assert warning.endswith("(its first 1.0 s are transcribed)")
+
+
+def test_a_file_of_which_nothing_can_be_read_is_an_error_even_in_part(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.wav").write_text("no audio", encoding="utf-8")
+    assert transcribe("bad.wav", "--partial") == 1
+    assert "error: bad.wav" in capsys.readouterr().err

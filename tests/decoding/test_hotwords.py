@@ -158,6 +158,8 @@ def test_what_the_model_cannot_write_is_left_out_and_named() -> None:
     with pytest.warns(UserWarning, match=r"left out: 'A\u00c9 B' \('\u00c9'\), '3:30' \('3:0'\); .*case"):
         kept = normalized_hotwords([Hotword("A\u00c9 B"), Hotword("AB"), Hotword("3:30")], "none", tokenizer)
     assert kept == [Hotword("AB")]
+    with pytest.warns(UserWarning, match="left out: '--';"):
+        assert normalized_hotwords([Hotword("--")], "basic", tokenizer) == []
     words = train_tokenizer(TOKENIZERS.config("word")(), ["AB BA"])
     with pytest.warns(UserWarning, match=r"'AA' \('AA'\)"):
         assert normalized_hotwords([Hotword("AA"), Hotword("BA")], "none", words) == [Hotword("BA")]

@@ -117,7 +117,7 @@ def test_resuming_with_another_configuration_or_into_a_full_folder_is_refused(fo
 
 def test_sentences_that_are_too_long_are_set_aside(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train("lm", "data.max_tokens=11", "training.epochs=1")
-    assert "set aside 1 sentences longer than data.max_tokens 11" in capsys.readouterr().err
+    assert "set aside 1 sentence longer than data.max_tokens 11" in capsys.readouterr().err
     with pytest.raises(TrainingError, match="all sentences are longer"):
         train("other", "data.max_tokens=2")
 
@@ -125,7 +125,7 @@ def test_sentences_that_are_too_long_are_set_aside(folder: Path, capsys: pytest.
 def test_characters_that_the_tokenizer_lacks_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("more.txt").write_text("ζ\n", encoding="utf-8")
     train("lm", "training.epochs=1")
-    assert "warning: 1 tokens of the training texts are unknown to the tokenizer of model" in capsys.readouterr().err
+    assert "warning: 1 token of the training texts unknown to the tokenizer of model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

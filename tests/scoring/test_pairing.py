@@ -42,12 +42,12 @@ def test_rows_in_the_same_order_are_paired_while_they_are_read() -> None:
         ("ab", "a", r"1 of 2 references have no hypothesis: b \(--allow-missing"),
         ("a", "abc", "2 of 3 hypotheses have no reference: b, c$"),
         ("ab", "bc", r"1 of 2 references have no hypothesis: a .*; 1 of 2 hypotheses have no reference: c$"),
-        ("abca", "abc", "the references: 1 ids occur more than once: a$"),
-        ("abc", "abca", "the hypotheses: 1 ids occur more than once: a$"),
-        ("abc", "aabc", "the hypotheses: 1 ids occur more than once: a$"),
-        ("abc", "ccab", "the hypotheses: 1 ids occur more than once: c$"),
-        ("abc", "cabc", "the hypotheses: 1 ids occur more than once: c$"),
-        ("a", "abb", "the hypotheses: 1 ids occur more than once: b$"),
+        ("abca", "abc", "the references: 1 id occurs more than once: a$"),
+        ("abc", "abca", "the hypotheses: 1 id occurs more than once: a$"),
+        ("abc", "aabc", "the hypotheses: 1 id occurs more than once: a$"),
+        ("abc", "ccab", "the hypotheses: 1 id occurs more than once: c$"),
+        ("abc", "cabc", "the hypotheses: 1 id occurs more than once: c$"),
+        ("a", "abb", "the hypotheses: 1 id occurs more than once: b$"),
         ("", "a", "there are no references"),
     ],
 )
@@ -71,7 +71,7 @@ def test_the_speaker_of_the_reference_counts_before_that_of_the_hypothesis() -> 
 def test_utterances_without_a_speaker_are_named() -> None:
     pairs = [TextPair("a", "", ""), TextPair("b", "", "")]
     assert [pair.speaker for pair in with_speakers(pairs, str.upper)] == ["A", "B"]
-    with pytest.raises(ScoringError, match="1 utterances have no speaker: b"):
+    with pytest.raises(ScoringError, match="1 utterance has no speaker: b"):
         list(with_speakers(pairs, {"a": "anna"}.get))
 
 

@@ -209,7 +209,7 @@ def test_ids_that_are_paths_match_by_the_name_of_the_file(tmp_path):
     assert (scored.words.hits, scored.words.insertions, len(scored.ids)) == (3, 1, 3)
     same = score_files(*open_texts(write(tmp_path, "ref.tsv", listed), write(tmp_path, "hyp.tsv", listed)), Rules())
     assert (same.words.hits, same.words.errors) == (4, 0)
-    with pytest.raises(ScoringError, match="ids occur more than once: utt-1"):
+    with pytest.raises(ScoringError, match="1 id occurs more than once: utt-1"):
         score_files(*open_texts(reference, write(tmp_path, "hyp.tsv", "x/utt-1.wav\ta\ny/utt-1.wav\tb\n")), Rules())
     with pytest.raises(ScoringError, match=r"hypotheses have no reference: x/other\.wav"):
         score_files(*open_texts(reference, write(tmp_path, "hyp.tsv", "x/other.wav\ta\n")), Rules())

@@ -53,6 +53,10 @@ def test_text_is_decoded_as_its_mark_says(encoding: str) -> None:
     assert decode_text((mark + "na\u00efve \u65e5\n").encode(encoding)) == "na\u00efve \u65e5\n"
 
 
+def test_marks_inside_a_file_that_was_joined_are_dropped() -> None:
+    assert decode_text("one\n".encode("utf-8-sig") + "two\n".encode("utf-8-sig")) == "one\ntwo\n"
+
+
 def test_what_is_neither_utf_8_nor_marked_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("na\u00efve".encode("latin-1"))
     with pytest.raises(UnicodeDecodeError):

@@ -86,7 +86,7 @@ def test_compiled_layers_give_the_numbers_of_the_model_as_written_and_are_compil
         torch.testing.assert_close(grads, wanted_grads, rtol=1e-3, atol=1e-4)
     assert num_compilations() == before
     with uncompiled(compiled), torch.inference_mode():
-        compiled.eval()(batch_of(1, 64))
+        loss_of(compiled.eval(), batch_of(1, 64))
     assert num_compilations() == before
 
 

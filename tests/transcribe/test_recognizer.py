@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import resource
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +21,11 @@ from asr.bundle.decode import Decoding, SearchRequest
 from asr.bundle.recognition import DecodeOptions
 from asr.decoding import SEARCHES
 from asr.decoding.hotwords import Hotword
-from asr.errors import AudioError, ConfigError
+from asr.errors import AudioError, AudioWarning, ConfigError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.tokenizer.sentence_piece import BLANK
+from asr.text.vocabulary import Vocabulary
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import EncoderOutput, Hypothesis, Transcript
@@ -52,7 +55,8 @@ def file(tiny_workspace: Path) -> Path:
 class Fixed:
     """Finds the same tokens in everything."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary, tokens: Sequence[int]) -> None:
+        self.vocabulary = vocabulary
         self.tokens = tuple(tokens)
 
     def search(self, encoded: EncoderOutput) -> list[list[Hypothesis]]:
@@ -143,6 +147,7 @@ def test_requests_of_one_recognizer_are_decoded_each_in_its_own_way(tiny_workspa
         "hotwords": RequestOptions(SearchRequest("ctc_prefix_beam", hotwords=[Hotword("nine", 300.0)])),
         "attention": RequestOptions(SearchRequest("attention_greedy")),
         "noise": RequestOptions(min_confidence=1.0),
+        "prompt": RequestOptions(SearchRequest("attention_greedy"), prompt="nine nine"),
     }
     handles = {name: recognizer.engine.submit(waveform, option) for name, option in options.items()}
     texts = {name: handle.result().text for name, handle in handles.items()}
@@ -150,8 +155,33 @@ def test_requests_of_one_recognizer_are_decoded_each_in_its_own_way(tiny_workspa
     assert "nine" in texts["hotwords"]
     assert texts["attention"] == load(tiny_workspace, search="attention_greedy").transcribe(waveform).text != plain
     assert texts["noise"] == ""
+    assert texts["prompt"] != texts["attention"]
     with pytest.raises(ConfigError, match="did you mean 'ctc_greedy'"):
         recognizer.engine.submit(waveform, RequestOptions(SearchRequest("ctc_gredy")))
+    with pytest.raises(ConfigError, match="leave the language out"):
+        recognizer.engine.submit(waveform, RequestOptions(language="en"))
+    with pytest.raises(ConfigError, match="decoder"):
+        recognizer.engine.submit(waveform, RequestOptions(prompt="nine"))
+
+
+def test_tensors_lists_and_binary_files_are_transcribed_as_arrays_and_files_are(
+    recognizer: Recognizer, file: Path
+) -> None:
+    waveform = sound(1)
+    expected = recognizer.transcribe(waveform)
+    tensor = torch.from_numpy(waveform).requires_grad_()
+    for same in (tensor, tensor.double(), waveform.tolist(), tuple(waveform.tolist())):
+        assert recognizer.transcribe(same) == expected
+    rounded = tensor.bfloat16()
+    assert recognizer.transcribe(rounded) == recognizer.transcribe(rounded.detach().float().numpy())
+    assert recognizer.transcribe(io.BytesIO(file.read_bytes())) == recognizer.transcribe(file)
+    with open(file, "rb") as opened:
+        assert recognizer.transcribe(opened) == recognizer.transcribe(file)
+
+
+def test_integers_as_floats_are_warned_about(recognizer: Recognizer) -> None:
+    with pytest.warns(AudioWarning, match="array: samples reach"):
+        recognizer.transcribe(32768 * sound(1))
 
 
 def test_a_file_may_be_given_as_bytes(recognizer: Recognizer, file: Path) -> None:
@@ -207,7 +237,7 @@ def test_words_stand_around_the_frames_where_the_ctc_head_hears_them(
     for place, token in zip(places, tokens, strict=True):
         posteriors[place, [BLANK, token]] = torch.tensor([0.2, 0.8])
 
-    use(recognizer, Fixed(tokens), monkeypatch)
+    use(recognizer, Fixed(recognizer.bundle.tokenizer.vocabulary, tokens), monkeypatch)
     monkeypatch.setattr(recognizer.bundle.model.heads["ctc"], "log_probs", lambda _encoded: posteriors.log()[None])
     waveform = np.full(16000, 1e-6, dtype=np.float32)
     for first, last in ((0.07, 0.25), (0.55, 0.8)):
@@ -226,7 +256,7 @@ def test_a_text_that_does_not_fit_its_audio_shares_the_time_and_is_not_trusted(
 ) -> None:
     tokens = tuple(recognizer.bundle.tokenizer.encode("one two three four five six seven eight nine"))
 
-    use(recognizer, Fixed(tokens), monkeypatch)
+    use(recognizer, Fixed(recognizer.bundle.tokenizer.vocabulary, tokens), monkeypatch)
     (segment,) = recognizer.transcribe(sound(1)).segments
     assert len(segment.words) == 9
     assert (segment.words[0].start, segment.words[-1].end) == (0.0, 1.0)
@@ -270,9 +300,19 @@ def test_one_feature_frame_is_enough_not_to_crash(recognizer: Recognizer) -> Non
         (np.zeros((2, 16000), dtype=np.float32), r"\(2, 16000\)"),
         (np.zeros(16000, dtype=np.int16), "divide int16 samples by 32768"),
         (np.full(16000, np.inf, dtype=np.float32), "infinite"),
+        (np.full(16000, 3e38, dtype=np.float32), r"the waveform: sample 0 \(at 0\.000 s\) is 3e\+38"),
+        (torch.zeros(1, 16000), r"\(1, 16000\)"),
+        (torch.zeros(16000, dtype=torch.int16), "divide int16 samples by 32768"),
+        ([0, 1, 2], "got int64"),
+        (["a.wav", "b.wav"], "float samples"),
+        ([[0.0], [0.0, 1.0]], "got list"),
+        (None, "got NoneType"),
+        (io.StringIO("text"), "mode 'rb'"),
+        (io.BytesIO(b"RIFF no audio"), "bytes: cannot be read"),
     ],
+    ids=str,
 )
-def test_an_array_that_is_no_waveform_is_refused(recognizer: Recognizer, waveform: np.ndarray, complaint: str) -> None:
+def test_an_array_that_is_no_waveform_is_refused(recognizer: Recognizer, waveform: Any, complaint: str) -> None:
     with pytest.raises(AudioError, match=complaint):
         recognizer.transcribe(waveform)
 

@@ -11,12 +11,13 @@ from asr.cli.data.import_ import import_
 from asr.cli.data.leaks import leaks
 from asr.cli.data.shard import shard
 from asr.cli.data.stats import stats
+from asr.cli.examples import epilog
 
 app = typer.Typer(help="Work on manifests: examine, measure, compare, convert, pack and cut.", no_args_is_help=True)
-app.command()(check)
-app.command()(stats)
-app.command()(leaks)
-app.command("import")(import_)
-app.command()(export)
-app.command()(shard)
-app.command()(cut)
+app.command("check", epilog=epilog("data check"))(check)
+app.command("stats", epilog=epilog("data stats"))(stats)
+app.command("leaks", epilog=epilog("data leaks"))(leaks)
+app.command("import", epilog=epilog("data import"))(import_)
+app.command("export", epilog=epilog("data export"))(export)
+app.command("shard", epilog=epilog("data shard"))(shard)
+app.command("cut", epilog=epilog("data cut"))(cut)

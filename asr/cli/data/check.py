@@ -75,7 +75,7 @@ def check(
         require_model(model)
     from asr.cli.console import print_tables
     from asr.corpora.doctor.check import check as examine
-    from asr.system.display import Display, clock
+    from asr.system.display import Display, clock, counted
     from asr.system.processes import num_cores
 
     _refuse_clashes(out, rejected, model, config)
@@ -91,7 +91,7 @@ def check(
         workers=workers or num_cores(),
         on_progress=lambda done, total: display.update(f"{done} of {total} rows"),
     )
-    display.say(f"{len(report.lines)} rows examined in {clock(report.seconds)}, processes: {report.workers}")
+    display.say(f"{counted(len(report.lines), 'row')} examined in {clock(report.seconds)}, processes: {report.workers}")
     print_tables(report.table())
     typer.echo(report.summary())
     report.save(json_file=json_file, clean=out, rejected=rejected)

@@ -27,7 +27,7 @@ def cut(
     from asr.bundle.bundle import Bundle
     from asr.data.manifest import read_manifest, write_manifest
     from asr.experiments.pieces import cut as run
-    from asr.system.display import Display
+    from asr.system.display import Display, counted
 
     check_outputs((out,), (manifest,), experiment)
     use_threads(threads)
@@ -40,4 +40,4 @@ def cut(
         on_progress=lambda done: display.update(f"{done} of {len(utterances)} utterances"),
     )
     write_manifest(out, pieces)
-    display.say(f"{len(utterances)} utterances in {len(pieces)} pieces: {out}")
+    display.say(f"{counted(len(utterances), 'utterance')} in {counted(len(pieces), 'piece')}: {out}")

@@ -29,7 +29,7 @@ def export(
     from asr.corpora.exporters import EXPORTERS
     from asr.data.manifest import read_manifest
     from asr.registry import did_you_mean
-    from asr.system.display import Display
+    from asr.system.display import Display, counted
 
     if format_name not in EXPORTERS:
         raise typer.BadParameter(f"unknown format '{format_name}'{did_you_mean(format_name, EXPORTERS)}")
@@ -39,4 +39,4 @@ def export(
     utterances = read_manifest(manifest)
     for warning in EXPORTERS[format_name].write(utterances, out, root):
         display.say(f"warning: {warning}")
-    display.say(f"{len(utterances)} utterances: {out}")
+    display.say(f"{counted(len(utterances), 'utterance')}: {out}")

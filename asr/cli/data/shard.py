@@ -34,7 +34,7 @@ def shard(
     from asr.data.shards.index import INDEX_FILE
     from asr.data.shards.writer import ShardLimits, parse_size, write_shards
     from asr.errors import AsrError
-    from asr.system.display import Display
+    from asr.system.display import Display, counted
 
     try:
         limits = ShardLimits(parse_size(shard_size), num_utterances)
@@ -52,4 +52,7 @@ def shard(
     )
     megabytes = sum(row["bytes"] for row in rows) / 1e6
     hours = sum(row["duration"] for row in rows) / 3600
-    display.say(f"{len(utterances)} utterances, {hours:.2f} h, {megabytes:.1f} MB in {len(rows)} shards: {out}")
+    display.say(
+        f"{counted(len(utterances), 'utterance')}, {hours:.2f} h, {megabytes:.1f} MB "
+        f"in {counted(len(rows), 'shard')}: {out}"
+    )

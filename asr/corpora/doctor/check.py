@@ -24,6 +24,7 @@ from asr.corpora.doctor.settings import CheckSettings
 from asr.data.manifest import ManifestLine, read_lines
 from asr.data.requirements import Requirements
 from asr.errors import ManifestError
+from asr.system.display import counted
 from asr.text.normalize import normalize
 from asr.types import Utterance
 
@@ -182,7 +183,7 @@ def _corpus_findings(rows: Sequence[_Row], normalizer: str) -> Iterator[Finding]
         unusual = unusual_durations([count for _, count in group], [row.seconds for row, _ in group])
         for position, usual in unusual.items():
             row, count = group[position]
-            reason = f"{count} characters in {row.seconds:.2f} s; {usual:.1f} s would be usual here"
+            reason = f"{counted(count, 'character')} in {row.seconds:.2f} s; {usual:.1f} s would be usual here"
             yield Finding(row.line, row.utterance.id, "speech_rate", reason)
 
 

@@ -17,6 +17,7 @@ from asr.corpora.doctor.settings import CheckSettings, Judgement
 from asr.data.manifest import ManifestLine, manifest_row, write_manifest
 from asr.data.requirements import Requirements
 from asr.errors import ManifestError
+from asr.system.display import counted
 from asr.system.runtime import write_text_atomic
 from asr.types import Utterance
 
@@ -132,7 +133,7 @@ class CheckReport:
         hours = sum(utterance.duration for utterance in kept) / 3600
         expected = [f"{settings.sample_rate} Hz", f"channels {settings.num_channels}"] if settings.sample_rate else []
         expected += [f"script {', '.join(sorted(settings.scripts))}"] if settings.scripts else []
-        lines = [f"{len(self.lines)} rows: {len(kept)} kept ({hours:.2f} h), {len(self.rejected)} rejected"]
+        lines = [f"{counted(len(self.lines), 'row')}: {len(kept)} kept ({hours:.2f} h), {len(self.rejected)} rejected"]
         lines += [f"expected: {'; '.join(expected)}"] if expected else []
         lines += [f"not checked without --model or --config: {', '.join(self.not_checked)}"] if self.not_checked else []
         return "\n".join(lines)

@@ -18,6 +18,7 @@ from asr.corpora.importers.base import (
     seconds,
 )
 from asr.errors import ManifestError
+from asr.system.display import counted
 
 Numbered = Iterable[tuple[str, dict[str, Any] | Fault]]
 SUPERVISIONS, RECORDINGS = "supervisions", "recordings"
@@ -137,7 +138,7 @@ def _audio(recording: Mapping[str, Any]) -> str:
     if not _are_objects(sources):
         raise ManifestError("'sources' of the recording is not a list of objects")
     if len(sources) != 1:
-        raise ManifestError(f"the recording has {len(sources)} files; join its channels first")
+        raise ManifestError(f"the recording has {counted(len(sources), 'file')}; join its channels first")
     if sources[0].get("type") != "file":
         raise ManifestError(f"the recording is a {sources[0].get('type')}, not a file; save it as one first")
     if recording.get("transforms"):

@@ -20,6 +20,7 @@ from asr.data.manifest.line_files import BYTE_ORDER_MARK, LineFiles
 from asr.data.manifest.rows import check_row, parse_object, utterance_from_row
 from asr.data.manifest.table import Table
 from asr.errors import ManifestError
+from asr.system.paths import where_to_look
 from asr.system.runtime import write_text_atomic
 from asr.types import Utterance
 
@@ -40,7 +41,7 @@ def read_lines(path: Path | str) -> Iterator[ManifestLine]:
     try:
         lines = path.read_bytes().removeprefix(BYTE_ORDER_MARK).split(b"\n")
     except OSError as error:
-        raise ManifestError(f"{path}: cannot read the manifest ({error.strerror}); check the path") from error
+        raise ManifestError(f"{path}: cannot read the manifest ({error.strerror}){where_to_look(path)}") from error
     folder = _real_folder(path.parent)
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from asr.errors import ManifestError
+from asr.system.paths import where_to_look
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HELD_BYTES = 2**25  # of all files together; no more than these are held in memory
@@ -118,4 +119,5 @@ class LineFiles:
         return content
 
     def _unreadable(self, number: int, error: OSError) -> ManifestError:
-        return ManifestError(f"{self.names[number]}: cannot read the manifest ({error.strerror}); check the path")
+        advice = where_to_look(self.paths[number])
+        return ManifestError(f"{self.names[number]}: cannot read the manifest ({error.strerror}){advice}")

@@ -37,6 +37,7 @@ import numpy as np
 from asr.errors import LmError
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, UNK_WORD, NgramModel
 from asr.lm.ngram.trie import NgramTrie, distinct, edge_keys, find
+from asr.system.display import counted
 from asr.system.runtime import atomic_path
 
 LN10 = math.log(10.0)
@@ -205,7 +206,9 @@ class _Reader:
         allowed = (sizes == order + 1) | (sizes == order + 2)
         if not allowed.all():
             wrong = int(np.argmin(allowed))
-            raise self._error(lines[wrong], f"{sizes[wrong]} fields, expected a number and {order} words")
+            raise self._error(
+                lines[wrong], f"{counted(sizes[wrong], 'field')}, expected a number and {counted(order, 'word')}"
+            )
         starts = np.cumsum(sizes) - sizes
         if order == 1:
             self._add_words(fields[starts + 1], lines)

@@ -60,7 +60,8 @@ class Head(nn.Module, ABC):
         """The names that `losses` uses with these settings."""
         return [TOTAL]
 
-    def min_frames(self, tokens: Sequence[int]) -> int:
+    @staticmethod
+    def min_frames(tokens: Sequence[int]) -> int:
         """Encoder frames that an utterance of these tokens needs for this head to learn from it."""
         return 1
 

@@ -77,7 +77,8 @@ class CtcHead(Head):
         }
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
-    def min_frames(self, tokens: Sequence[int]) -> int:
+    @staticmethod
+    def min_frames(tokens: Sequence[int]) -> int:
         """One frame a token, and one for the blank that separates two equal ones."""
         return ctc_min_frames(tokens)
 

@@ -29,6 +29,7 @@ from asr.scoring.html.word_times import read_word_times
 from asr.scoring.results import Results
 from asr.scoring.texts import TextFile
 from asr.scoring.wer import Score
+from asr.system.display import counted
 from asr.system.environment import toolkit_state
 from asr.system.runtime import write_text_atomic
 from asr.types import Utterance, Word
@@ -96,7 +97,8 @@ def write_files_html(
 def _footer(score: Score, num_listed: int) -> str:
     listed = f", the {num_listed} with the most errors listed" if num_listed < len(score.ids) else ""
     commit = toolkit_state()
-    return f"{len(score.ids)} utterances{listed}. Written by asr {__version__}{f' ({commit})' if commit else ''}."
+    number = counted(len(score.ids), "utterance")
+    return f"{number}{listed}. Written by asr {__version__}{f' ({commit})' if commit else ''}."
 
 
 def _part(name: str) -> str:

@@ -7,8 +7,10 @@ from html import escape
 
 from asr.scoring.alignment import ErrorCounts
 from asr.scoring.breakdown import UNKNOWN_SPEAKER, Group, by_length, by_speaker, frequent_errors
+from asr.scoring.pairing import missing_line
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
+from asr.system.display import counted
 
 TOP = 20  # errors of each kind
 _LEGEND = (
@@ -51,10 +53,10 @@ def _cards(score: Score, other: Score | None) -> str:
     wrong = int((score.utterance_errors > 0).sum())
     cards = [
         ("Word error rate", _rate(score.words.rate), f"95 % interval {interval}" if interval else "no reference words"),
-        ("Character error rate", _rate(score.characters.rate), f"{score.characters.errors} wrong characters"),
-        ("Sentence error rate", _rate(score.sentence_error_rate), f"{wrong} of {len(score.ids)} utterances"),
+        ("Character error rate", _rate(score.characters.rate), counted(score.characters.errors, "wrong character")),
+        ("Sentence error rate", _rate(score.sentence_error_rate), f"{wrong} of {counted(len(score.ids), 'utterance')}"),
         (
-            f"Errors in {words.reference_length} words",
+            f"Errors in {counted(words.reference_length, 'word')}",
             str(words.errors),
             f"{words.substitutions} S, {words.deletions} D, {words.insertions} I",
         ),
@@ -87,7 +89,7 @@ def _overall_table(results: Results, parts: Mapping[str, Score]) -> str:
     if comparison is not None and comparison.bootstrap is not None:
         add("A minus B", comparison.bootstrap.difference, comparison.bootstrap.interval, None)
     for name, part in parts.items():
-        add(f"WER, {name} ({len(part.ids)} utterances)", part.words.rate, part.interval, part.words)
+        add(f"WER, {name} ({counted(len(part.ids), 'utterance')})", part.words.rate, part.interval, part.words)
     for name, system in systems.items():
         add(f"CER{name}", system.characters.rate, None, system.characters)
         add(f"MER{name}", system.words.match_error_rate, None, None)
@@ -134,7 +136,7 @@ def _facts(score: Score, facts: Mapping[str, str]) -> str:
     if not score.rules.is_plain:
         lines["Rules"] = score.rules.describe()
     if score.missing:
-        lines["Missing"] = f"{score.missing} references have no hypothesis: their words are deletions"
+        lines["Missing"] = missing_line(score.missing)
     return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in lines.items())}</dl>"
 
 

@@ -174,7 +174,7 @@ def test_equal_models_make_equal_files(train, tmp_path: Path) -> None:
     [
         ("\\data\\", "data", "there is no line"),
         ("\\end\\", "", "cut short"),
-        ("-0.8\tb", "-0.8", r":13: 1 fields, expected a number and 1 words"),
+        ("-0.8\tb", "-0.8", r":13: 1 field, expected a number and 1 word"),
         ("-0.3\ta b", "-0.3\ta b -0.5", r":17: 4 fields"),
         ("-0.3\ta b", "-0.3\ta c", r":17: word 'c' is not among the 1-grams"),
         ("-0.3\ta b", "x\ta b", r":17: 'x' is not a number"),

@@ -164,7 +164,7 @@ def test_speakers_have_a_table_where_they_are_known(write):
 
 def test_parts_of_the_score_are_rows_of_the_first_table(write):
     part = score({"a": "x y"}, {"a": "x"})
-    assert "WER, new (1 utterances)50.00" in rows_of(write(parts={"new": part}), "Overall")
+    assert "WER, new (1 utterance)50.00" in rows_of(write(parts={"new": part}), "Overall")
 
 
 def test_two_systems_stand_beside_each_other(write):
