@@ -110,8 +110,8 @@ def _with_words(segment: Segment, words: Sequence[Word], start: float, end: floa
         return replace(segment, text=text, start=start, end=end)
     if not words:
         return replace(segment, text="", words=(), confidence=None)
-    sure = [word.confidence for word in words if word.confidence is not None]
-    return Segment(words[0].start, words[-1].end, text, tuple(words), text_confidence(sure), segment.channel)
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    return Segment(words[0].start, words[-1].end, text, tuple(words), text_confidence(confidences), segment.channel)
 
 
 def _not_before(words: list[Word], kept: Sequence[Word]) -> list[Word]:
