@@ -140,6 +140,7 @@ def train_experiment(
         training = ready.config.training
         if training.compile:
             compile_layers(ready.task.model, ready.odd_loss, training.dtype, display.say)
+        checkpoints = CheckpointFolder(checkpoints.folder, ready.upgrade)
         folder = checkpoints.folder / "profile" if launch.profile and world.is_main else None
         with profiled(ready.task, folder, training.accumulation, display.say) as task:
             trainer = build_trainer(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,20 @@ class Progress:
         return len(values) - 1 - values.index(min(values)) if values else 0
 
 
-class CheckpointFolder:
-    """The `training/` part of an experiment folder."""
+def unchanged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors."""
+    return tensors
 
-    def __init__(self, folder: Path) -> None:
+
+class CheckpointFolder:
+    """The `training/` part of an experiment folder.
+
+    `upgrade` gives weights that an earlier version wrote the names they have now.
+    """
+
+    def __init__(self, folder: Path, upgrade: Callable[[dict[str, Tensor]], dict[str, Tensor]] = unchanged) -> None:
         self.folder = folder
+        self.upgrade = upgrade
         self.checkpoints = folder / "checkpoints"
         self.epochs = folder / "epochs"
 
@@ -105,7 +115,8 @@ class CheckpointFolder:
             except (BundleError, OSError, ValueError, TypeError) as error:
                 damaged.append(f"{folder}: damaged ({error})")
             else:
-                return progress, tensors, [f"{found}; falling back to the checkpoint before it" for found in damaged]
+                warnings = [f"{found}; falling back to the checkpoint before it" for found in damaged]
+                return progress, self.upgrade(tensors), warnings
         if damaged:
             raise TrainingError(f"no checkpoint is good, train again into another folder: {'; '.join(damaged)}")
         return None
@@ -134,7 +145,7 @@ class CheckpointFolder:
 
     def average_epochs(self, epochs: list[int]) -> dict[str, Tensor]:
         """The mean of the weights after some epochs."""
-        return average_states([load_tensors(self._epoch_file(epoch)) for epoch in epochs])
+        return average_states([self.upgrade(load_tensors(self._epoch_file(epoch))) for epoch in epochs])
 
     def _epoch_file(self, epoch: int) -> Path:
         return self.epochs / f"{epoch:04d}.safetensors"
