@@ -147,7 +147,7 @@ class Aligner:
     ) -> dict[ScriptLine, _Placed]:
         """Lines left out, by the milder test of LINE_GAIN, with the two around them, which may have taken their place.
 
-        Nothing where too much is between these two to be sure.
+        Nothing where too much is between these two for that.
         """
         before, after = placed.get(lines[0]), placed.get(lines[-1])
         first = before.spans[-2][1] if before else 0

@@ -34,7 +34,7 @@ def bundle(tiny_workspace: Path) -> Bundle:
 
 @pytest.fixture
 def spoken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """A recording in which the model hears the words of PLACES there, a token every encoder frame."""
+    """A recording in which the model finds the words of PLACES there, a token every encoder frame."""
     waveform = np.full(round(SECONDS * 16000), 1e-4, dtype=np.float32)
     frames = int(bundle.model.output_lens(bundle.frontend.output_lens(torch.tensor([len(waveform)]))))
     posteriors = torch.full((frames, bundle.tokenizer.vocab_size), 1e-3)
@@ -111,7 +111,7 @@ def test_numerals_and_unknown_characters_have_their_stretch(bundle: Bundle, spok
     assert starts(aligned)[numeral] == pytest.approx(2.0, abs=0.1)
 
 
-def test_words_are_written_as_in_the_text_and_heard_as_in_training(bundle: Bundle) -> None:
+def test_words_are_written_as_in_the_text_and_aligned_as_in_training(bundle: Bundle) -> None:
     basic = replace(bundle, spec=bundle.spec.model_copy(update={"normalize": "basic"}))
     line = script_line(7, "\u201c ONE, -- two-six! 3.5", basic)
     assert [word.text for word in line.words] == ["\u201c ONE, --", "two-six!", "3.5"]

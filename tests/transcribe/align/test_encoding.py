@@ -1,4 +1,4 @@
-"""Aligning recordings that are heard in several windows."""
+"""Aligning recordings that are encoded in several windows."""
 
 from __future__ import annotations
 
