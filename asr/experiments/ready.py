@@ -1,4 +1,4 @@
-"""What the launcher must know of a kind of experiment, and of a task that is ready for its first step."""
+"""The protocol between launcher and kinds of experiments, and a task that is ready for its first step."""
 
 from __future__ import annotations
 
