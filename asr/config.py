@@ -30,7 +30,7 @@ from asr.lm.neural.lstm import LstmLmConfig
 from asr.losses.weights import LossConfig
 from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
-from asr.models.heads import HeadConfig
+from asr.models.heads import HEADS, HeadConfig
 from asr.models.heads.ctc import CtcHeadConfig
 from asr.optim.optimizers import OptimizerConfig
 from asr.optim.optimizers.adamw import AdamWConfig
@@ -120,7 +120,7 @@ class FreezeConfig(Config):
 
 
 class Continuation(Config):
-    """One time that a run was gone on with."""
+    """One time that a run was resumed."""
 
     started: str  # UTC
     step: int  # of the newest checkpoint then
@@ -138,7 +138,7 @@ class Provenance(Config):
     continued: list[Continuation] = Field(default_factory=list)  # every `--resume`
     averaged: list[int] | None = None  # the epochs that `asr average` made the weights of
 
-    def gone_on_with(self, continuation: Continuation) -> Provenance:
+    def with_continuation(self, continuation: Continuation) -> Provenance:
         """The same record with one more continuation."""
         return self.model_copy(update={"continued": [*self.continued, continuation]})
 
@@ -153,8 +153,17 @@ class ModelSpec(Config):
     tokenizers: dict[str, TokenizerConfig] = Field(default_factory=dict)  # further ones, for heads that name them
     encoder: EncoderConfig = ConformerConfig()
     heads: tuple[HeadConfig, ...] = Field((CtcHeadConfig(),), min_length=1)
-    search: SearchConfig = CtcGreedyConfig()  # used to validate, and by default to evaluate and transcribe
+    search: SearchConfig = CtcGreedyConfig()  # used to validate, evaluate and transcribe; the first head's own if unset
     provenance: Provenance | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _search_of_first_head(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("search") is not None or not data.get("heads"):
+            return data
+        first = data["heads"][0] if isinstance(data["heads"], list | tuple) else None
+        name = first.get("name") if isinstance(first, dict) else getattr(first, "name", None)
+        return data if name not in HEADS.names() else {**data, "search": {"name": HEADS.part(name).default_search}}
 
     @property
     def tokenizer_configs(self) -> dict[str, NamedConfig]:

@@ -103,6 +103,12 @@ def test_an_override_finds_a_head_by_its_name(tmp_path: Path) -> None:
         load(tmp_path, heads, "heads.speller=null")
 
 
+def test_without_a_search_a_model_is_decoded_by_that_of_its_first_head(tmp_path: Path) -> None:
+    assert load(tmp_path, "").search.name == "ctc_greedy"
+    assert load(tmp_path, "heads: [{name: lstm}]").search.name == "attention_greedy"
+    assert load(tmp_path, "heads: [{name: lstm}]\nsearch: {name: attention_beam}").search.name == "attention_beam"
+
+
 def test_a_config_written_back_in_full_reads_as_itself(tmp_path: Path) -> None:
     config = load(tmp_path, "encoder: {name: rnn, cell: gru}\nschedule: {name: noam, warmup: 100}\n")
     path = tmp_path / "again.yaml"

@@ -12,6 +12,8 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.tensors import load_tensors, save_tensors
 from asr.config import Experiment, parse_experiment, read_yaml
 from asr.errors import ConfigError
+from asr.experiments import launch
+from asr.training.trainer import Trainer
 from asr.upgrade import upgrade_config, upgrade_tensors
 
 DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
@@ -94,28 +96,51 @@ def former_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     table = {"heads.ctc.output.": "ctc_head.", "heads.transformer.": "decoder."}
     renamed = {}
     for name, tensor in tensors.items():
+        prefix = next((prefix for prefix in ("model.", "ema.weights.") if name.startswith(prefix)), "")
+        own = name.removeprefix(prefix)
         for today, former in table.items():
-            name = former + name.removeprefix(today) if name.startswith(today) else name
-        renamed[name] = tensor
+            own = former + own.removeprefix(today) if own.startswith(today) else own
+        renamed[prefix + own] = tensor
     return renamed
+
+
+def make_version_1(folder: Path) -> None:
+    """Turn a model folder, with its training state if there is any, into what asr 0.1 would have written."""
+    data = read_yaml(folder / "config.yaml")
+    decoder = next(head for head in data.pop("heads") if head["name"] == "transformer")
+    data |= {"format_version": 1, "decoder": {key: decoder[key] for key in decoder if key not in ("id", "tokenizer")}}
+    data["loss"] = {"ctc_weight": data["loss"].pop("weights")["ctc"], **data["loss"]}
+    data.pop("tokenizers")
+    (folder / "config.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    for path in folder.rglob("*.safetensors"):
+        save_tensors(path, former_names(load_tensors(path)))
 
 
 def test_a_model_folder_of_version_1_loads_with_the_same_weights(workspace: Path) -> None:
     today = Bundle.load("model")
-    path = Path("model/model.safetensors")
-    save_tensors(path, former_names(load_tensors(path)))
-    text = Path("model/config.yaml").read_text(encoding="utf-8")
-    data = read_yaml(Path("model/config.yaml"))
-    assert "heads:" in text
-    decoder = next(head for head in data.pop("heads") if head["name"] == "transformer")
-    data |= {
-        "format_version": 1,
-        "decoder": {key: value for key, value in decoder.items() if key not in ("id", "tokenizer")},
-    }
-    data["loss"] = {"ctc_weight": data["loss"].pop("weights")["ctc"], **data["loss"]}
-    data.pop("tokenizers")
-    Path("model/config.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    make_version_1(Path("model"))
     former = Bundle.load("model")
     assert former.spec.heads == today.spec.heads
+    assert former.experiment.loss.weights == {"ctc": 0.3, "transformer": 0.7}
     for name, tensor in today.weights().items():
         assert torch.equal(former.weights()[name], tensor)
+
+
+def test_a_run_begun_by_version_1_is_resumed_as_if_nothing_had_changed(workspace: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(trainer: Trainer) -> None:
+        if trainer.progress.step == 3:
+            raise Killed
+
+    settings = ["training.checkpoint_every=2", "training.ema_decay=0.9", "optimizer.lr=0.001", "training.epochs=2"]
+    settings.append("data.max_batch_seconds=1.5")
+    launch.train(Path("experiment.yaml"), Path("straight"), overrides=settings, device="cpu")
+    with pytest.raises(Killed):
+        launch.train(Path("experiment.yaml"), Path("cut"), overrides=settings, device="cpu", on_step=kill)
+    make_version_1(Path("cut"))
+    launch.train(Path("experiment.yaml"), Path("cut"), overrides=settings, device="cpu", resume=True)
+    straight, resumed = Bundle.load("straight").weights(), Bundle.load("cut").weights()
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in straight.items())

@@ -31,7 +31,7 @@ class ModelNeeds:
     sample_rate: int  # Hz
     feature_len: Callable[[int], int]  # samples -> feature frames
     output_len: Callable[[int], int]  # feature frames -> encoder frames
-    min_frames: Callable[[Sequence[int]], int] | None = None  # tokens -> encoder frames needed; None: however few
+    min_frames: tuple[tuple[Tokenizer, Callable[[Sequence[int]], int]], ...] = ()  # of each head: tokens -> frames
     max_speed: float = 1.0  # the fastest speed of augmentation, which leaves fewest frames
 
     def feature_frames(self, duration: float) -> int:
@@ -39,16 +39,16 @@ class ModelNeeds:
         return self.feature_len(int(min(duration, LONGEST) / self.max_speed * self.sample_rate))
 
     def infeasible(self, text: str, feature_frames: int) -> str | None:
-        """Why a normalised text cannot be aligned with so many feature frames; None if it can, or if no head aligns."""
-        if self.min_frames is None or not feature_frames:
-            return None
-        tokens = self.tokenizer.encode(text)
-        needed, there = self.min_frames(tokens), self.output_len(feature_frames)
-        if there >= needed:
-            return None
-        speed = f" at {self.max_speed:g} times the speed" if self.max_speed != 1 else ""
-        tokens_need, frames = counted(len(tokens), "token needs", "tokens need"), counted(needed, "encoder frame")
-        return f"{tokens_need} {frames}, there are {there}{speed}"
+        """Why a head cannot learn a normalised text from so many feature frames; None if all heads can."""
+        there = self.output_len(feature_frames) if feature_frames and self.min_frames else 0
+        for tokenizer, min_frames in self.min_frames if feature_frames else ():
+            tokens = tokenizer.encode(text)
+            needed = min_frames(tokens)
+            if there < needed:
+                speed = f" at {self.max_speed:g} times the speed" if self.max_speed != 1 else ""
+                need, frames = counted(len(tokens), "token needs", "tokens need"), counted(needed, "encoder frame")
+                return f"{need} {frames}, there are {there}{speed}"
+        return None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from asr.training.distributed import ALONE, World
 from asr.training.metrics import AUDIO_SECONDS, WER
 from asr.training.task import LossOutput, StepDraws
 from asr.types import Batch
+from asr.upgrade import upgrade_tensors
 
 
 class AsrTask:
@@ -161,7 +162,15 @@ class SpeechRecognition:
             odd_loss=lambda: Trial(prepared.bundle, world.device).odd_loss(),
             frozen=prepared.frozen,
             measure_start=prepared.init_report is not None,
+            upgrade=lambda tensors: upgrade_state(tensors, list(prepared.bundle.model.heads)),
         )
+
+
+def upgrade_state(tensors: dict[str, Tensor], head_ids: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, or of an epoch, of any version under today's names."""
+    for prefix in ("model.", "ema.weights.", ""):
+        tensors = upgrade_tensors(tensors, head_ids, prefix)
+    return tensors
 
 
 def describe(prepared: Prepared) -> str:

@@ -53,7 +53,7 @@ def kind_of(config: Experiment | LmExperiment) -> Kind[Any]:
 
 @dataclass(frozen=True)
 class Launch:
-    """How a training command was given, apart from the experiment."""
+    """The options of a training command, apart from the experiment."""
 
     words: Sequence[str]  # of the command, its own options left out
     out: Path
@@ -140,6 +140,7 @@ def train_experiment(
         training = ready.config.training
         if training.compile:
             compile_layers(ready.task.model, ready.odd_loss, training.dtype, display.say)
+        checkpoints = CheckpointFolder(checkpoints.folder, ready.upgrade)
         folder = checkpoints.folder / "profile" if launch.profile and world.is_main else None
         with profiled(ready.task, folder, training.accumulation, display.say) as task:
             trainer = build_trainer(
@@ -169,7 +170,7 @@ def _resumed(
 def open_folder(out: Path, resume: bool, world: World = ALONE) -> tuple[CheckpointFolder, bool]:
     """The checkpoints of a model folder, and whether there is a run to resume: rank 0 has made it for the others.
 
-    TrainingError if the folder holds anything and nobody asked to resume. What killed runs left half-written goes.
+    TrainingError if the folder holds anything and `resume` is not set. Half-written files of killed runs are deleted.
     """
     if not world.is_main:
         return CheckpointFolder(out / "training"), True
@@ -186,7 +187,7 @@ def settle_dtype(
 ) -> AnyExperiment:
     """The configuration with `training.dtype: auto` decided: as in the run to be resumed, else by the device.
 
-    Warns where bfloat16 was asked for but would crawl.
+    Warns where bfloat16 was asked for but is emulated.
     """
     dtype = config.training.dtype
     if dtype == "bfloat16" and not computes_bfloat16(device):

@@ -60,7 +60,7 @@ def _token_seconds(bundle: Bundle, batch: Batch) -> list[np.ndarray | None]:
 
 def _pieces(bundle: Bundle, utterance: Utterance, token_seconds: np.ndarray, pause_db: float) -> Iterator[Utterance]:
     text = normalize(utterance.text, bundle.spec.normalize)
-    words = bundle.tokenizer.words(bundle.tokenizer.encode(text))
+    words = bundle.tokenizer.written_words(text)
     sample_rate = bundle.frontend.sample_rate
     waveform = load_audio(utterance.audio, sample_rate, start=utterance.start, duration=utterance.duration)
     loudness = _loudness(waveform, round(WINDOW * sample_rate))

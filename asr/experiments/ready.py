@@ -1,4 +1,4 @@
-"""What the launcher must know of a kind of experiment, and of a task that is ready for its first step."""
+"""The protocol between launcher and kinds of experiments, and a task that is ready for its first step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor, nn
 
 from asr.config import Experiment, LmExperiment
+from asr.training.checkpoint import unchanged
 from asr.training.distributed import World
 from asr.training.freezing import FrozenParts
 from asr.training.task import Task
@@ -27,6 +28,7 @@ class Ready:
     odd_loss: Callable[[], Tensor]  # the loss () of a small batch, to try a compiler on; see `compile_layers`
     frozen: FrozenParts | None = None
     measure_start: bool = False  # its weights come from a trained model
+    upgrade: Callable[[dict[str, Tensor]], dict[str, Tensor]] = unchanged  # see `CheckpointFolder`
 
 
 class Kind(Protocol[AnyExperiment]):

@@ -16,11 +16,10 @@ from asr.config import Experiment, load_experiment
 from asr.data.manifest import read_lines
 from asr.data.requirements import CODES, ModelNeeds, Requirements
 from asr.data.shards.index import is_shard_index
-from asr.decoding.base import ctc_of
 from asr.experiments.survey import read_training_rows
 from asr.features import Frontend, build_frontend
-from asr.lengths import ctc_min_frames
 from asr.models.encoders import Encoder
+from asr.models.heads import HEADS
 from asr.text.normalize import normalize
 from asr.text.tokenizer import train_tokenizer
 from asr.types import Utterance
@@ -50,7 +49,9 @@ def requirements(config: Experiment, bundle: Bundle) -> Requirements:
         sample_rate=bundle.frontend.sample_rate,
         feature_len=Lengths(bundle.frontend),
         output_len=Lengths(bundle.model.encoder),
-        min_frames=ctc_min_frames if ctc_of(bundle.model.heads) is not None else None,
+        min_frames=tuple(
+            (bundle.tokenizers[head.tokenizer], HEADS.part(head.name).min_frames) for head in bundle.spec.heads
+        ),
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
     return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)

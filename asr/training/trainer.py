@@ -1,11 +1,11 @@
-"""The one training loop, for any task that can tell a loss; read it from top to bottom.
+"""The one training loop, for any task that has a loss; read it from top to bottom.
 
 A run is a sequence of optimiser steps. Everything random in a step follows from (seed, step) or (seed, epoch,
 utterance), and a checkpoint stands between two steps, so a killed run that is resumed ends with the same weights, bit
 for bit, as one that was never stopped.
 
-Every rank of a distributed run goes through the same loop and keeps the same counters. They meet once before each step
-and add up its gradients in it; rank 0 alone writes and talks.
+Every rank of a distributed run goes through the same loop and keeps the same counters. They agree once before each
+step and add up its gradients in it; rank 0 alone writes and shows anything.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from asr.training.metrics import LOG_FILE, TrainLog, draw_curves
 from asr.training.step import StepOutcome, Stepper
 from asr.training.stopping import CTRL_C, stop_requests
 from asr.training.task import AnyBatch, Task
+from asr.upgrade import upgrade_tensors
 
 MAX_NAMED = 20  # unreadable utterances to warn about; the log names all
 
@@ -73,8 +74,8 @@ class Trainer(Generic[AnyBatch]):
         self.progress = Progress()
         self.log: TrainLog | None = None  # rank 0 alone has one
         self._named: set[str] = set()  # unreadable utterances that were warned about
-        self._unsettled: list[StepOutcome] = []  # steps of which the host does not know yet what came of them
-        self._last_step: dict[str, Any] = {}  # what the log says of the last step settled
+        self._unread: list[StepOutcome] = []  # of steps that the host has not read yet
+        self._last_step: dict[str, Any] = {}  # loss and gradient norm of the last step read, for the log
         self._last_reason = ""  # why a step was skipped, for an error
         self._epoch_seconds = 0.0  # spent in the steps of this epoch since the process began
         self._rate_key = f"{self.task.unit.key}_per_second"  # in train.jsonl
@@ -122,7 +123,7 @@ class Trainer(Generic[AnyBatch]):
         batches = iter(self.task.batches(progress.epoch, progress.batch))
         while True:
             share = list(islice(batches, self.config.accumulation))
-            count, amount, num_unreadable = self._meet(share, stop)
+            count, amount, num_unreadable = self._agree(share, stop)
             if not share:
                 break
             if num_unreadable:
@@ -134,10 +135,10 @@ class Trainer(Generic[AnyBatch]):
                 self._save()
         self._epoch_seconds = time.monotonic() - began
 
-    def _meet(self, share: Sequence[AnyBatch], stop: list[str]) -> tuple[int, float, int]:
-        """What all ranks have for the next step: `count`, `amount`, and how many rows they have to leave out.
+    def _agree(self, share: Sequence[AnyBatch], stop: list[str]) -> tuple[int, float, int]:
+        """Sums over all ranks for the next step: `count`, `amount`, and the number of rows left out.
 
-        Or the end, if any of them was asked to stop.
+        InterruptedRunError if any of them was asked to stop.
         """
         own = [batch for batch in share if batch.ids]
         count, amount, num_unreadable, ctrl_c, others = self.world.all_reduce(
@@ -167,9 +168,9 @@ class Trainer(Generic[AnyBatch]):
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
         if count:
-            self._unsettled.append(self.stepper.take(progress.step, share, count))
+            self._unread.append(self.stepper.take(progress.step, share, count))
         else:
-            self._settle()
+            self._read_outcomes()
             self._last_step = {"loss": None, "grad_norm": None}
             self._skip(progress.step, [], "no audio could be read")
         progress.step += 1
@@ -177,14 +178,14 @@ class Trainer(Generic[AnyBatch]):
         progress.amount += amount
         is_logged = progress.step % self.config.log_every == 0
         if is_logged or self.device.type == "cpu":  # where reading costs nothing
-            self._settle()
+            self._read_outcomes()
         if is_logged:
             self._write({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1,
                          **self._last_step, "lr": self._lr()})  # fmt: skip
 
-    def _settle(self) -> None:
-        """Learn what came of the last steps: only here the host waits for a GPU, and all ranks at the same steps."""
-        outcomes, self._unsettled = self._unsettled, []
+    def _read_outcomes(self) -> None:
+        """Read the outcomes of the last steps: only here the host waits for a GPU, and all ranks at the same steps."""
+        outcomes, self._unread = self._unread, []
         if not outcomes:
             return
         numbers = torch.stack([outcome.numbers() for outcome in outcomes]).tolist()
@@ -262,7 +263,7 @@ class Trainer(Generic[AnyBatch]):
         TrainingError if nothing was learnt in it.
         """
         progress = self.progress
-        self._settle()
+        self._read_outcomes()
         if not progress.epoch_count:
             raise TrainingError(
                 f"epoch {progress.epoch + 1}: all its steps were skipped, so nothing was learnt{self._last_reason}; "
@@ -303,7 +304,7 @@ class Trainer(Generic[AnyBatch]):
                     self.task.keep(self.model.state_dict())
         return measures
 
-    # What is kept
+    # Checkpoints and final weights
 
     def _kept_epochs(self) -> list[int]:
         """The epochs that would make the final model if training ended now."""
@@ -331,7 +332,7 @@ class Trainer(Generic[AnyBatch]):
 
     def _save(self) -> None:
         """Checkpoint: all tensors and all counters, written together."""
-        self._settle()
+        self._read_outcomes()
         self.progress.seconds = time.monotonic() - self.started
         if self.log is not None:
             self.progress.log_bytes = self.log.sync()
@@ -340,10 +341,10 @@ class Trainer(Generic[AnyBatch]):
             if self.ema is not None:
                 tensors |= with_prefix("ema.", self.ema.state_dict())
             self.checkpoints.save(self.progress, tensors)
-        self.world.barrier()  # nobody goes on, or ends the run, before it is written
+        self.world.barrier()  # no rank continues, or ends the run, before it is written
 
     def _restore(self) -> None:
-        """Begin where rank 0 does: from the newest checkpoint that it can read, or from its weights."""
+        """Start from the newest checkpoint that rank 0 can read, or from its weights."""
         loaded = self.checkpoints.load_newest() if self.world.is_main else None
         found = self.world.broadcast({"progress": asdict(loaded[0]), "warnings": loaded[2]} if loaded else None)
         if found is None:
@@ -353,20 +354,22 @@ class Trainer(Generic[AnyBatch]):
         self.progress = Progress(**found["progress"])
         for warning in found["warnings"]:
             self.display.say(f"warning: {warning}")
+        for prefix in ("model.", "ema.weights."):
+            tensors = upgrade_tensors(tensors, list(getattr(self.model, "heads", ())), prefix)
         self.model.load_state_dict(without_prefix("model.", tensors))
         self.optimizer.load_state_tensors(without_prefix("optimizer.", tensors))
         if self.ema is not None:
             self.ema.load_state_dict(without_prefix("ema.", tensors))
         self.display.say(f"resuming after step {self.progress.step} (epoch {self.progress.epoch + 1})")
 
-    # Small things
+    # Log and display
 
     def _write(self, record: dict[str, Any]) -> None:
         if self.log is not None:
             self.log.write(record)
 
     def _lr(self) -> float:
-        """Of the last step; from the schedule, since the optimiser of a run just resumed has taken no step yet."""
+        """The learning rate of the last step, by the schedule: the optimiser of a resumed run has taken no step yet."""
         return float(self.base_lrs[0] * self.schedule(self.progress.step - 1))
 
     def _show_step(self) -> None:
@@ -398,5 +401,5 @@ def _each(parts: dict[str, float | None]) -> dict[str, dict[str, float | None]]:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no word for what is not finite."""
+    """None for what is not finite, which JSON cannot express."""
     return value if math.isfinite(value) else None

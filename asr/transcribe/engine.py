@@ -2,7 +2,7 @@
 
 A call to `submit` or `open` makes a request and returns at once. A reader thread decodes recordings block by block and
 cuts them into spans of speech; a model thread recognises spans of all requests, in batches that a `Scheduler` chooses;
-results become events of their requests, in order, for whoever iterates over a `Handle`. The threads share one lock, and
+results become events of their requests, in order, to iterate over from a `Handle`. The threads share one lock, and
 hold it only to pass things on. What a caller does not take stops its own request and nobody else's, what fails ends
 only the request that it belongs to, and no model runs in the thread of a caller.
 """
@@ -22,7 +22,7 @@ import numpy as np
 
 from asr.errors import AudioError
 from asr.transcribe.events import Done, Event, Failed
-from asr.transcribe.recordings import ArrayRecording, BytesRecording, FileRecording, LiveRecording, Recording
+from asr.transcribe.recordings import ArrayRecording, Audio, BytesRecording, FileRecording, LiveRecording, Recording
 from asr.transcribe.requests import Request, RequestOptions, SpanTask
 from asr.transcribe.scheduler import Scheduler
 from asr.transcribe.segmentation import Segmenter, Span
@@ -112,7 +112,7 @@ class Engine:
 
     def submit(
         self,
-        recording: Recording | str | Path | bytes | np.ndarray,
+        recording: Recording | Audio,
         options: RequestOptions = DEFAULT_OPTIONS,
         *,
         sample_rate: int = 16000,
@@ -147,17 +147,22 @@ class Engine:
         self.close()
 
 
-def as_recording(source: Recording | str | Path | bytes | np.ndarray, sample_rate: int) -> Recording:
+def as_recording(source: Any, sample_rate: int) -> Recording:
     """What can be read block by block; AudioError for what is no recording."""
     if isinstance(source, str | Path):
         path = Path(source)
         return FileRecording(path, Path(path.name))
     if isinstance(source, bytes | bytearray | memoryview):
         return BytesRecording(bytes(source))
-    if isinstance(source, np.ndarray):
+    if isinstance(source, list | tuple) or hasattr(source, "__array__"):
         return ArrayRecording(source, sample_rate)
+    if hasattr(source, "read"):
+        content = source.read()
+        if isinstance(content, bytes):
+            return BytesRecording(content)
+        raise AudioError("expected a binary file, got one of text; open it with mode 'rb'")
     if not isinstance(source, Recording):
-        raise AudioError(f"expected a path, bytes or a numpy array of samples, got {type(source).__name__}")
+        raise AudioError(f"expected a path, bytes, a binary file or an array of samples, got {type(source).__name__}")
     return source
 
 
@@ -266,9 +271,9 @@ class _Core:
                 for request in self._scheduler.abandoned():
                     request.cancel()
                     self._tidy(request)
-                if (wanted := self._scheduler.next_to_read()) is not None:
-                    wanted.is_reading = True
-                    return wanted
+                if (chosen := self._scheduler.next_to_read()) is not None:
+                    chosen.is_reading = True
+                    return chosen
                 self._changed.wait()
         return None
 

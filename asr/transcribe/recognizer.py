@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 
 from asr.bundle.bundle import Bundle
@@ -18,6 +17,7 @@ from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decodin
 from asr.system.runtime import resolve_device, resolve_dtype
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.events import Failed, SegmentReady
+from asr.transcribe.recordings import Audio
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig, Segmenter, Span
 from asr.transcribe.span_recognizer import SpanRecognizer
@@ -89,16 +89,17 @@ class Recognizer:
             min_confidence=min_confidence,
         )
 
-    def transcribe(self, audio: str | Path | bytes | np.ndarray, sample_rate: int = 16000) -> Transcript:
+    def transcribe(self, audio: Audio, sample_rate: int = 16000) -> Transcript:
         """All segments of a file, or of a waveform (num_samples,) of floats in [-1, 1] at `sample_rate`.
 
-        A file, which may be given as bytes, says its rate itself, `sample_rate` is for arrays. Audio without speech or
-        too short for the model, an empty array included, gives an empty transcript. Raises AudioError for a file that
-        cannot be read and for an array of another shape or type or with samples that are not finite.
+        A file, which may be given as bytes or opened, says its rate itself; `sample_rate` is for samples: an array, a
+        tensor or a list. Audio without speech or too short for the model, an empty array included, gives an empty
+        transcript. Raises AudioError for a file that cannot be read and for samples of another shape or type, not
+        finite, or far beyond full scale.
         """
         return Transcript(tuple(self.stream_segments(audio, sample_rate)))
 
-    def stream_segments(self, audio: str | Path | bytes | np.ndarray, sample_rate: int = 16000) -> Iterator[Segment]:
+    def stream_segments(self, audio: Audio, sample_rate: int = 16000) -> Iterator[Segment]:
         """Like `transcribe`, but yields each segment as soon as it is ready; a fault of the file shows when reached."""
         with closing(self.engine.submit(audio, sample_rate=sample_rate)) as handle:
             for event in handle:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import soxr
+from torch import Tensor
 
 from asr.audio.io import AudioInfo, audio_info, read_blocks
 from asr.audio.raw import RawFormat
 from asr.audio.resample import resample
+from asr.audio.samples import as_waveform, warn_if_unscaled
 from asr.errors import AudioError
+
+Audio = str | Path | bytes | BinaryIO | np.ndarray | Tensor | Sequence[float]
+"""A file by its path, its contents or opened in binary mode, or samples (num_samples,) of floats in [-1, 1]."""
 
 
 @runtime_checkable
@@ -146,17 +151,19 @@ class BytesRecording:
 class ArrayRecording:
     """A waveform (num_samples,) of floats in [-1, 1] at `sample_rate`.
 
-    Raises AudioError for another shape or type, an impossible rate, and samples that are not finite.
+    A tensor or a list will do. Raises AudioError as `as_waveform` does.
     """
 
-    waveform: np.ndarray
+    waveform: Any  # an array once it is checked
     sample_rate: int  # Hz
     name: str = "array"
 
     has_block = True
 
     def __post_init__(self) -> None:
-        check_samples(self.waveform, self.sample_rate)
+        waveform = as_waveform(self.waveform, self.sample_rate)
+        warn_if_unscaled(self.name, float(np.abs(waveform).max(initial=0.0)))
+        object.__setattr__(self, "waveform", waveform)
 
     def num_channels(self) -> int:
         """Always one."""
@@ -197,7 +204,7 @@ class LiveRecording:
 
     def push(self, samples: np.ndarray) -> None:
         """Add samples (N,) of floats in [-1, 1]; AudioError for anything else."""
-        check_samples(samples, self.sample_rate)
+        samples = as_waveform(samples, self.sample_rate)
         with self._lock:
             if self._is_finished:
                 raise AudioError("the stream is finished; open another one")
@@ -228,17 +235,3 @@ class LiveRecording:
             yield samples if resampler is None else resampler.resample_chunk(samples)
         if resampler is not None:
             yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-
-
-def check_samples(waveform: np.ndarray, sample_rate: int) -> None:
-    """AudioError unless these are samples (num_samples,) of floats that can be a waveform."""
-    if waveform.ndim != 1:
-        raise AudioError(
-            f"expected a waveform of shape (num_samples,), got {waveform.shape}; mix the channels down first"
-        )
-    if not np.issubdtype(waveform.dtype, np.floating):
-        raise AudioError(f"expected float samples in [-1, 1], got {waveform.dtype}; divide int16 samples by 32768")
-    if sample_rate <= 0:
-        raise AudioError(f"sample rate {sample_rate} is impossible; it is in Hz")
-    if not np.isfinite(waveform).all():
-        raise AudioError("the waveform holds NaN or infinite samples")

@@ -1,16 +1,20 @@
 """What every registered tokenizer promises, checked on its tiny() config."""
 
 import functools
+import itertools
 import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.alignment.confidence import posterior
+from asr.bundle.words import place_words
 from asr.errors import BundleError, TextError
 from asr.text.tokenizer import TOKENIZERS, Tokenizer, load_tokenizer, train_tokenizer
 from asr.text.tokenizer.sentence_piece import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
-from tests.foreign_vocabularies import FOREIGN
+from asr.text.vocabulary import Vocabulary
+from tests.foreign_vocabularies import FOREIGN, Pieces
 
 TEXTS = ["ONE TWO THREE", "TWO  ONE\tO'CLOCK", "", "RUBOUT P I T T S", "FIFTY FIVE ÜBER", "日本 語"]
 TEXTS += ["FIFTEEN TWENTY", "TWENTY FIFTEEN", "SIXTEEN SEVENTEEN", "SIXTY SEVENTY", "THIRTY THIRTEEN", "RUBBER THREES"]
@@ -66,6 +70,22 @@ def test_words_lie_in_order_and_spell_the_decoded_text(name, data):
     edges = [edge for word in words for edge in (word.start, word.stop)]
     assert edges == sorted(edges)
     assert all(word.start < word.stop <= len(tokens) for word in words)
+
+
+@every_tokenizer
+@given(text=st.text(st.sampled_from("ONETW P\u65e5\u0141?, "), max_size=15))
+def test_the_words_of_a_text_as_written_lie_in_its_tokens(name, text):
+    tokenizer = tiny(name)
+    tokens = tokenizer.encode(text)
+    words = tokenizer.written_words(text)
+    assert " ".join(word.text for word in words) == " ".join(text.split())
+    for word in words:
+        own = tokens[word.start : word.stop]
+        assert own
+        assert UNK in own or tokenizer.decode(own) == word.text
+    between = [token for left, right in itertools.pairwise(words) for token in tokens[left.stop : right.start]]
+    assert all(token != UNK and not tokenizer.letters(token) for token in between)
+    assert not words or len(tokens) == words[-1].stop
 
 
 @every_tokenizer
@@ -194,6 +214,15 @@ def test_the_number_of_words_a_text_starts_is_that_of_its_words(name):
 
 
 @each_family
+def test_placed_words_are_the_text_again(name):
+    tokenizer = FOREIGN[name]()
+    tokens = tokenizer.encode(" ".join(words_of(name)))
+    placed = place_words(tokenizer, tokens, None, None, posterior)
+    assert placed.text == tokenizer.decode(tokens)
+    assert [word.text for word in placed.words] == words_of(name)
+
+
+@each_family
 def test_what_any_family_cannot_write_is_named(name):
     tokenizer = FOREIGN[name]()
     word = words_of(name)[0]
@@ -203,3 +232,8 @@ def test_what_any_family_cannot_write_is_named(name):
         return
     assert tokenizer.unknown_characters(f"{word}\u0141\u0141 {word}?") == ("\u0141", "?")
     assert not tokenizer.can_write(f"{word}\u0141")
+
+
+def test_written_words_without_any_token_go_with_others():
+    letters = Pieces(Vocabulary(("<blk>", "\u2581", "A", "B"), blank=0))  # no token for the unknown
+    assert letters.written_words("? A ! B") == [("? A !", 2, 3), ("B", 5, 6)]

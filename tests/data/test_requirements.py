@@ -25,7 +25,7 @@ def code_of(tokenizer, frontend) -> Callable[..., str | None]:
         def feature_len(num_samples):
             return int(frontend.output_lens(torch.tensor(num_samples)))
 
-        min_frames = ctc_min_frames if output_len is not None else None
+        min_frames = ((tokenizer, ctc_min_frames),) if output_len is not None else ()
         model = ModelNeeds(tokenizer, frontend.sample_rate, feature_len, output_len, min_frames, max_speed)
         needs = Requirements("basic", model=model, **limits)
         set_aside = check_rows([GOOD, row], needs)

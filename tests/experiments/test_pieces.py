@@ -60,6 +60,14 @@ def test_silence_is_cut_without_a_word_of_complaint(workspace: Path) -> None:
     assert " ".join(piece.text for piece in pieces) == "one two"
 
 
+def test_what_the_model_cannot_write_stays_in_the_pieces(workspace: Path) -> None:
+    (row, *_) = read_manifest("dev.jsonl")
+    text = "caf\u00e9 one, -- two? \u65e5"
+    pieces = cut(Bundle.load(Path("model")), [replace(row, text=text)], pause_db=-100)
+    assert len(pieces) > 1
+    assert " ".join(piece.text for piece in pieces) == text
+
+
 def test_a_model_without_ctc_is_refused(workspace: Path) -> None:
     bundle = Bundle.load(Path("model"))
     del bundle.model.heads["ctc"]
@@ -77,7 +85,7 @@ def test_training_learns_from_chains_of_the_pieces_that_were_cut(workspace: Path
         launch.train(Path("experiment.yaml"), Path(out), overrides=[splice], device="cpu")
         log = Path(out, "training", "train.jsonl").read_text(encoding="utf-8").splitlines()
         losses.append([json.loads(line)["loss"] for line in log if '"epoch"' in line and '"loss"' in line])
-        hashes = Bundle.load(Path(out)).config.provenance
+        hashes = Bundle.load(Path(out)).spec.provenance
         assert hashes is not None
         assert len(hashes.data_hash.split("+")) == 3
     assert losses[0][0] != losses[1][0]

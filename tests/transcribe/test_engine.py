@@ -376,8 +376,8 @@ def test_options_that_cannot_be_followed_are_refused_at_once() -> None:
 
 
 def test_what_is_no_recording_is_refused() -> None:
-    with engine(Model()) as shared, pytest.raises(AudioError, match="got list"):
-        shared.submit([0.0, 0.1])  # type: ignore[arg-type]
+    with engine(Model()) as shared, pytest.raises(AudioError, match="got dict"):
+        shared.submit({"audio": [0.0, 0.1]})  # type: ignore[arg-type]
 
 
 def test_requests_that_wait_at_the_same_time_share_a_batch() -> None:

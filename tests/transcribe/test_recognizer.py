@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import resource
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from asr.bundle.decode import Decoding, SearchRequest
 from asr.bundle.recognition import DecodeOptions
 from asr.decoding import SEARCHES
 from asr.decoding.hotwords import Hotword
-from asr.errors import AudioError, ConfigError
+from asr.errors import AudioError, AudioWarning, ConfigError
 from asr.models.encoders.conformer import ConformerConfig
 from asr.system.runtime import derive_rng
 from asr.text.tokenizer.sentence_piece import BLANK
@@ -162,6 +164,26 @@ def test_requests_of_one_recognizer_are_decoded_each_in_its_own_way(tiny_workspa
         recognizer.engine.submit(waveform, RequestOptions(prompt="nine"))
 
 
+def test_tensors_lists_and_binary_files_are_transcribed_as_arrays_and_files_are(
+    recognizer: Recognizer, file: Path
+) -> None:
+    waveform = sound(1)
+    expected = recognizer.transcribe(waveform)
+    tensor = torch.from_numpy(waveform).requires_grad_()
+    for same in (tensor, tensor.double(), waveform.tolist(), tuple(waveform.tolist())):
+        assert recognizer.transcribe(same) == expected
+    rounded = tensor.bfloat16()
+    assert recognizer.transcribe(rounded) == recognizer.transcribe(rounded.detach().float().numpy())
+    assert recognizer.transcribe(io.BytesIO(file.read_bytes())) == recognizer.transcribe(file)
+    with open(file, "rb") as opened:
+        assert recognizer.transcribe(opened) == recognizer.transcribe(file)
+
+
+def test_integers_as_floats_are_warned_about(recognizer: Recognizer) -> None:
+    with pytest.warns(AudioWarning, match="array: samples reach"):
+        recognizer.transcribe(32768 * sound(1))
+
+
 def test_a_file_may_be_given_as_bytes(recognizer: Recognizer, file: Path) -> None:
     assert recognizer.transcribe(file.read_bytes()) == recognizer.transcribe(file)
     with pytest.raises(AudioError, match=r"bytes: .*[fF]ormat"):
@@ -278,9 +300,19 @@ def test_one_feature_frame_is_enough_not_to_crash(recognizer: Recognizer) -> Non
         (np.zeros((2, 16000), dtype=np.float32), r"\(2, 16000\)"),
         (np.zeros(16000, dtype=np.int16), "divide int16 samples by 32768"),
         (np.full(16000, np.inf, dtype=np.float32), "infinite"),
+        (np.full(16000, 3e38, dtype=np.float32), r"the waveform: sample 0 \(at 0\.000 s\) is 3e\+38"),
+        (torch.zeros(1, 16000), r"\(1, 16000\)"),
+        (torch.zeros(16000, dtype=torch.int16), "divide int16 samples by 32768"),
+        ([0, 1, 2], "got int64"),
+        (["a.wav", "b.wav"], "float samples"),
+        ([[0.0], [0.0, 1.0]], "got list"),
+        (None, "got NoneType"),
+        (io.StringIO("text"), "mode 'rb'"),
+        (io.BytesIO(b"RIFF no audio"), "bytes: cannot be read"),
     ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_an_array_that_is_no_waveform_is_refused(recognizer: Recognizer, waveform: np.ndarray, complaint: str) -> None:
+def test_an_array_that_is_no_waveform_is_refused(recognizer: Recognizer, waveform: Any, complaint: str) -> None:
     with pytest.raises(AudioError, match=complaint):
         recognizer.transcribe(waveform)
 

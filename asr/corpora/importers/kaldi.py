@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation, localcontext
 from pathlib import Path
 
-from asr.corpora.importers.base import Fault, ImportOptions, Row, read_text, register
+from asr.corpora.importers.base import Fault, ImportOptions, Row, find_audio, read_text, register
 from asr.errors import ManifestError
 
 DIGITS = 800  # more than any difference of two floats needs
@@ -16,7 +16,10 @@ Lines = Mapping[str, tuple[str, str]]  # key -> (file:line, the rest of the line
 
 @register
 class KaldiImporter:
-    """Relative paths start at the working directory, as in Kaldi. A speaker that is the utterance itself is nobody."""
+    """Relative paths start at the working directory, as in Kaldi, or else at the folder.
+
+    A speaker that is the utterance itself is no speaker.
+    """
 
     name = "kaldi"
     summary = "a folder with wav.scp and text, and segments, utt2spk and utt2lang where needed"
@@ -57,7 +60,7 @@ class KaldiImporter:
                 continue
             yield Row(
                 where,
-                root / audio,
+                find_audio(audio, [root] if options.root else [root, source]),
                 id,
                 text=_value(texts, id) or "",
                 start=start,

@@ -41,7 +41,6 @@ class Head(nn.Module, ABC):
     """
 
     default_search: ClassVar[str]  # what decodes with this head alone, if nobody chose a search
-    label: ClassVar[str]  # what people call it: "CTC"
 
     def __init__(self, config: NamedHeadConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -60,7 +59,8 @@ class Head(nn.Module, ABC):
         """The names that `losses` uses with these settings."""
         return [TOTAL]
 
-    def min_frames(self, tokens: Sequence[int]) -> int:
+    @staticmethod
+    def min_frames(tokens: Sequence[int]) -> int:
         """Encoder frames that an utterance of these tokens needs for this head to learn from it."""
         return 1
 

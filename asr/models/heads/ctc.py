@@ -42,7 +42,6 @@ class CtcHead(Head):
     """A token or blank for every encoder frame; start and end of sentence, no labels of CTC, have probability 0."""
 
     default_search = "ctc_greedy"
-    label = "CTC"
 
     def __init__(self, config: CtcHeadConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
@@ -77,7 +76,8 @@ class CtcHead(Head):
         }
         return [name for name, is_wanted in wanted.items() if is_wanted]
 
-    def min_frames(self, tokens: Sequence[int]) -> int:
+    @staticmethod
+    def min_frames(tokens: Sequence[int]) -> int:
         """One frame a token, and one for the blank that separates two equal ones."""
         return ctc_min_frames(tokens)
 

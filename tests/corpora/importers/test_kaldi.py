@@ -38,6 +38,16 @@ def test_relative_paths_start_at_the_root(imported, source):
     assert row.audio == source / "sub" / "three.wav"
 
 
+def test_audio_that_lies_in_the_folder_is_found_from_everywhere(imported, source):
+    files = {
+        "kaldi/wav.scp": "c wav/c.wav\n",
+        "kaldi/text": "c C\n",
+        "kaldi/wav/c.wav": (source / "one.wav").read_bytes(),
+    }
+    (row,) = imported("kaldi", files).utterances
+    assert row.audio == source / "kaldi" / "wav" / "c.wav"
+
+
 def test_a_folder_without_texts_is_audio_to_transcribe(imported):
     result = imported("kaldi", {"kaldi/wav.scp": "a one.wav\n"})
     assert [row.text for row in result.utterances] == [""]
