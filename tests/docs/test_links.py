@@ -17,7 +17,9 @@ CODE = re.compile(r"^```.*?^```$|^    [^\n]*$|`[^`\n]+`", re.MULTILINE | re.DOTA
 
 def anchors(page: str) -> set[str]:
     """What the headings of a page are called in addresses."""
-    headings = re.findall(r"^#+ +(.+)$", re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ +(.+)$", re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
     return {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", heading.strip().lower())) for heading in headings}
 
 
@@ -43,7 +45,9 @@ def test_relative_links_lead_to_a_file_and_a_heading(page: Path) -> None:
     assert broken_links(page) == []
 
 
-def test_a_link_to_a_file_or_heading_that_is_not_there_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_to_a_file_or_heading_that_is_not_there_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text("# A title: here\n\n[a](#a-title-here) [b](#b) [c](c.md) `[d](d.md)` [e](https://e.org)\n", "utf-8")
