@@ -171,7 +171,7 @@ def requirements(frontend: Frontend) -> Requirements:
         frontend.sample_rate,
         feature_len=lambda num_samples: int(frontend.output_lens(torch.tensor(num_samples))),
         output_len=lambda frames: frames // 4,
-        min_frames=ctc_min_frames,
+        min_frames=((tokenizer, ctc_min_frames),),
     )
     return Requirements(max_duration=15.0, model=needs)
 
