@@ -28,6 +28,14 @@ class AudioWarning(UserWarning):
     """Audio that can be read, but hardly is what was meant; the message says what to do."""
 
 
+class UnscaledAudioWarning(AudioWarning):
+    """Samples so far beyond full scale that they must be integers written as floats."""
+
+
+class OppositePhasesWarning(AudioWarning):
+    """Channels that cancel each other out in their mean."""
+
+
 class ManifestError(AsrError):
     """A manifest, or a row of one, that cannot be used."""
 

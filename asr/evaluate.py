@@ -346,7 +346,7 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
 
 
 def table(evaluation: Evaluation) -> str:
-    """The result as lines for people; rates in percent. The last tells how far confidences are from the truth."""
+    """The result as lines for people; rates in percent. The last line is how far confidences are from the truth."""
     rows = [("all", evaluation.score), *((name, part) for name, part in evaluation.strata.items() if part)]
     lines = [f"{'':8}{'WER %':>8}{'95 % interval':>18}{'S':>6}{'D':>6}{'I':>6}{'words':>8}{'utts':>7}{'CER %':>8}"]
     for name, result in rows:

@@ -21,7 +21,7 @@ from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
 from asr.audio.samples import Watch
 from asr.audio.sndfile import SndfileReader, UnknownFormatError
-from asr.audio.structure import Head
+from asr.audio.structure import Head, refuse_joined_media
 from asr.errors import AudioError
 from asr.system.runtime import atomic_path
 
@@ -155,7 +155,8 @@ def _reader(path: Path, head: Head, raw: RawFormat | None, is_partial: bool) -> 
     suffix = path.suffix.lower()
     if raw is None and suffix in RAW_SUFFIXES:
         raise AudioError(f"{path}: {suffix} files have no header; give rate, channels and encoding: --raw 8000:1:s16le")
-    if raw is None and suffix in MEDIA_SUFFIXES:
+    if raw is None and suffix in MEDIA_SUFFIXES and not head.is_of_sndfile:
+        refuse_joined_media(path, head)
         return MediaReader(path, partial=is_partial)
     try:
         return SndfileReader(path, raw, head=head, partial=is_partial)
@@ -163,6 +164,7 @@ def _reader(path: Path, head: Head, raw: RawFormat | None, is_partial: bool) -> 
         if not has_pyav():
             advice = "convert it to wav or flac, or run: pip install 'asr-toolkit[media]', which reads more formats"
             raise AudioError(f"{error}; {advice}") from error
+        refuse_joined_media(path, head)
         try:
             return MediaReader(path, partial=is_partial)
         except AudioError:

@@ -15,7 +15,7 @@ class Part:
     begin: int  # byte of the file
     end: int
     front: bytes = b""  # a header with the length that the file's own lacks
-    is_cut: bool = False  # its last page is missing
+    fault: str = ""  # why it is not whole
 
     def open(self, path: Path) -> BinaryIO:
         """The recording as a file of its own."""

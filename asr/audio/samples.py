@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from asr.errors import AudioError, AudioWarning, NonFiniteAudioError, OutOfRangeAudioError
+from asr.errors import (
+    AudioError,
+    NonFiniteAudioError,
+    OppositePhasesWarning,
+    OutOfRangeAudioError,
+    UnscaledAudioWarning,
+)
 
 MAX_LEVEL = 2.0**33  # times full scale; 32-bit integers written as floats are less, and features stay finite
 UNSCALED_LEVEL = 100.0  # times full scale; integers of 8 bits or more written as floats are more, loud mixes less
@@ -38,12 +44,12 @@ def check_levels(samples: np.ndarray, where: str, first: int, sample_rate: float
 
 
 def warn_if_unscaled(where: str, peak: float) -> bool:
-    """Warn, with AudioWarning, of a largest magnitude that only integers written as floats have; whether it is one."""
+    """Warn, with UnscaledAudioWarning, and return True if only integers written as floats have such a `peak`."""
     if peak > UNSCALED_LEVEL:
         warnings.warn(
             f"{where}: samples reach {peak:.0f}, where full scale is 1; if they are integers written as "
             "floats, divide them by 32768 (or 2147483648), or export the recording as 16-bit wav or flac",
-            AudioWarning,
+            UnscaledAudioWarning,
             stacklevel=3,
         )
     return peak > UNSCALED_LEVEL
@@ -106,6 +112,6 @@ class Watch:
             warnings.warn(
                 f"{self._where}: the {num_channels} channels are in opposite phases, and {level} is left of them in "
                 "their mean; use one channel: --channel 0",
-                AudioWarning,
+                OppositePhasesWarning,
                 stacklevel=2,
             )

@@ -14,12 +14,11 @@ import soundfile
 from asr.audio.mpeg import INDEXED, MUTED, FrameHeader, Mp3Length, count_frames, from_frame, with_length
 from asr.audio.parts import Part
 from asr.audio.raw import ENCODINGS, RawFormat
-from asr.audio.structure import STREAMED_SIZE, Head, find_parts
+from asr.audio.structure import SNDFILE_MAGIC, STREAMED_SIZE, Head, find_parts
 from asr.errors import AudioError, TruncatedAudioError
 
 BLOCK_SAMPLES = 1 << 18  # decoded at once, so that channels are mixed down before a long file is held in full
 PARTIAL_SAMPLES = 1 << 12  # decoded at once where damage is expected, since a block with damage is lost
-MAGIC = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"NIST", b".snd", b"riff", b"caff")  # what is no mp3 begins so
 UNKNOWN_LENGTH = 1 << 48  # samples; libsndfile has more than that where a flac was written to a pipe
 MP3_PREROLL = MUTED + 4  # frames decoded before a segment; four settle the filters
 OPUS_PREROLLS = (10, 30, 90)  # seconds; where two of them agree on the last second, so does decoding from the beginning
@@ -155,7 +154,7 @@ class _PartReader:
             reason = str(getattr(error, "error_string", error)).rstrip(".\n ")
             if self._head.data.startswith(b"NIST_1A") and b"embedded-shorten" in self._head.data:
                 reason = "SPHERE compressed by shorten"
-            if self._part is not None and (self._part.begin or self._part.is_cut):  # not to be read as less by others
+            if self._part is not None and (self._part.begin or self._part.fault):  # not to be read as less by others
                 where = f"from byte {self._part.begin} on" if self._part.begin else "to its end"
                 raise TruncatedAudioError(
                     f"{self.path}: cannot be read {where} ({reason}); the file is damaged; record or copy it again"
@@ -164,7 +163,7 @@ class _PartReader:
 
     def _is_mpeg(self) -> bool:
         head = self._head.data[:4]
-        is_named_so = self.path.suffix.lower() == ".mp3" and head not in MAGIC
+        is_named_so = self.path.suffix.lower() == ".mp3" and head not in SNDFILE_MAGIC
         return is_named_so or head[:3] == b"ID3" or FrameHeader.parse(head) is not None
 
     def _open_raw(self, path: bytes | Path, raw: RawFormat) -> _ForwardOnly:
@@ -209,11 +208,9 @@ class _PartReader:
         promised = _promised_samples(self._head.data, sound) if self._part is None or not self._part.front else None
         if promised is not None and promised > sound.frames:
             self._report(_truncated(self.path, sound.frames, promised))
-        if self._part is not None and self._part.is_cut:
+        if self._part is not None and self._part.fault:
             self._report(
-                TruncatedAudioError(
-                    f"{self.path}: the file is truncated, its last page is missing; record or copy it again"
-                )
+                TruncatedAudioError(f"{self.path}: the file is truncated, {self._part.fault}; record or copy it again")
             )
             self._may_end_early = True
         if sound.frames == 0:

@@ -19,6 +19,7 @@ from asr.errors import AudioError
 
 CACHED_FILES = 64  # whose structure is remembered, so that segments of long files are found at once
 HEAD_BYTES = 4096  # in which most files say all that there is to know
+SNDFILE_MAGIC = frozenset({b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"NIST", b".snd", b"riff", b"caff"})
 STREAMED_SIZE = 0x7FFFF000  # a size of this or more is what writers to a pipe put where they cannot know it
 WRAPPED = 1 << 32  # bytes; longer recordings overflow the sizes of wav
 
@@ -60,6 +61,12 @@ class Head:
     size: int  # bytes
     changed: int  # ns
 
+    @property
+    def is_of_sndfile(self) -> bool:
+        """Whether it is of a format that libsndfile reads, whatever the file is called; mp3 has no such mark."""
+        kind = self.data[:4]
+        return kind in SNDFILE_MAGIC and (kind[:3] != b"RIF" or self.data[8:12] == b"WAVE")
+
     @classmethod
     def read(cls, path: Path, status: os.stat_result | None = None) -> Head:
         """The beginning of a file; OSError where it cannot be read."""
@@ -80,6 +87,31 @@ def find_parts(path: Path, head: Head) -> tuple[Part, ...]:
     with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         parts = tuple(survey(data, path))
     return () if parts == (Part(0, head.size),) else parts
+
+
+def refuse_joined_media(path: Path, head: Head) -> None:
+    """AudioError for an mp4 or flv that goes on with another one, of which FFmpeg would read only the first."""
+    is_mp4, is_flv = head.data[4:8] == b"ftyp", head.data[:4] == b"FLV\1"
+    if not (is_mp4 or is_flv):
+        return
+    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        is_joined = _num_files(data) > 1 if is_mp4 else data.find(b"FLV\1", 9) >= 0
+    if is_joined:
+        raise AudioError(f"{path}: another recording follows the first in the file; split it, or join them as wav")
+
+
+def _num_files(data: mmap) -> int:
+    """How many mp4 files stand one behind the other: each has an index of its own behind its type."""
+    place, types = 0, []
+    while place + 16 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, place)
+        if size == 1:
+            size = struct.unpack_from(">Q", data, place + 8)[0]
+        if size < 8:
+            break
+        types.append(kind)
+        place += size
+    return 1 if b"moof" in types else min(types.count(b"ftyp"), types.count(b"moov"))
 
 
 def _is_plain(head: bytes, size: int) -> bool:
@@ -104,6 +136,7 @@ def _chunked(data: mmap, path: Path) -> Iterator[Part]:
         container = CONTAINERS[data[begin : begin + 4]]
         place, end = begin + container.header, len(data)
         samples: int | None = None  # where they begin
+        fault = ""
         while place + container.head <= len(data):
             if _begins_another(data, place):
                 end = place
@@ -117,11 +150,13 @@ def _chunked(data: mmap, path: Path) -> Iterator[Part]:
                     yield Part(payload, len(data), _with_size(data, begin, payload, container))
                     return
                 samples = payload
+                if container.size.size == 8:  # of the others libsndfile says so
+                    fault = _missing(data, payload, size - container.head * container.counts_head)
             elif not _is_id(data[place : place + 4]):
                 break
             place = payload + size - container.head * container.counts_head
             place += -(place - begin) % container.align
-        yield Part(begin, end)
+        yield Part(begin, end, fault=fault)
         if end == len(data):
             return
         begin = end
@@ -165,6 +200,12 @@ def _with_size(data: mmap, begin: int, payload: int, container: Container) -> by
     return bytes(front)
 
 
+def _missing(data: mmap, payload: int, size: int) -> str:
+    """What is wrong if a file ends before its samples do."""
+    present = len(data) - payload
+    return f"{present} of {size} bytes of samples are there" if present < size else ""
+
+
 def _has_large_size(head: bytes) -> bool:
     """Whether the size of the samples stands in a chunk of its own at the beginning, as in RF64."""
     return head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64"
@@ -196,9 +237,10 @@ def _au(data: mmap, path: Path) -> Iterator[Part]:
             yield Part(begin + offset, len(data), bytes(front))
             return
         end = begin + offset + size
+        fault = _missing(data, begin + offset, size) if size < STREAMED_SIZE else ""
         if size == 0xFFFFFFFF or data[end : end + 4] != b".snd":
             end = len(data)
-        yield Part(begin, end)
+        yield Part(begin, end, fault=fault)
         begin = end
 
 
@@ -232,7 +274,7 @@ def _ogg(data: mmap, path: Path) -> Iterator[Part]:
         place += 27 + segments + sum(lengths)
         has_end = bool(flags & 4) and len(lengths) == segments and place <= len(data)
     is_cut = not has_end or (0 < len(data) - place < 27 and data[place:].startswith(b"OggS"))
-    yield Part(begin, len(data), is_cut=is_cut)
+    yield Part(begin, len(data), fault="its last page is missing" if is_cut else "")
 
 
 _SURVEYS: dict[bytes, Callable[[mmap, Path], Iterator[Part]]] = {

@@ -59,7 +59,7 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class Decoding:
-    """Everything beside the model that decides a text."""
+    """Everything but the model that decides a text."""
 
     search: NamedConfig
     lm: Path | None = None

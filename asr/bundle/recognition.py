@@ -1,6 +1,7 @@
 """From audio or features to decoded text: the one way that transcription, evaluation, tuning and validation share.
 
-    decode_waveforms   waveforms, options per row -> front-end, encoder (once) -> decode_encoded -> words in seconds
+    encode_waveforms   the only place that runs front-end and encoder over audio; alignment uses it, too
+    decode_waveforms   waveforms, options per row -> encode_waveforms (once) -> decode_encoded -> words in seconds
     decode_encoded     encoder output, options per row -> search, alignment -> Decoded
     asr.bundle.corpus  batches of features that a data loader made -> encoder -> decode_encoded
 
@@ -98,7 +99,7 @@ def decode_waveforms(
     rows = [row for row, waveform in enumerate(waveforms) if bundle.encoder_frames(len(waveform)) > 0]
     if not rows:
         return decoded
-    encoded = _encode(bundle, [waveforms[row] for row in rows], dtype)
+    encoded = encode_waveforms(bundle, [waveforms[row] for row in rows], dtype)
     results = decode_encoded(bundle, encoded, [options[row] for row in rows], dtype)
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
@@ -106,8 +107,10 @@ def decode_waveforms(
     return decoded
 
 
-def _encode(bundle: SpeechModel, waveforms: Sequence[np.ndarray], dtype: torch.dtype) -> EncoderOutput:
-    """Front-end and encoder over waveforms, on the model's device."""
+def encode_waveforms(
+    bundle: SpeechModel, waveforms: Sequence[np.ndarray], dtype: torch.dtype = torch.float32
+) -> EncoderOutput:
+    """Front-end and encoder over waveforms (num_samples,) float32, one row each, on the model's device."""
     padded, lens = pad_stack([torch.from_numpy(waveform) for waveform in waveforms])
     step = round(SHAPE_SECONDS * bundle.frontend.sample_rate)
     padded = F.pad(padded, (0, -padded.shape[1] % step))

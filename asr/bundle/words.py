@@ -29,6 +29,7 @@ class PlacedWords:
     words: tuple[WordSpan, ...]
     confidences: tuple[float, ...] | None = None  # 0..1
     token_frames: np.ndarray | None = None  # (U, 2): first encoder frame of each token, and the one after its last
+    between: str = " "  # what stands between the words of a text
 
     @property
     def is_timed(self) -> bool:
@@ -37,8 +38,8 @@ class PlacedWords:
 
     @property
     def text(self) -> str:
-        """The words joined by single spaces."""
-        return " ".join(word.text for word in self.words)
+        """The words as one text."""
+        return self.between.join(word.text for word in self.words)
 
     @property
     def confidence(self) -> float | None:
@@ -87,6 +88,6 @@ def place_words(
     """The words of tokens (U,) that are in frames (U, 2) of log-probabilities (S, V), as far as these are known."""
     words = tokenizer.words(tokens)
     if log_probs is None:
-        return PlacedWords(tuple(words), None, token_frames)
+        return PlacedWords(tuple(words), None, token_frames, tokenizer.between_words)
     confidences = word_confidences(words, log_probs, tokens, token_frames, measure)
-    return PlacedWords(tuple(words), tuple(confidences), token_frames)
+    return PlacedWords(tuple(words), tuple(confidences), token_frames, tokenizer.between_words)

@@ -75,7 +75,7 @@ def align(
     use_threads(threads)
     where = resolve_device(device)
     bundle = Bundle.load(model, where)
-    aligned = Aligner(bundle, device=where, confidence=confidence).align(audio, read_script(text, bundle))
+    aligned = Aligner(bundle, confidence=confidence).align(audio, read_script(text, bundle))
     for missing in aligned.unspoken:
         what = "line" if missing.whole else "words"
         typer.echo(f"warning: {text}:{missing.line}: {what} not spoken in {audio}: {missing.text}", err=True)

@@ -74,32 +74,33 @@ class AttentionGreedy(WholeSearch):
             ended = tokens == self._eos
             if forced is not None:
                 ended &= ~forced[1]
-            ended |= scores.isnan()
-            for place in ended.nonzero().squeeze(1).tolist():
+            ended |= ~scores.isfinite()
+            done = ended.nonzero().squeeze(1).tolist()
+            for place in done:
                 row, score = int(rows[place]), float(scores[place])
-                if not math.isnan(score):
+                if math.isfinite(score):
                     text = tuple(texts[place].tolist()[len(prompts[row]) :])
                     answers[row] = [Hypothesis(text, score, {"attention": score})]
-            texts = torch.cat([texts, tokens[:, None]], dim=1)
-            going = (~ended).nonzero().squeeze(1)
-            if not len(going):
+            if len(done) == len(rows):
                 return answers
-            if len(going) < len(rows):
+            texts = torch.cat([texts, tokens[:, None]], dim=1)
+            if done:
+                going = (~ended).nonzero().squeeze(1)
                 rows, limits, texts, scores = rows[going], limits[going], texts[going], scores[going]
                 begun, state = begun.select(going), self.decoder.reorder(state, going)
 
     def _best(
         self, log_probs: Tensor, texts: Tensor, prompts: Prompts, rows: Tensor, at_limit: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The next tokens (N,) and their log-probabilities; NaN where the decoder gives none that is possible."""
+        """The next tokens (N,) and their log-probabilities; where the decoder gives no numbers, neither are these."""
         allowed = log_probs
         for rule in self.filters:
             allowed = rule(allowed, texts, prompts.lens, rows)
         best, tokens = allowed.max(-1)
-        must_end = at_limit | (best == -math.inf)
+        must_end = at_limit | (best == -math.inf) if self.filters else at_limit
         tokens = tokens.masked_fill(must_end, self._eos)
         gained = allowed.gather(1, tokens[:, None]).squeeze(1)
         if self.filters:
-            best = log_probs.amax(-1)
             gained = torch.where(must_end, log_probs[:, self._eos], gained)
-        return tokens, gained.masked_fill(~best.isfinite(), math.nan)
+            gained = gained.masked_fill(log_probs.isnan().any(-1), math.nan)
+        return tokens, gained

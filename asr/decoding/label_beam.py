@@ -91,21 +91,26 @@ class ScorerStates:
 class Ahead:
     """The utterances that are not done, and where they stand before a step."""
 
+    position: int  # tokens so far, prompts included
     rows: Tensor  # (B,) their places in the batch
     limits: Tensor  # (B,) tokens that they may write at most
     prompts: Prompts
     forced: tuple[Tensor, Tensor] | None  # next tokens (B,) of prompts, and for whom they are meant (B,)
     written: Tensor  # (B,) tokens after the prompt, negative inside it
+    at_limit: Tensor  # (B,) whether no token may follow
 
     @classmethod
     def at(cls, position: int, rows: Tensor, limits: Tensor, prompts: Prompts) -> Ahead:
         """Where all texts have so many tokens, prompts included."""
-        return cls(rows, limits, prompts, prompts.forced(position), position - prompts.lens)
+        written = position - prompts.lens
+        return cls(position, rows, limits, prompts, prompts.forced(position), written, limits <= written)
 
-    @property
-    def at_limit(self) -> Tensor:
-        """Whether no token may follow, (B,)."""
-        return self.limits <= self.written
+    def after(self, going: Tensor) -> Ahead:
+        """Where the utterances `going` (B',) stand one token on."""
+        rows, limits, prompts = self.rows, self.limits, self.prompts
+        if len(going) < len(rows):
+            rows, limits, prompts = rows[going], limits[going], prompts.select(going)
+        return Ahead.at(self.position + 1, rows, limits, prompts)
 
     @property
     def held(self) -> Tensor | None:
@@ -167,12 +172,12 @@ class LabelBeam:
         penalties = self._penalties(int(encoded.frames.shape[1] * self.config.max_tokens_per_frame) + 4, rows.device)
         ahead = Ahead.at(unfinished.tokens.shape[2], rows, limits, begun)
         while True:
-            penalty = penalties[ahead.written.clamp(min=0)]
+            penalty, penalty_after = (penalties[(ahead.written + more).clamp(min=0)] for more in (0, 1))
             added, states = self._step(unfinished, states, ahead)
             finished = finished.merge(self._end(unfinished, added, ahead, penalty), self.config.beam)
             width = unfinished.scores.shape[1]
             unfinished, parents = self._go_on(unfinished, added, ahead)
-            decided = self._is_decided(unfinished, finished, penalties[(ahead.written + 1).clamp(min=0)])
+            decided = self._is_decided(unfinished, finished, penalty_after)
             is_nan = unfinished.scores.isnan().any(1)
             done = ahead.at_limit | decided | is_nan
             for utterance in (done & ~is_nan).nonzero().squeeze(1).tolist():
@@ -181,7 +186,8 @@ class LabelBeam:
             going = (~done).nonzero().squeeze(1)
             if not len(going):
                 return answers
-            unfinished, finished, parents = unfinished.take(going), finished.take(going), parents[going]
+            if len(going) < len(done):
+                unfinished, finished, parents = unfinished.take(going), finished.take(going), parents[going]
             last = unfinished.tokens[..., -1]
             held = ahead.held[going] if ahead.held is not None else None
             index = (going[:, None] * width + parents).flatten()
@@ -190,9 +196,7 @@ class LabelBeam:
                 self.decoder.reorder(states.decoder, index),
                 self.fused.reorder(states.fused, index),
             )
-            ahead = Ahead.at(
-                unfinished.tokens.shape[2], ahead.rows[going], ahead.limits[going], ahead.prompts.select(going)
-            )
+            ahead = ahead.after(going)
 
     def _init_states(self, encoded: EncoderOutput, rows: Tensor, ctc_log_probs: Tensor | None) -> ScorerStates:
         ctc = None

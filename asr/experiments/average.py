@@ -11,9 +11,9 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment
 from asr.errors import TrainingError
+from asr.experiments.asr_task import upgrade_state
 from asr.experiments.card import write_card
 from asr.training.checkpoint import CheckpointFolder
-from asr.upgrade import upgrade_tensors
 
 
 def average_epochs(
@@ -29,7 +29,8 @@ def average_epochs(
     `dtype` is how the network's weights are stored; they are always float32 once loaded.
     """
     bundle = Bundle.load(experiment)
-    checkpoints = CheckpointFolder(experiment / "training")
+    heads = list(bundle.model.heads)
+    checkpoints = CheckpointFolder(experiment / "training", lambda tensors: upgrade_state(tensors, heads))
     loaded = checkpoints.load_newest() if checkpoints.exist() else None
     if loaded is None:
         raise TrainingError(f"{experiment / 'training'}: no training state to average; it is needed for this command")
@@ -44,8 +45,7 @@ def average_epochs(
             f"{experiment}: weights of epochs {missing} were not kept; training.average_num decides how many are "
             f"(kept: {checkpoints.kept_epochs()})"
         )
-    weights = upgrade_tensors(checkpoints.average_epochs(epochs), list(bundle.model.heads))
-    bundle.model.load_state_dict(weights)
+    bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
     replace(bundle, spec=_averaged(bundle.experiment, epochs)).save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:
         texts.save(out)

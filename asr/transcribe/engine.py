@@ -2,7 +2,7 @@
 
 A call to `submit` or `open` makes a request and returns at once. A reader thread decodes recordings block by block and
 cuts them into spans of speech; a model thread recognises spans of all requests, in batches that a `Scheduler` chooses;
-results become events of their requests, in order, for whoever iterates over a `Handle`. The threads share one lock, and
+results become events of their requests, in order, to iterate over from a `Handle`. The threads share one lock, and
 hold it only to pass things on. What a caller does not take stops its own request and nobody else's, what fails ends
 only the request that it belongs to, and no model runs in the thread of a caller.
 """
@@ -271,9 +271,9 @@ class _Core:
                 for request in self._scheduler.abandoned():
                     request.cancel()
                     self._tidy(request)
-                if (wanted := self._scheduler.next_to_read()) is not None:
-                    wanted.is_reading = True
-                    return wanted
+                if (chosen := self._scheduler.next_to_read()) is not None:
+                    chosen.is_reading = True
+                    return chosen
                 self._changed.wait()
         return None
 

@@ -103,7 +103,7 @@ def _result(
 
 
 def _reason(recording: Recording, error: Exception) -> str:
-    """What to tell of an error; one that no other recording can escape is raised."""
+    """An error in a line; one that no other recording can escape is raised."""
     if isinstance(error, BrokenProcessPool):
         raise error
     if isinstance(error, AsrError):

@@ -103,13 +103,15 @@ def _words(segment: Segment) -> list[Word]:
 
 def _with_words(segment: Segment, words: Sequence[Word], start: float, end: float) -> Segment:
     """A segment with these words; `start` and `end` are its times where its words had none."""
-    text = " ".join(word.text for word in words)
+    is_spaceless = bool(segment.words) and segment.text == "".join(word.text for word in segment.words)
+    between = "" if is_spaceless else " "  # of the words of its script
+    text = between.join(word.text for word in words)
     if not segment.words:
         return replace(segment, text=text, start=start, end=end)
     if not words:
         return replace(segment, text="", words=(), confidence=None)
-    sure = [word.confidence for word in words if word.confidence is not None]
-    return Segment(words[0].start, words[-1].end, text, tuple(words), text_confidence(sure), segment.channel)
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    return Segment(words[0].start, words[-1].end, text, tuple(words), text_confidence(confidences), segment.channel)
 
 
 def _not_before(words: list[Word], kept: Sequence[Word]) -> list[Word]:

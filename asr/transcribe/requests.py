@@ -89,7 +89,7 @@ class Request:
 
     @property
     def is_paused(self) -> bool:
-        """Whether whoever takes its events is too far behind; never for a stream, or pushing would depend on it."""
+        """Whether too many events wait to be taken; never for a stream, or pushing would depend on it."""
         return len(self._events) >= MAX_EVENTS and not isinstance(self.recording, LiveRecording)
 
     @property
@@ -177,15 +177,15 @@ class Request:
         total = longest = 0.0  # seconds
         for channel in channels:
             label = channel if self.options.channel == SPLIT else None
-            stream, num_samples, told = segmenter.stream(), 0, 0.0
+            stream, num_samples, shown = segmenter.stream(), 0, 0.0
             fault = None
             try:
                 for block in self.recording.blocks(rate, BLOCK_SECONDS, channel):
                     num_samples += len(block)
                     seconds = num_samples / rate
                     items: list[_Item] = [SpanTask(self, span, label) for span in stream.push(block)]
-                    if self.options.partials and seconds - told >= PARTIAL_SECONDS:
-                        told = seconds
+                    if self.options.partials and seconds - shown >= PARTIAL_SECONDS:
+                        shown = seconds
                         items += self._partial(stream, label)
                     yield [*items, Progress(total + seconds)]
             except AudioError as error:

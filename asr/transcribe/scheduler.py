@@ -1,8 +1,8 @@
 """Whose recording is read next, and which spans share the next batch.
 
-Requests take turns. Whoever has waited longest leads the next batch with its first span; spans of like lengths, its own
-and those of others, fill it. So whatever else is going on, a request whose speech is ready waits for the batch that is
-running and for those of others that were ready before it, never for the rest of a long recording.
+Requests take turns. The one that has waited longest leads the next batch with its first span; spans of like lengths,
+its own and those of others, fill it. So whatever else is going on, a request whose speech is ready waits for the batch
+that is running and for those of others that were ready before it, never for the rest of a long recording.
 
 Bulk requests are read and led one after the other, when nobody else is ready, and their batches wait for a window of
 several batches' worth, in which spans of like lengths are more easily found.
@@ -51,7 +51,7 @@ class Scheduler:
         return [request for request in self._requests if request.is_abandoned]
 
     def next_to_read(self) -> Request | None:
-        """The request whose next block is wanted most, of those that can be read and have room; None without any."""
+        """Of the requests that can be read and have room the one that was read longest ago; None without any."""
         if not (readable := self._readable()):
             return None
         request = min(readable, key=lambda request: request.last_read)

@@ -18,8 +18,8 @@ def recording_end(transcript: Transcript, duration: float) -> int:
     """
     ends = [segment.end for segment in transcript.segments]
     ends += [word.end for segment in transcript.segments for word in segment.words]
-    heard = max(ends, default=0.0)
-    return math.floor(1000 * (heard if heard > duration + HEADER_SLACK else duration) + 1e-6)
+    last = max(ends, default=0.0)
+    return math.floor(1000 * (last if last > duration + HEADER_SLACK else duration) + 1e-6)
 
 
 def milliseconds(seconds: float, limit: int) -> int:

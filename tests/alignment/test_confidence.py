@@ -68,8 +68,8 @@ def test_a_text_is_as_sure_as_its_words_on_average() -> None:
 def test_confidences_are_shares_even_of_one_frame_and_one_possible_token(measure: str) -> None:
     log_probs = torch.full((1, 6), -math.inf)
     log_probs[0, 4] = 1e-7  # rounding may put a probability above 1
-    (sure,) = token_confidences(log_probs, (4,), np.array([[0, 1]]), confidence_measure(measure))
-    assert 0.99 < sure <= 1.0
+    (certain,) = token_confidences(log_probs, (4,), np.array([[0, 1]]), confidence_measure(measure))
+    assert 0.99 < certain <= 1.0
 
 
 def test_an_unknown_measure_names_the_nearest() -> None:

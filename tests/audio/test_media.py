@@ -294,3 +294,26 @@ def test_pyav_is_not_imported_before_it_is_needed(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(100), 16000)
     code = "import sys, asr.audio.io; asr.audio.io.load_audio(sys.argv[1]); sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.wav")], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "fast.m4a", "a.3gp", "a.aac", "a.webm", "live.webm", "a.ts", "a.wma"])
+def test_two_recordings_joined_by_cat_are_both_read_or_refused(tmp_path: Path, name: str) -> None:
+    codec, options = LOSSY[name]
+    path = write(tmp_path / name, codec, chirp(), options)
+    path.write_bytes(2 * path.read_bytes())
+    if name in ("a.m4a", "fast.m4a", "a.3gp"):
+        with pytest.raises(AudioError, match=rf"{name}: another recording follows the first"):
+            load_audio(path)
+    elif name == "a.wma":
+        with pytest.raises(AudioError, match="ends after"):
+            load_audio(path)
+    else:
+        assert len(load_audio(path, RATE)) == pytest.approx(6 * RATE, abs=0.1 * RATE)
+
+
+def test_two_flv_files_joined_by_cat_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flv", "aac", chirp())
+    assert len(load_audio(path, RATE)) == pytest.approx(3 * RATE, abs=0.1 * RATE)
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(AudioError, match=r"a\.flv: another recording follows the first"):
+        load_audio(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from asr.errors import ConfigError
 from asr.experiments import launch, prepare
 from asr.experiments.survey import read_training_rows
 from asr.training.trainer import Trainer
+from tests.training.processes import wait_until_written
 
 SETTINGS = (
     "training.epochs=2",
@@ -140,9 +140,9 @@ def test_kill_dash_nine_at_any_moment_changes_nothing(shards: Path, folder_serve
     for setting in (*SETTINGS, f"data.train={address}", *settings):
         command += ["--set", setting]
     kills = 0
-    for pause in (2.5, 3.0, 3.3, 3.6, 4.0):
+    for more_bytes in (1, 300, 900, 2000, 5000):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        time.sleep(pause)
+        wait_until_written(Path("cut/training/train.jsonl"), more_bytes, process)
         kills += process.poll() is None
         process.kill()
         process.wait()

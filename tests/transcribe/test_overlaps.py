@@ -27,6 +27,15 @@ def test_what_both_heard_comes_once() -> None:
     assert before.confidence == after.confidence == 0.5
 
 
+def test_texts_of_a_script_without_spaces_stay_without() -> None:
+    def span(first: int, last: int) -> Segment:
+        words = tuple(Word(second + 0.1, second + 0.9, chr(0x4E00 + second), 0.5) for second in range(first, last))
+        return Segment(first, last, "".join(word.text for word in words), words, 0.5)
+
+    before, after = hand_over(span(0, 12), span(9, 20), 9.0, 12.0)
+    assert before.text + after.text == "".join(chr(0x4E00 + second) for second in range(20))
+
+
 def test_words_that_were_cut_off_at_the_ends_are_taken_from_the_other_span() -> None:
     before, after = hand_over(heard(0, 12, errors={11: "x"}), heard(9, 20, errors={9: "y"}), 9.0, 12.0)
     assert f"{before.text} {after.text}".split() == SAID[:20]

@@ -310,7 +310,7 @@ def test_one_feature_frame_is_enough_not_to_crash(recognizer: Recognizer) -> Non
         (io.StringIO("text"), "mode 'rb'"),
         (io.BytesIO(b"RIFF no audio"), "bytes: cannot be read"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_an_array_that_is_no_waveform_is_refused(recognizer: Recognizer, waveform: Any, complaint: str) -> None:
     with pytest.raises(AudioError, match=complaint):

@@ -87,7 +87,7 @@ def synthesis(split: str, count: int) -> dict[str, list[float]]:
 
     voices = CASTS[split].voices
     bundle = Bundle.load(RECIPES / "digits" / "model")
-    aligner = Aligner(bundle, device=torch.device("cpu"))
+    aligner = Aligner(bundle)
     errors: dict[str, list[float]] = {"starts": [], "ends": []}
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         for waveform, words in itertools.chain(*pool.map(say, voices, [count] * len(voices))):
@@ -107,7 +107,7 @@ def joined(split: str, size: int) -> dict[str, list[float]]:
     Where there are not so many, they come again in other orders.
     """
     bundle = Bundle.load(RECIPES / "an4" / "model")
-    aligner = Aligner(bundle, device=torch.device("cpu"))
+    aligner = Aligner(bundle)
     rate = bundle.frontend.sample_rate
     rows = read_manifest(ROOT / "data" / "an4" / f"{split}.jsonl")
     errors: dict[str, list[float]] = {"starts": [], "ends": []}

@@ -103,7 +103,7 @@ def speed(vads: dict[str, Vad], waveform: np.ndarray, rounds: int) -> Iterator[l
 def join_utterances(count: int) -> Join:
     """AN4 dev utterances with random gaps of digital silence between them."""
     bundle = Bundle.load(ROOT / "recipes" / "an4" / "model")
-    aligner = Aligner(bundle, device=torch.device("cpu"))
+    aligner = Aligner(bundle)
     rng = derive_rng("vad", "join")
     pieces, words, gaps, place = [], [], [], 0
     rows = read_manifest(ROOT / "data" / "an4" / "dev.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from asr.audio.io import audio_info, read_blocks
-from asr.errors import AudioError, NonFiniteAudioError, OutOfRangeAudioError, TruncatedAudioError
+from asr.errors import (
+    AudioError,
+    AudioWarning,
+    NonFiniteAudioError,
+    OppositePhasesWarning,
+    OutOfRangeAudioError,
+    TruncatedAudioError,
+    UnscaledAudioWarning,
+)
 from asr.types import Utterance
 
 FRAME = 0.02  # seconds; loudness is measured in frames of this length
@@ -20,6 +29,8 @@ BLOCK = 30.0  # seconds decoded at once
 FLOOR = 1e-12  # power of a frame of zeros; -120 dB
 FLAT = 0.9999  # of the peak: samples above count as cut off there
 LONGEST = 1e7  # seconds; larger numbers in a manifest mean the same and would overflow
+
+Doubts = tuple[tuple[str, str], ...]  # codes of warnings, each with its reason
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class Measurement:
     rise: float  # dB from the 10th percentile of all frames to the loudest
     clipped: float  # share of samples, 0..1, that lie in flat tops
     digest: bytes  # of rate and samples: equal for equal audio in whatever lossless container
+    doubts: Doubts = ()  # about the whole file
 
     @property
     def seconds(self) -> float:
@@ -106,14 +118,20 @@ def examine(audio_file: AudioFile) -> list[tuple[int, Measurement | AudioFault]]
             ]
         info = audio_info(audio_file.path)
         meters = [_Meter(stretch, info.sample_rate) for stretch in audio_file.stretches]
-        fault, num_samples = _measure(audio_file.path, info.sample_rate, meters)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", AudioWarning)
+            fault, num_samples = _measure(audio_file.path, info.sample_rate, meters)
+        doubts = _doubts(audio_file.path, caught)
         num_samples = num_samples or info.num_samples
     except Exception as error:  # whatever a decoder stumbles over, the other files still have to be checked
         fault = _audio_fault(audio_file.path, error)
         return [(stretch.row, fault) for stretch in audio_file.stretches]
     seconds = num_samples / info.sample_rate
     return [
-        (meter.stretch.row, fault if fault and not meter.done else meter.measurement(info.num_channels, seconds))
+        (
+            meter.stretch.row,
+            fault if fault and not meter.done else meter.measurement(info.num_channels, seconds, doubts),
+        )
         for meter in meters
     ]
 
@@ -173,7 +191,7 @@ class _Meter:
         runs = int(np.count_nonzero(middles[1:] & ~middles[:-1])) + int(middles[:1].sum())
         self._flat += int(np.count_nonzero(middles)) + 2 * runs
 
-    def measurement(self, num_channels: int, file_seconds: float) -> Measurement:
+    def measurement(self, num_channels: int, file_seconds: float, doubts: Doubts) -> Measurement:
         """The result, once all samples were added."""
         power = np.concatenate(self._power) if self._power else np.zeros(1)
         level = 10 * np.log10(np.maximum(power, FLOOR))
@@ -187,7 +205,16 @@ class _Meter:
             rise=float(level.max() - np.percentile(level, 10)),
             clipped=self._flat / max(1, self._num_samples),
             digest=self._hash.digest(),
+            doubts=doubts,
         )
+
+
+def _doubts(path: Path, caught: Sequence[warnings.WarningMessage]) -> Doubts:
+    """Codes and reasons of the warnings that reading a file gave."""
+    codes: dict[type[Warning], str] = {UnscaledAudioWarning: "unscaled", OppositePhasesWarning: "opposite_phases"}
+    return tuple(
+        (codes[one.category], str(one.message).removeprefix(f"{path}: ")) for one in caught if one.category in codes
+    )
 
 
 def _audio_fault(path: Path, error: Exception) -> AudioFault:

@@ -132,6 +132,7 @@ def _audio_faults(row: _Row, settings: CheckSettings) -> Iterator[tuple[str, str
     if abs(measured.seconds - utterance.duration) > settings.tolerance:
         there = f"{measured.seconds:.2f} s" if utterance.start == 0 else f"{measured.seconds:.2f} s from there on"
         yield "duration_mismatch", f"{utterance.duration:.2f} s in the manifest, the audio has {there}"
+    yield from measured.doubts
     if measured.peak == 0:
         yield "all_zero", f"all {measured.num_samples} samples are 0"
     elif measured.loudest < QUIET:

@@ -26,6 +26,8 @@ REJECTED = {
 WARNED = {
     "silent": "nothing is heard: very quiet, or steady noise",
     "clipped": "the waveform is cut off at its peaks",
+    "unscaled": "integers written as floats: samples far beyond full scale",
+    "opposite_phases": "the channels cancel each other out in their mean",
     "sample_rate": "another sample rate than expected",
     "channels": "another number of channels than expected",
     "too_long": "longer than the limit",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from asr.decoding.prefix.settings import PrefixBeamSettings
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.system.threads import takes_signals
+from asr.system.threads import off_main_thread, takes_signals
 from asr.text.vocabulary import Vocabulary
 from asr.types import Hypothesis
 
@@ -37,9 +37,6 @@ def why_not_compiled(fusion: Fusion) -> str | None:
     if not isinstance(fusion.hotwords, HotwordScorer | None):
         return "the hotwords are scored by something else"
     return None
-
-
-Result = TypeVar("Result")
 
 
 class _Beam(NamedTuple):
@@ -97,15 +94,20 @@ class CompiledPrefixBeam:
         """The beams after log-probabilities (B, S, V) on the CPU, of lengths (B,)."""
         values = log_probs.detach().double().numpy()
         utterances = [values[row, :length] for row, length in enumerate(lens.tolist())]
-        return CompiledState(tuple(_run(self._advance_one, state.beams, utterances)))
+        num_threads = min(torch.get_num_threads(), len(utterances))
+        if num_threads <= 1 and not takes_signals():
+            return CompiledState(tuple(map(self._advance_one, state.beams, utterances)))
+        # The kernel runs without Python's lock, and never on the main thread: see `asr.system.threads`.
+        with ThreadPoolExecutor(max(1, num_threads)) as pool:
+            return CompiledState(tuple(pool.map(self._advance_one, state.beams, utterances)))
 
     def partial(self, state: CompiledState) -> list[tuple[int, ...]]:
         """The best text of every utterance so far, () where none is possible."""
-        return list(_run(self._best_text, state.beams))
+        return off_main_thread(lambda: [self._best_text(beam) for beam in state.beams])
 
     def finish(self, state: CompiledState) -> list[list[Hypothesis]]:
         """N-best lists, best first."""
-        return list(_run(self._finish_one, state.beams))
+        return off_main_thread(lambda: [self._finish_one(beam) for beam in state.beams])
 
     def _advance_one(self, beam: _Beam, log_probs: np.ndarray) -> _Beam:
         from asr.decoding.prefix.kernel import prefix_beam_search, regrown
@@ -140,18 +142,6 @@ class CompiledPrefixBeam:
             hypotheses.append(Hypothesis(tuple(flat[begin : begin + length]), sum(named.values()), named))
             begin += length
         return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
-
-
-def _run(function: Callable[..., Result], *columns: Sequence[Any]) -> Iterable[Result]:
-    """The function's results for the utterances, one after the other on each of torch's threads.
-
-    The kernel runs without Python's lock, and never on the main thread: see `asr.system.threads`.
-    """
-    num_threads = min(torch.get_num_threads(), len(columns[0]))
-    if num_threads <= 1 and not takes_signals():
-        return map(function, *columns)
-    with ThreadPoolExecutor(max(1, num_threads)) as pool:
-        return pool.map(function, *columns)
 
 
 def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocabulary) -> TextScores:

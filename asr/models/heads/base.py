@@ -41,7 +41,6 @@ class Head(nn.Module, ABC):
     """
 
     default_search: ClassVar[str]  # what decodes with this head alone, if nobody chose a search
-    label: ClassVar[str]  # what people call it: "CTC"
 
     def __init__(self, config: NamedHeadConfig, vocabulary: Vocabulary) -> None:
         super().__init__()

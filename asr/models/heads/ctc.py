@@ -42,7 +42,6 @@ class CtcHead(Head):
     """A token or blank for every encoder frame; start and end of sentence, no labels of CTC, have probability 0."""
 
     default_search = "ctc_greedy"
-    label = "CTC"
 
     def __init__(self, config: CtcHeadConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)

@@ -25,18 +25,12 @@ class Decoder(Head, Generic[State]):
     """
 
     default_search = "attention_greedy"
-    label = "attention"
 
     def __init__(self, config: NamedHeadConfig, vocabulary: Vocabulary) -> None:
         super().__init__(config, vocabulary)
         if vocabulary.sos is None or vocabulary.eos is None:
             raise ConfigError(f"head '{self.id}' needs a start and an end, which the vocabulary of its tokenizer lacks")
-        self.sos, self.eos = vocabulary.sos, vocabulary.eos
-
-    @property
-    def never_predicted(self) -> list[int]:
-        """The ids that are never the next token: the blank, and the start where it is not the end, too."""
-        return sorted({token for token in (self.vocabulary.blank, self.sos) if token is not None} - {self.eos})
+        self.eos = vocabulary.eos
 
     def losses(self, encoded: EncoderOutput, batch: Batch, config: LossConfig) -> dict[str, Tensor]:
         targets = batch.targets(self.tokenizer)

@@ -71,7 +71,7 @@ class LstmDecoder(Decoder[LstmState]):
         )
         self.join = nn.Linear(dim + encoder_dim, dim)
         self.dropout = Dropout(config.dropout)
-        self.output = TokenOutput(dim, len(vocabulary), self.never_predicted)
+        self.output = TokenOutput(dim, len(vocabulary), vocabulary.never_predicted)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         state = self.init_state(encoded)

@@ -118,7 +118,7 @@ class TransformerDecoder(Decoder[TransformerState]):
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(TransformerDecoderLayer(config, encoder_dim) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.output = TokenOutput(config.dim, len(vocabulary), self.never_predicted)
+        self.output = TokenOutput(config.dim, len(vocabulary), vocabulary.never_predicted)
 
     def forward(self, encoded: EncoderOutput, tokens: Tensor, token_lens: Tensor) -> Tensor:
         x = self._embed(with_start(tokens, token_lens, self.vocabulary), position=0)

@@ -72,7 +72,7 @@ class Spelling:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token ids in 0..vocab_size-1, words joined by single spaces where the script has spaces."""
-        return self.join([word.text for word in self.words(tokens)])
+        return self.between_words.join(word.text for word in self.words(tokens))
 
     def words(self, tokens: Sequence[int]) -> list[WordSpan]:
         """The words of `decode`, each with the tokens from its first to its last that write a letter.
@@ -90,9 +90,10 @@ class Spelling:
                 letters, stop = letters + written, index + 1
         return [*words, WordSpan(self.read(letters), start, stop)] if letters else words
 
-    def join(self, words: Sequence[str]) -> str:
-        """Words as one text."""
-        return ("" if self.word_boundary == "none" else " ").join(words)
+    @property
+    def between_words(self) -> str:
+        """What stands between the words of a text: a space, or nothing in a script without spaces."""
+        return "" if self.word_boundary == "none" else " "
 
     @cached_property
     def alphabet(self) -> frozenset[str]:
@@ -160,7 +161,7 @@ class Tokenizer(Spelling, ABC):
 
     def can_write(self, text: str) -> bool:
         """Whether the tokens of a text spell all of it."""
-        return self.decode(self.encode(text)) == self.join(split_words(text))
+        return self.decode(self.encode(text)) == self.between_words.join(split_words(text))
 
 
 def split_words(text: str) -> list[str]:

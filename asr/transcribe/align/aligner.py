@@ -89,11 +89,10 @@ class _Placed:
 class Aligner:
     """Aligns texts with recordings of any length by a model's CTC output; ConfigError if it has none."""
 
-    def __init__(self, bundle: Bundle, *, device: torch.device, confidence: str = "posterior") -> None:
+    def __init__(self, bundle: Bundle, *, confidence: str = "posterior") -> None:
         if ctc_of(bundle.model.heads) is None:
             raise ConfigError("alignment needs a model with a CTC head; this one has none")
         self.bundle = bundle
-        self.device = device
         self._measure = confidence_measure(confidence)
         tokenizer = ctc_tokenizer(bundle)
         vocabulary = tokenizer.vocabulary
@@ -115,7 +114,7 @@ class Aligner:
 
     def _align(self, blocks: Iterable[np.ndarray], lines: Sequence[ScriptLine]) -> Alignment:
         with StoredLogProbs() as log_probs:
-            recording = encode_recording(self.bundle, blocks, self.device, log_probs)
+            recording = encode_recording(self.bundle, blocks, log_probs)
             placed = self._place(recording, lines)
             spoken = {one.line for one in placed if one.is_spoken}
             unspoken = [Unspoken(line.number, line.text, True) for line in lines if line not in spoken]
@@ -148,7 +147,7 @@ class Aligner:
     ) -> dict[ScriptLine, _Placed]:
         """Lines left out, by the milder test of LINE_GAIN, with the two around them, which may have taken their place.
 
-        Nothing where too much is between these two to be sure.
+        Nothing where too much is between these two for that.
         """
         before, after = placed.get(lines[0]), placed.get(lines[-1])
         first = before.spans[-2][1] if before else 0

@@ -20,6 +20,7 @@ import torch
 from asr.alignment.forced import with_wildcard
 from asr.alignment.timing import HOP, loudness
 from asr.bundle.bundle import Bundle
+from asr.bundle.recognition import encode_waveforms
 from asr.decoding.base import ctc_of
 from asr.errors import AsrError
 from asr.transcribe.long_form import Window, split_windows
@@ -80,9 +81,7 @@ def block_samples(sample_rate: int) -> int:
     return BLOCK_HOPS * round(HOP * sample_rate)
 
 
-def encode_recording(
-    bundle: Bundle, blocks: Iterable[np.ndarray], device: torch.device, log_probs: StoredLogProbs
-) -> EncodedRecording:
+def encode_recording(bundle: Bundle, blocks: Iterable[np.ndarray], log_probs: StoredLogProbs) -> EncodedRecording:
     """A recording in blocks of `block_samples`, the last one shorter; its log-probabilities, with a wildcard, are kept
     in `log_probs`."""
     rate = bundle.frontend.sample_rate
@@ -90,14 +89,12 @@ def encode_recording(
     spans = split_windows(meter.passing(blocks), rate, WINDOW_SECONDS)
     for (before, span), (_, after) in itertools.pairwise(itertools.pairwise(itertools.chain([None], spans, [None]))):
         assert span is not None
-        log_probs.append(_encode_span(bundle, before, span, after, device))
+        log_probs.append(_encode_span(bundle, before, span, after))
     return EncodedRecording(log_probs, meter.values(), meter.num_samples / rate)
 
 
 @torch.inference_mode()
-def _encode_span(
-    bundle: Bundle, before: Window | None, span: Window, after: Window | None, device: torch.device
-) -> np.ndarray:
+def _encode_span(bundle: Bundle, before: Window | None, span: Window, after: Window | None) -> np.ndarray:
     """Log-probabilities (S, V) of the frames that begin in a span, encoded with its neighbours as context."""
     rate = bundle.frontend.sample_rate
     frame_samples = round(bundle.frame_seconds * rate)
@@ -111,12 +108,10 @@ def _encode_span(
         begin -= len(before.waveform)
     if after:
         waveform = np.concatenate([waveform, after.waveform[: context * frame_samples]])
-    samples = torch.from_numpy(waveform[encoded_from * frame_samples - begin :])[None].to(device)
-    features, lens = bundle.frontend(samples, torch.tensor([samples.shape[1]], device=device))
+    encoded = encode_waveforms(bundle, [waveform[encoded_from * frame_samples - begin :]])
     ctc = ctc_of(bundle.model.heads)
     assert ctc is not None, "an aligner has looked"
-    log_probs = ctc.log_probs(bundle.model.encode(features, lens))[0].cpu()
-    rows = with_wildcard(log_probs, ctc.vocabulary)
+    rows = with_wildcard(ctc.log_probs(encoded)[0, : encoded.lens[0]].cpu(), ctc.vocabulary)
     return np.asarray(rows[first - encoded_from : None if last is None else last - encoded_from].numpy())
 
 

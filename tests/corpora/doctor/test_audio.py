@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,14 @@ def test_a_stretch_beyond_the_end_has_no_samples(tmp_path):
     assert measured(tmp_path / "a.wav", 5.0, 1.0, whole=False).num_samples == 0
     assert measured(tmp_path / "a.wav", 1e300, 1e300, whole=False).num_samples == 0
     assert measured(tmp_path / "a.wav", 5.0, 1.0, whole=False).file_seconds == 1.0
+
+
+def test_doubts_about_a_file_are_codes_and_no_warnings(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 32768 * noise(1.0), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", np.stack([noise(1.0), -noise(1.0)], axis=1), RATE, subtype="FLOAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [code for code, _ in measured(tmp_path / "a.wav").doubts] == ["unscaled"]
+        ((code, reason),) = measured(tmp_path / "b.wav").doubts
+    assert code == "opposite_phases"
+    assert reason.startswith("the 2 channels are in opposite phases")

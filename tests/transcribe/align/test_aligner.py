@@ -23,7 +23,6 @@ from tests.conftest import melody
 from tests.foreign_vocabularies import FOREIGN
 from tests.tiny_models import tiny_model
 
-CPU = torch.device("cpu")
 SECONDS = 8.0
 PLACES = {"one": 1.0, "two": 2.0, "three": 3.0, "four five": 5.0, "six": 6.5}
 
@@ -35,7 +34,7 @@ def bundle(tiny_workspace: Path) -> Bundle:
 
 @pytest.fixture
 def spoken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """A recording in which the model hears the words of PLACES there, a token every encoder frame."""
+    """A recording in which the model finds the words of PLACES there, a token every encoder frame."""
     waveform = np.full(round(SECONDS * 16000), 1e-4, dtype=np.float32)
     frames = int(bundle.model.output_lens(bundle.frontend.output_lens(torch.tensor([len(waveform)]))))
     posteriors = torch.full((frames, bundle.tokenizer.vocab_size), 1e-3)
@@ -57,7 +56,7 @@ def lines_of(bundle: Bundle, *texts: str) -> list[ScriptLine]:
 
 
 def align(bundle: Bundle, waveform: np.ndarray, *texts: str) -> Alignment:
-    return Aligner(bundle, device=CPU).align_waveform(waveform, lines_of(bundle, *texts))
+    return Aligner(bundle).align_waveform(waveform, lines_of(bundle, *texts))
 
 
 def starts(aligned: Alignment) -> dict[str, float]:
@@ -112,7 +111,7 @@ def test_numerals_and_unknown_characters_have_their_stretch(bundle: Bundle, spok
     assert starts(aligned)[numeral] == pytest.approx(2.0, abs=0.1)
 
 
-def test_words_are_written_as_in_the_text_and_heard_as_in_training(bundle: Bundle) -> None:
+def test_words_are_written_as_in_the_text_and_aligned_as_in_training(bundle: Bundle) -> None:
     basic = replace(bundle, spec=bundle.spec.model_copy(update={"normalize": "basic"}))
     line = script_line(7, "\u201c ONE, -- two-six! 3.5", basic)
     assert [word.text for word in line.words] == ["\u201c ONE, --", "two-six!", "3.5"]
@@ -163,7 +162,7 @@ def test_lines_for_which_the_recording_is_too_short_are_named(
         assert starts(aligned)["three"] == pytest.approx(PLACES["three"], abs=0.05)
         return
     waveform = melody(0, seconds)
-    aligned = Aligner(bundle, device=CPU).align_waveform(waveform, lines_of(bundle, *book))
+    aligned = Aligner(bundle).align_waveform(waveform, lines_of(bundle, *book))
     assert [(one.line, one.whole) for one in aligned.unspoken] == [(1, True), (2, True), (3, True)]
     assert [segment.text for segment in aligned.transcript.segments] == [line.strip() for line in book]
     assert all(0.0 <= segment.start <= segment.end <= seconds for segment in aligned.transcript.segments)
@@ -177,7 +176,7 @@ def test_marks_take_no_time(bundle: Bundle, spoken: np.ndarray, mark: str) -> No
     lines = lines_of(
         bundle, mark, "one", mark, f"{mark} two", f"three {mark}", f"four {mark} five", f"{mark}six{mark}", mark
     )
-    marked = Aligner(bundle, device=CPU).align_waveform(spoken, [line for line in lines if line.words])
+    marked = Aligner(bundle).align_waveform(spoken, [line for line in lines if line.words])
     assert marked.unspoken == ()
     assert [word_times(segment) for segment in marked.transcript.segments] == [
         word_times(segment) for segment in plain.segments
@@ -202,7 +201,7 @@ def test_marks_inside_a_word_separate_and_apostrophes_join(bundle: Bundle) -> No
 def test_a_model_without_ctc_cannot_align(bundle: Bundle) -> None:
     model = tiny_model("lstm", num_features=80, vocab_size=20, encoder=ConformerConfig())
     with pytest.raises(ConfigError, match="CTC head"):
-        Aligner(replace(bundle, model=model), device=CPU)
+        Aligner(replace(bundle, model=model))
 
 
 MARKS = ["\u2014 ... !", "***", "?", "", " \t", "\u266a", "\u00ab", "- - -", "\ufeff", "\u200b"]
@@ -218,7 +217,7 @@ def test_how_a_text_is_written_changes_no_time(bundle: Bundle, spoken: np.ndarra
         words = [data.draw(st.sampled_from([str.upper, str.title, str]))(word) for word in place.split()]
         texts.append(data.draw(st.sampled_from([" ", "  ", "\u00a0", ", ", " -- ", " \u2026 "])).join(words))
     lines = [line for line in lines_of(bundle, *texts) if line.words]
-    aligned = Aligner(bundle, device=CPU).align_waveform(spoken, lines)
+    aligned = Aligner(bundle).align_waveform(spoken, lines)
     assert aligned.unspoken == ()
     assert [word_times(segment) for segment in aligned.transcript.segments] == [
         word_times(segment) for segment in plain.segments
@@ -235,7 +234,7 @@ def test_any_text_has_its_lines_in_order_and_names_those_not_spoken(
     texts = data.draw(st.permutations([*PLACES, *data.draw(st.lists(some, max_size=6))]))
     texts = texts[: data.draw(st.integers(1, len(texts)))]
     lines = [line for line in lines_of(bundle, *texts) if line.words]
-    aligned = Aligner(bundle, device=CPU).align_waveform(spoken, lines)
+    aligned = Aligner(bundle).align_waveform(spoken, lines)
     segments = aligned.transcript.segments
     assert [segment.text for segment in segments] == [line.text for line in lines]
     moments = [moment for segment in segments for word in segment.words for moment in (word.start, word.end)]

@@ -1,4 +1,4 @@
-"""Aligning recordings that are heard in several windows."""
+"""Aligning recordings that are encoded in several windows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from asr.transcribe.align import aligner, encoding
 from asr.transcribe.align.aligner import Aligner
 from asr.transcribe.align.encoding import EncodedRecording, StoredLogProbs, block_samples, encode_recording
 from asr.transcribe.align.script import script_line
+from asr.types import EncoderOutput
 from tests.conftest import melody
 
-CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[3]
 RATE = 16000
 
@@ -36,7 +36,7 @@ def blocks_of(waveform: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def encode(bundle: Bundle, waveform: np.ndarray) -> EncodedRecording:
-    return encode_recording(bundle, blocks_of(waveform), CPU, StoredLogProbs())
+    return encode_recording(bundle, blocks_of(waveform), StoredLogProbs())
 
 
 @pytest.mark.parametrize("seconds", [61.234, 33.0, 30.01, 30.0, 7.0])
@@ -45,8 +45,10 @@ def test_frames_of_all_windows_are_those_of_the_whole(
 ) -> None:
     """The model here answers to the sound of each encoder frame alone, so context cannot blur a shift."""
     monkeypatch.setattr(bundle.frontend.cmvn, "forward", lambda features, _lens: features)
-    monkeypatch.setattr(bundle.model, "encode", lambda features, _lens: features[:, ::4, :20])
-    monkeypatch.setattr(bundle.model.heads["ctc"], "log_probs", lambda encoded: encoded)
+    monkeypatch.setattr(
+        bundle.model, "encode", lambda features, lens: EncoderOutput(features[:, ::4, :20], -(-lens // 4))
+    )
+    monkeypatch.setattr(bundle.model.heads["ctc"], "log_probs", lambda encoded: encoded.frames)
     waveform = melody(1, seconds)
     recording = encode(bundle, waveform)
     samples = torch.from_numpy(waveform)[None]
@@ -119,7 +121,7 @@ def test_minutes_that_are_in_one_of_text_and_recording_only_move_nothing_else(
     recording = EncodedRecording(log_probs, np.zeros(30_001), 300.0)
     monkeypatch.setattr(aligner, "encode_recording", lambda *_arguments: recording)
     script = [script_line(number, text, bundle) for number, (text, _) in enumerate(lines, start=1)]
-    aligned = Aligner(bundle, device=CPU).align_waveform(np.zeros(0, dtype=np.float32), script)
+    aligned = Aligner(bundle).align_waveform(np.zeros(0, dtype=np.float32), script)
     assert [(one.line, one.whole) for one in aligned.unspoken] == [(number, True) for number in range(21, 36)]
     for segment, (text, start) in zip(aligned.transcript.segments, lines, strict=True):
         assert segment.text == text
@@ -142,7 +144,7 @@ def test_real_utterances_joined_are_each_found_in_their_place(corpora: Path) -> 
     del texts[20], bounds[20]
     lines = [*texts[:8], "NOVEMBER THE THIRTIETH NINETEEN EIGHTY", *texts[8:]]
     script = [script_line(number, text, bundle) for number, text in enumerate(lines, start=1)]
-    aligned = Aligner(bundle, device=CPU).align_waveform(np.concatenate(pieces), script)
+    aligned = Aligner(bundle).align_waveform(np.concatenate(pieces), script)
     assert reached > 2 * encoding.WINDOW_SECONDS
     assert [one.line for one in aligned.unspoken if one.whole] == [9]
     segments = [segment for number, segment in enumerate(aligned.transcript.segments, start=1) if number != 9]
