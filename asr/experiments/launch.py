@@ -14,10 +14,10 @@ import torch
 from asr.bundle.folder import CONFIG_FILE
 from asr.config import Experiment, LmExperiment, dump_yaml
 from asr.errors import TrainingError
-from asr.experiments.asr_task import SpeechRecognition
+from asr.experiments.asr_task import SPEECH
 from asr.experiments.card import write_card
 from asr.experiments.claim import CLAIM_FILE, claimed
-from asr.experiments.lm_task import LanguageModelling
+from asr.experiments.lm_task import LANGUAGE_MODEL
 from asr.experiments.profile import profiled
 from asr.experiments.ready import AnyExperiment, Kind, steps_per_epoch
 from asr.experiments.records import (
@@ -41,9 +41,6 @@ from asr.training.tensorboard import require_tensorboard
 from asr.training.trainer import Trainer
 
 OnStep = Callable[[Trainer[Any]], None]
-
-SPEECH = SpeechRecognition()
-LANGUAGE_MODEL = LanguageModelling()
 
 
 def kind_of(config: Experiment | LmExperiment) -> Kind[Any]:
@@ -159,7 +156,7 @@ def _resumed(
     """The configuration for the steps after `step` of the run in a folder. Rank 0 checks and records it."""
     say = world.display().say
     saved: Any = read_experiment(launch.out)
-    config = kind.with_findings_of(saved, settle_dtype(config, world.device, saved, say))
+    config = kind.with_findings_of(settle_dtype(config, world.device, saved, say), saved)
     if world.is_main:
         refuse_other_experiment(config, saved, kind.data_hash(config), launch.out)
         continued = with_continuation(saved, launch.command, step, world, say)

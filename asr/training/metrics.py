@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -81,6 +82,16 @@ class TrainLog:
             self._events.close()
         with suppress(OSError):  # a full disk has been reported
             self._file.close()
+
+
+def by_part(parts: dict[str, float | None]) -> dict[str, dict[str, float | None]]:
+    """The parts of a loss as they are logged: under one key, which a task whose loss has none goes without."""
+    return {"losses": parts} if parts else {}
+
+
+def finite(value: float) -> float | None:
+    """None for what is not finite, which JSON cannot express."""
+    return value if math.isfinite(value) else None
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ step and add up its gradients in it; rank 0 alone writes and shows anything.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -36,7 +35,7 @@ from asr.training.compile import num_compilations
 from asr.training.distributed import ALONE, World
 from asr.training.freezing import FrozenParts
 from asr.training.memory import describe_parts
-from asr.training.metrics import LOG_FILE, TrainLog, draw_curves
+from asr.training.metrics import LOG_FILE, TrainLog, by_part, draw_curves, finite
 from asr.training.step import StepOutcome, Stepper
 from asr.training.stopping import CTRL_C, stop_requests
 from asr.training.task import AnyBatch, Task
@@ -202,9 +201,9 @@ class Trainer(Generic[AnyBatch]):
                 for name, part in parts.items():
                     self.progress.epoch_parts[name] = self.progress.epoch_parts.get(name, 0.0) + part
             self._last_step = {
-                "loss": _finite(loss / outcome.count),
-                **_each({name: _finite(part / outcome.count) for name, part in parts.items()}),
-                "grad_norm": _finite(norm),
+                "loss": finite(loss / outcome.count),
+                **by_part({name: finite(part / outcome.count) for name, part in parts.items()}),
+                "grad_norm": finite(norm),
             }
 
     def _note_skipped(self, outcome: StepOutcome) -> None:
@@ -275,7 +274,7 @@ class Trainer(Generic[AnyBatch]):
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
             "loss": progress.epoch_loss / max(1, progress.epoch_count),
-            **_each({name: part / max(1, progress.epoch_count) for name, part in progress.epoch_parts.items()}),
+            **by_part({name: part / max(1, progress.epoch_count) for name, part in progress.epoch_parts.items()}),
             "skipped": progress.skipped, "unreadable": progress.unreadable, "waited_share": waited / spent,
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
@@ -393,13 +392,3 @@ class Trainer(Generic[AnyBatch]):
             f"{score}  lr {record['lr']:.1e}  {record[self._rate_key]:.0f} {self.task.unit.symbol}/s  "
             f"waited {100 * record['waited_share']:.1f} % for data  ETA {clock(remaining)}"
         )
-
-
-def _each(parts: dict[str, float | None]) -> dict[str, dict[str, float | None]]:
-    """The parts of the loss as they are logged: under one key, which a task whose loss has none goes without."""
-    return {"losses": parts} if parts else {}
-
-
-def _finite(value: float) -> float | None:
-    """None for what is not finite, which JSON cannot express."""
-    return value if math.isfinite(value) else None

@@ -61,11 +61,12 @@ def train(
     if neural is not None:
         _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration has all settings")
         from asr.experiments import launch
+        from asr.experiments.lm_task import LANGUAGE_MODEL
 
         launch.train(
             neural,
             out,
-            kind=launch.LANGUAGE_MODEL,
+            kind=LANGUAGE_MODEL,
             overrides=overrides or (),
             resume=resume,
             device=device,
