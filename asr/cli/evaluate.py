@@ -67,10 +67,14 @@ def evaluate(
     from asr.experiments.summary import trained_steps
     from asr.scoring.coverage import unwritable
     from asr.system.display import Display, counted
+    from asr.system.outputs import check_folder
     from asr.system.runtime import resolve_device, resolve_dtype
 
     read = (manifest, lm, hotwords)
-    check_outputs((out / name for name in FILES) if out else [experiment / "results" / "set" / "wer.json"], read)
+    if out is None:
+        check_folder(experiment / "results")
+    else:
+        check_outputs((out / name for name in FILES), read, experiment)
     use_threads(threads)
     display = Display()
     bundle = Bundle.load(experiment)
