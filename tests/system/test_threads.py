@@ -15,7 +15,7 @@ from asr.alignment import forced
 from asr.cli.main import main
 from asr.system.threads import off_main_thread
 
-COMPILES = re.compile(r"\bnjit\(|^@_?compiled\b", re.MULTILINE)
+COMPILES = re.compile(r"\bnjit\(|^@_?compiled(_part)?\b", re.MULTILINE)
 KERNELS = {  # files with compiled functions, all called from below
     "alignment/forced.py",
     "decoding/prefix/kernel.py",

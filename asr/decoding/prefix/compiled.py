@@ -123,14 +123,15 @@ class CompiledPrefixBeam:
 
         worth = beam.ctc[:, 0] + beam.tree.text[beam.nodes]
         best = beam.nodes[np.argsort(-worth, kind="stable")[:1]]
-        return tuple(spelled(beam.tree, best)[0].tolist())
+        return tuple(spelled(beam.tree.parent, beam.tree.token, beam.tree.length, best)[0].tolist())
 
     def _finish_one(self, beam: _Beam) -> list[Hypothesis]:
         from asr.decoding.prefix.kernel import ends, spelled
 
         tree, nodes, ctc = beam
-        end_lm, end_hot = ends(self.text, tree, nodes)
-        tokens, lengths = spelled(tree, nodes)
+        states = (tree.ngram_state[nodes], tree.trie_node[nodes], tree.hot_state[nodes])
+        end_lm, end_hot = ends(self.text, *states)
+        tokens, lengths = spelled(tree.parent, tree.token, tree.length, nodes)
         flat = tokens.tolist()
         columns = {"ctc": ctc[:, 0], "lm": tree.lm[nodes] + end_lm, "hotwords": tree.hot[nodes] + end_hot}
         names = ("ctc", *self.names)

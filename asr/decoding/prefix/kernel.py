@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoding.prefix.selection import choose, promising
+from asr.decoding.prefix.selection import choose
 from asr.decoding.prefix.text_scores import (
     NONE,
     WORDS,
@@ -16,7 +16,7 @@ from asr.decoding.prefix.text_scores import (
     end_sentence,
     end_word,
 )
-from asr.system.jit import compiled
+from asr.system.jit import compiled, compiled_part
 
 NOWHERE = -1
 MIX = 1000003  # joins small numbers to one; two that clash by chance would only share a place in the beam
@@ -56,6 +56,14 @@ class Tree(NamedTuple):
     text: np.ndarray  # lm + hot + length bonus
 
 
+class Pool(NamedTuple):
+    """Prefixes among which the next beam is chosen."""
+
+    places: np.ndarray  # below W of those that stay, above of extensions
+    scores: np.ndarray
+    futures: np.ndarray
+
+
 class Extensions(NamedTuple):
     """Prefixes of the beam made longer by a token, before it is known which are kept."""
 
@@ -70,7 +78,7 @@ class Extensions(NamedTuple):
     future: np.ndarray
 
 
-@compiled
+@compiled_part
 def log_add(a: float, b: float) -> float:
     """log(exp(a) + exp(b)) without overflow; -inf is a probability of 0."""
     if a < b:
@@ -115,7 +123,7 @@ def regrown(tree: Tree, beam: np.ndarray, room: int) -> tuple[Tree, np.ndarray, 
     for name, values in tree._asdict().items():
         fields[name] = np.zeros(num_nodes + room, values.dtype)
         fields[name][:num_nodes] = values[kept]
-    for name, link in zip(("parent", "first_child", "sibling"), links[:3], strict=True):
+    for name, link in zip(("parent", "first_child", "sibling"), links[:3, :num_nodes], strict=True):
         fields[name][:num_nodes] = link
         fields[name][num_nodes:] = NOWHERE
     new_beam = links[3][: len(beam)]
@@ -130,25 +138,32 @@ def pruned(parent: np.ndarray, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     Also what they become, (4, max(M, W)): parents, first children, siblings, and the nodes of the beam.
     """
-    places = np.full(len(parent), NOWHERE, np.int32)
-    for node in beam:
+    places, kept = np.empty(len(parent), np.int32), np.empty(len(parent), np.int64)
+    for node in range(len(parent)):
+        places[node] = NOWHERE
+    for index in range(len(beam)):
+        node = int(beam[index])
         while node != NOWHERE and places[node] == NOWHERE:
             places[node] = 0
-            node = parent[node]
-    kept = np.flatnonzero(places != NOWHERE)
-    places[kept] = np.arange(len(kept))
-    links = np.full((4, max(len(kept), len(beam))), NOWHERE, np.int32)
-    for place in range(1, len(kept)):
-        above = places[parent[kept[place]]]
-        links[0, place] = above
-        links[2, place] = links[1, above]
-        links[1, above] = place
+            node = int(parent[node])
+    count = 0
+    for node in range(len(parent)):
+        if places[node] != NOWHERE:
+            places[node], kept[count] = count, node
+            count += 1
+    links = np.empty((4, max(count, len(beam))), np.int32)
+    for place in range(count):
+        links[0, place], links[1, place], links[2, place] = NOWHERE, NOWHERE, NOWHERE
+        if place:
+            above = places[parent[kept[place]]]
+            links[0, place], links[2, place] = above, links[1, above]
+            links[1, above] = place
     for index in range(len(beam)):
         links[3, index] = places[beam[index]]
-    return kept, links
+    return kept[:count], links
 
 
-@compiled
+@compiled_part
 def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, node: int, token: int) -> int:
     """The node of a prefix and one more token if it was ever made, else NOWHERE."""
     child = int(first_child[node])
@@ -157,7 +172,7 @@ def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, n
     return child
 
 
-@compiled
+@compiled_part
 def add_child(
     text: TextScores, tree: Tree, child: int, node: int, extensions: Extensions, at: int, bonus: float
 ) -> None:
@@ -180,7 +195,7 @@ def add_child(
     tree.text[child] = tree.lm[child] + tree.hot[child] + bonus * tree.length[child]
 
 
-@compiled
+@compiled_part
 def tokens_to_try(log_probs: np.ndarray, settings: Settings, tokens: np.ndarray) -> int:
     """Fill in the tokens likely enough in a frame (V,), the best one in any case; returns how many there are.
 
@@ -203,10 +218,11 @@ def tokens_to_try(log_probs: np.ndarray, settings: Settings, tokens: np.ndarray)
     return count
 
 
-@compiled
+@compiled_part
 def link_children(tree: Tree, beam: np.ndarray, first: np.ndarray, following: np.ndarray) -> None:
     """For each prefix of the beam (W,) a list of those one token longer beside it: `first`, then `following` each."""
-    first[: len(beam)] = NOWHERE
+    for index in range(len(beam)):
+        first[index] = NOWHERE
     for index in range(len(beam)):
         node = beam[index]
         parent = tree.position[tree.parent[node]] if node != 0 else NOWHERE
@@ -215,7 +231,7 @@ def link_children(tree: Tree, beam: np.ndarray, first: np.ndarray, following: np
             first[parent] = index
 
 
-@compiled
+@compiled_part
 def stay(
     frame: np.ndarray,
     blank: int,
@@ -245,7 +261,7 @@ def stay(
         after[index, 0] = log_add(after[index, 1], after[index, 2])
 
 
-@compiled
+@compiled_part
 def best_gain(text: TextScores, tree: Tree, node: int) -> float:
     """The most that any token after a prefix can add to the scores of language model and hotwords.
 
@@ -255,7 +271,7 @@ def best_gain(text: TextScores, tree: Tree, node: int) -> float:
     return gain + float(text.hot_best[tree.hot_state[node]]) if text.has_hotwords else gain
 
 
-@compiled
+@compiled_part
 def extend(
     frame: np.ndarray,
     tries: np.ndarray,
@@ -309,9 +325,47 @@ def extend(
     return count
 
 
-@compiled
+@compiled_part
+def best_stay(tree: Tree, beam: np.ndarray, after: np.ndarray, stays: np.ndarray) -> float:
+    """Fill in the scores of the prefixes (W,) as they stay after a frame; returns the best one."""
+    best = -np.inf
+    for index in range(len(beam)):
+        stays[index] = after[index, 0] + tree.text[beam[index]]
+        best = max(best, stays[index])
+    return best
+
+
+@compiled_part
+def promising(
+    tree: Tree, beam: np.ndarray, stays: np.ndarray, extensions: Extensions, count: int, threshold: float, pool: Pool
+) -> int:
+    """Collect prefixes that stay (W,), and `count` of those made longer, whose scores are not too far below the best.
+
+    Returns how many there are.
+    """
+    places, scores, futures = pool
+    lowest = -np.inf
+    for index in range(len(beam)):
+        lowest = max(lowest, stays[index])
+    for at in range(count):
+        lowest = max(lowest, extensions.score[at])
+    lowest += threshold
+    num = 0
+    for index in range(len(beam)):
+        if stays[index] >= lowest and stays[index] != -np.inf:
+            places[num], scores[num], futures[num] = index, stays[index], tree.future[beam[index]]
+            num += 1
+    for at in range(count):
+        if extensions.score[at] >= lowest and extensions.score[at] != -np.inf:
+            places[num], scores[num], futures[num] = len(beam) + at, extensions.score[at], extensions.future[at]
+            num += 1
+    return num
+
+
+@compiled_part
 def keep(
     chosen: np.ndarray,
+    places: np.ndarray,
     text: TextScores,
     tree: Tree,
     beam: np.ndarray,
@@ -322,13 +376,13 @@ def keep(
     new_beam: np.ndarray,
     new_ctc: np.ndarray,
 ) -> int:
-    """Fill the new beam from what is chosen: places below W of prefixes that stay, above of those made longer.
+    """Fill the new beam from those chosen of a pool with such places.
 
     Returns how many nodes the tree has now.
     """
     first_child, sibling, tokens = tree.first_child, tree.sibling, tree.token
     for rank in range(len(chosen)):
-        place = chosen[rank]
+        place = places[chosen[rank]]
         if place < len(beam):
             new_beam[rank] = beam[place]
             new_ctc[rank, 0], new_ctc[rank, 1], new_ctc[rank, 2] = after[place, 0], after[place, 1], after[place, 2]
@@ -365,34 +419,40 @@ def prefix_beam_search(
     size = len(old_beam)
     beam, new_beam = np.zeros(width, np.int32), np.zeros(width, np.int32)
     ctc, after, new_ctc = np.empty((width, 3)), np.empty((width, 3)), np.empty((width, 3))
-    beam[:size], ctc[:size] = old_beam, old_ctc
+    for index in range(size):
+        beam[index] = old_beam[index]
+        ctc[index, 0], ctc[index, 1], ctc[index, 2] = old_ctc[index, 0], old_ctc[index, 1], old_ctc[index, 2]
     first, following = np.empty(width, np.int32), np.empty(width, np.int32)
+    last, stays, chosen = np.empty(width, np.int32), np.empty(width), np.empty(width, np.int64)
     tries = np.empty(vocab_size, np.int32)
     room = width * vocab_size
     extensions = Extensions(
         np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room), np.empty(room),
         np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int64),
     )  # fmt: skip
+    pool = Pool(np.empty(width + room, np.int64), np.empty(width + room), np.empty(width + room, np.int64))
     for t in range(num_frames if size else 0):
         frame = log_probs[t]
         num_tries = tokens_to_try(frame, settings, tries)
-        last_tokens = tree.token[beam[:size]]
+        for index in range(size):
+            last[index] = tree.token[beam[index]]
         link_children(tree, beam[:size], first, following)
-        stay(frame, settings.blank, last_tokens, ctc, first, following, after)
-        stays = after[:size, 0] + tree.text[beam[:size]]
-        hopeless = stays.max() + settings.beam_threshold
+        stay(frame, settings.blank, last[:size], ctc, first, following, after)
+        hopeless = best_stay(tree, beam[:size], after, stays) + settings.beam_threshold
         count = extend(
-            frame, tries[:num_tries], text, tree, beam[:size], last_tokens, ctc, (first, following), bonus, hopeless,
+            frame, tries[:num_tries], text, tree, beam[:size], last[:size], ctc, (first, following), bonus, hopeless,
             extensions,
         )  # fmt: skip
-        scores = np.concatenate((stays, extensions.score[:count]))
-        good = promising(scores, settings.beam_threshold)
-        futures = np.concatenate((tree.future[beam[:size]], extensions.future[:count]))
-        chosen = good[choose(scores[good], futures[good], width)]
-        tree.position[beam[:size]] = NOWHERE
-        num_nodes = keep(chosen, text, tree, beam[:size], after, extensions, bonus, num_nodes, new_beam, new_ctc)
-        size = len(chosen)
-        tree.position[new_beam[:size]] = np.arange(size)
+        num = promising(tree, beam[:size], stays, extensions, count, settings.beam_threshold, pool)
+        num = choose(pool.scores[:num], pool.futures[:num], width, chosen)
+        for index in range(size):
+            tree.position[beam[index]] = NOWHERE
+        num_nodes = keep(
+            chosen[:num], pool.places, text, tree, beam[:size], after, extensions, bonus, num_nodes, new_beam, new_ctc
+        )
+        size = num
+        for index in range(size):
+            tree.position[new_beam[index]] = index
         beam, new_beam = new_beam, beam
         ctc, new_ctc = new_ctc, ctc
         if size == 0:  # no token has a probability, nor has blank
@@ -401,28 +461,32 @@ def prefix_beam_search(
 
 
 @compiled
-def spelled(tree: Tree, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of all prefixes (W,) on end, and how many each has."""
-    lengths = tree.length[beam]
-    tokens = np.empty(lengths.sum(), np.int32)
+def spelled(
+    parent: np.ndarray, token: np.ndarray, length: np.ndarray, beam: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of all prefixes (W,) of a tree on end, and how many each has."""
+    lengths = np.empty(len(beam), np.int32)
+    total = 0
+    for index in range(len(beam)):
+        lengths[index] = length[beam[index]]
+        total += lengths[index]
+    tokens = np.empty(total, np.int32)
     end = 0
     for index in range(len(beam)):
         end += lengths[index]
         node, place = beam[index], end
         while node != 0:
             place -= 1
-            tokens[place] = tree.token[node]
-            node = tree.parent[node]
+            tokens[place] = token[node]
+            node = parent[node]
     return tokens, lengths
 
 
 @compiled
-def ends(text: TextScores, tree: Tree, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What ending the sentence after each prefix (W,) adds: language model (weighted) and hotwords."""
-    lm, hot = np.zeros(len(beam)), np.zeros(len(beam))
-    for index in range(len(beam)):
-        node = beam[index]
-        lm[index] = text.weight * end_sentence(text, tree.ngram_state[node], tree.trie_node[node])
-        if text.has_hotwords:
-            hot[index] = text.hot_ends[tree.hot_state[node]]
-    return lm, hot
+def ends(text: TextScores, ngram_state: np.ndarray, trie_node: np.ndarray, hot_state: np.ndarray) -> np.ndarray:
+    """What ending the sentence adds after prefixes of such states (W,): (2, W), language model (weighted), hotwords."""
+    added = np.empty((2, len(ngram_state)))
+    for index in range(len(ngram_state)):
+        added[0, index] = text.weight * end_sentence(text, ngram_state[index], trie_node[index])
+        added[1, index] = text.hot_ends[hot_state[index]] if text.has_hotwords else 0.0
+    return added
