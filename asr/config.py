@@ -120,7 +120,7 @@ class FreezeConfig(Config):
 
 
 class Continuation(Config):
-    """One time that a run was gone on with."""
+    """One time that a run was resumed."""
 
     started: str  # UTC
     step: int  # of the newest checkpoint then
@@ -138,7 +138,7 @@ class Provenance(Config):
     continued: list[Continuation] = Field(default_factory=list)  # every `--resume`
     averaged: list[int] | None = None  # the epochs that `asr average` made the weights of
 
-    def gone_on_with(self, continuation: Continuation) -> Provenance:
+    def with_continuation(self, continuation: Continuation) -> Provenance:
         """The same record with one more continuation."""
         return self.model_copy(update={"continued": [*self.continued, continuation]})
 

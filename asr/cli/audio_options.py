@@ -17,7 +17,7 @@ Channel = Annotated[
     typer.Option(
         "--channel",
         metavar="N|mix|split",
-        help="Which channel to hear, 0 is the first; mix: the mean of all; split: each by itself, merged in time.",
+        help="The channel to transcribe, 0 is the first; mix: the mean of all; split: each by itself, merged in time.",
     ),
 ]
 Raw = Annotated[
@@ -32,15 +32,13 @@ Raw = Annotated[
 ]
 
 Vad = Annotated[
-    str | None, typer.Option(help="What finds speech: silero, energy, or none: all is heard.  [default: silero]")
+    str | None, typer.Option(help="What finds speech: silero, energy, or none: all is transcribed.  [default: silero]")
 ]
 MaxSpan = Annotated[
     float | None,
-    typer.Option(min=1.0, help="Seconds the model hears at once; longer speech is cut in its pauses.  [default: 20]"),
+    typer.Option(min=1.0, help="Seconds the model takes at once; longer speech is cut in its pauses.  [default: 20]"),
 ]
-MinConfidence = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Segments that the model is less sure of are left out.")
-]
+MinConfidence = Annotated[float, typer.Option(min=0.0, max=1.0, help="Segments of lower confidence are left out.")]
 
 
 def parse_channel_option(text: str) -> Channels:

@@ -64,7 +64,7 @@ def _app(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exit status 0: fine; 1: an error, told in one line; 2: wrong usage; 130: interrupted."""
+    """Run the command line. Exit status 0: fine; 1: an error, in one line; 2: wrong usage; 130: interrupted."""
     settle_libraries()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             app(args=[word for word in words if word != DEBUG], prog_name="asr")
         finally:
-            sys.stdout.flush()  # here, where what goes wrong can still be told
+            sys.stdout.flush()  # here, where an error can still be reported
     except SystemExit as leaving:
         if leaving.code == 130:
             print("interrupted", file=sys.stderr)

@@ -55,7 +55,7 @@ Format = Annotated[
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the score to this file, too.")]
 HtmlFile = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page with all utterances to search, sort and hear."),
+    typer.Option("--html", metavar="FILE", help="Write a page with all utterances to search, sort and play."),
 ]
 Manifest = Annotated[
     Path | None,

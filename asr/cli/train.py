@@ -27,7 +27,7 @@ def train(
         Path | None, typer.Argument(help="YAML file of the experiment.", metavar="CONFIG", show_default=False)
     ] = None,
     overrides: Overrides = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the newest checkpoint in --out.")] = False,
     reproduce: Reproduce = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print hours, sizes, time and memory; train and write nothing.")

@@ -28,8 +28,8 @@ def tune(
 ) -> None:
     """Choose the settings of a beam search on dev data and write them into the model folder as decode.yaml.
 
-    Later commands decode with these settings and this language model, unless told otherwise. Ctrl-C keeps the best so
-    far, if it is better than the settings it began with.
+    Later commands decode with these settings and this language model, unless options say otherwise. Ctrl-C keeps the
+    best so far, if it is better than the settings it began with.
     """
     require_model(experiment)
     require_files(manifest)

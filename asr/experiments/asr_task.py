@@ -16,7 +16,7 @@ from asr.decoding.base import build_search
 from asr.experiments.batch_size import with_saved_batch_seconds
 from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared, data_hash, prepare
-from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
+from asr.experiments.ready import Kind, Ready, num_parameters, steps_per_epoch
 from asr.experiments.trial import Trial
 from asr.scoring.wer import score
 from asr.system.display import counted
@@ -122,48 +122,32 @@ class AsrTask:
         self.bundle.save(self.folder)
 
 
-class SpeechRecognition:
-    """Training of a model that recognises speech, as a kind of experiment."""
+def begin(config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    """A task with a tokenizer, statistics and weights of its own; its model is in its folder by then."""
+    prepared = prepare(config, say, world=world)
+    prepared.bundle.save(out)
+    if prepared.training_texts is not None:
+        prepared.training_texts.save(out)
+    if prepared.init_report is not None:
+        prepared.init_report.save(out / "training")
+    return _ready(prepared, out, world)
 
-    command: Sequence[str] = ("asr", "train")
-    noun = "model"
 
-    def load(self, path: Path, overrides: Sequence[str]) -> Experiment:
-        """As `load_experiment`."""
-        return load_experiment(path, overrides)
+def resume(config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    """The task of the model in a folder."""
+    return _ready(prepare(config, say, Bundle.load(out), world), out, world)
 
-    def data_hash(self, config: Experiment) -> str:
-        """A hash of ids, texts and durations."""
-        return data_hash(config)
 
-    def with_findings_of(self, saved: Experiment, config: Experiment) -> Experiment:
-        """With the batch size that the saved run found."""
-        return with_saved_batch_seconds(config, saved)
-
-    def begin(self, config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
-        """A task with a tokenizer, statistics and weights of its own."""
-        prepared = prepare(config, say, world=world)
-        prepared.bundle.save(out)
-        if prepared.training_texts is not None:
-            prepared.training_texts.save(out)
-        if prepared.init_report is not None:
-            prepared.init_report.save(out / "training")
-        return self._ready(prepared, out, world)
-
-    def resume(self, config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
-        """The task of a model folder."""
-        return self._ready(prepare(config, say, Bundle.load(out), world), out, world)
-
-    def _ready(self, prepared: Prepared, out: Path, world: World) -> Ready:
-        return Ready(
-            task=AsrTask(prepared, out, world.device, world),
-            config=prepared.bundle.experiment,
-            description=describe(prepared),
-            odd_loss=lambda: Trial(prepared.bundle, world.device).odd_loss(),
-            frozen=prepared.frozen,
-            measure_start=prepared.init_report is not None,
-            upgrade=lambda tensors: upgrade_state(tensors, list(prepared.bundle.model.heads)),
-        )
+def _ready(prepared: Prepared, out: Path, world: World) -> Ready:
+    return Ready(
+        task=AsrTask(prepared, out, world.device, world),
+        config=prepared.bundle.experiment,
+        description=_describe(prepared),
+        odd_loss=lambda: Trial(prepared.bundle, world.device).odd_loss(),
+        frozen=prepared.frozen,
+        measure_start=prepared.init_report is not None,
+        upgrade=lambda tensors: upgrade_state(tensors, list(prepared.bundle.model.heads)),
+    )
 
 
 def upgrade_state(tensors: dict[str, Tensor], head_ids: Sequence[str]) -> dict[str, Tensor]:
@@ -173,7 +157,7 @@ def upgrade_state(tensors: dict[str, Tensor], head_ids: Sequence[str]) -> dict[s
     return tensors
 
 
-def describe(prepared: Prepared) -> str:
+def _describe(prepared: Prepared) -> str:
     """Hours, vocabulary, parameters and steps in one line."""
     bundle = prepared.bundle
     num_steps = steps_per_epoch(prepared.train_loader.num_batches(0), bundle.experiment)
@@ -183,3 +167,14 @@ def describe(prepared: Prepared) -> str:
         f"{bundle.tokenizer.vocab_size} tokens ({bundle.experiment.tokenizer.name}); "
         f"{num_parameters(bundle.model) / 1e6:.2f} M parameters; {counted(num_steps, 'step')} an epoch"
     )
+
+
+SPEECH = Kind(
+    command=("asr", "train"),
+    noun="model",
+    load=load_experiment,
+    data_hash=data_hash,
+    begin=begin,
+    resume=resume,
+    with_findings_of=with_saved_batch_seconds,
+)

@@ -45,7 +45,7 @@ class Need:
 
 
 def with_saved_batch_seconds(config: Experiment, saved: Experiment) -> Experiment:
-    """The configuration of a run to go on with: `auto` means what it was found to be when the run began."""
+    """The configuration of a run to resume: `auto` becomes the number found when the run began."""
     if config.data.max_batch_seconds != "auto":
         return config
     return _with_batch_seconds(config, saved.data.batch_seconds)
@@ -60,7 +60,7 @@ def settle_batch_seconds(
 ) -> Experiment:
     """The bundle's configuration with a number for `auto`, found by a few trial steps on the device of this rank.
 
-    `durations` are the most seconds that augmentation makes of each row. `say` is told the number and its reason.
+    `durations` are the most seconds that augmentation makes of each row. `say` gets the number and its reason.
     Ranks on GPUs have one each and share a batch; those on CPUs are taken to share a machine's memory.
     Raises TrainingError when memory does not even suffice for the longest utterance.
     """
@@ -139,7 +139,7 @@ def memory_seconds(trial: Trial, lengths: Sequence[Kind], limit: int) -> float:
         longest = needs[-1]
         tightest = min(needs, key=lambda one: one.most_seconds(room)).kind
         while (
-            trial.device.type == "cuda"  # elsewhere too much memory taken would not be refused, but be somebody's end
+            trial.device.type == "cuda"  # elsewhere the system ends a process rather than refuse memory
             and seconds >= longest.kind.seconds
             and not trial.fits(tightest, int(seconds / tightest.seconds))
         ):

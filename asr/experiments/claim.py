@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from asr.errors import TrainingError
 
-CLAIM_FILE = ".training"  # exists while a run goes on, and after it was killed
+CLAIM_FILE = ".training"  # exists during a run, and after it was killed
 
 
 @contextmanager

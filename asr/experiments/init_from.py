@@ -1,4 +1,4 @@
-"""Beginning a run with a trained model's weights instead of random ones, for corpora too small to learn to hear from.
+"""Beginning a run with a trained model's weights instead of random ones, for corpora that are small.
 
 The front-end keeps statistics (CMVN) of its own: they bring every corpus, whatever its level and its microphones, to
 mean 0 and variance 1 in each band, which is what the other model's encoder is used to, and little audio settles them.
@@ -29,7 +29,7 @@ Shape = tuple[int, ...]
 
 @dataclass
 class InitReport:
-    """What became of every weight of two models, by the names of their tensors."""
+    """The origin of every weight of a model, and the use of every weight of another, by names of tensors."""
 
     folder: str
     copied: list[str] = field(default_factory=list)

@@ -14,10 +14,10 @@ import torch
 from asr.bundle.folder import CONFIG_FILE
 from asr.config import Experiment, LmExperiment, dump_yaml
 from asr.errors import TrainingError
-from asr.experiments.asr_task import SpeechRecognition
+from asr.experiments.asr_task import SPEECH
 from asr.experiments.card import write_card
 from asr.experiments.claim import CLAIM_FILE, claimed
-from asr.experiments.lm_task import LanguageModelling
+from asr.experiments.lm_task import LANGUAGE_MODEL
 from asr.experiments.profile import profiled
 from asr.experiments.ready import AnyExperiment, Kind, steps_per_epoch
 from asr.experiments.records import (
@@ -42,9 +42,6 @@ from asr.training.trainer import Trainer
 
 OnStep = Callable[[Trainer[Any]], None]
 
-SPEECH = SpeechRecognition()
-LANGUAGE_MODEL = LanguageModelling()
-
 
 def kind_of(config: Experiment | LmExperiment) -> Kind[Any]:
     """What an experiment trains."""
@@ -53,7 +50,7 @@ def kind_of(config: Experiment | LmExperiment) -> Kind[Any]:
 
 @dataclass(frozen=True)
 class Launch:
-    """How a training command was given, apart from the experiment."""
+    """The options of a training command, apart from the experiment."""
 
     words: Sequence[str]  # of the command, its own options left out
     out: Path
@@ -159,7 +156,7 @@ def _resumed(
     """The configuration for the steps after `step` of the run in a folder. Rank 0 checks and records it."""
     say = world.display().say
     saved: Any = read_experiment(launch.out)
-    config = kind.with_findings_of(saved, settle_dtype(config, world.device, saved, say))
+    config = kind.with_findings_of(settle_dtype(config, world.device, saved, say), saved)
     if world.is_main:
         refuse_other_experiment(config, saved, kind.data_hash(config), launch.out)
         continued = with_continuation(saved, launch.command, step, world, say)
@@ -170,7 +167,7 @@ def _resumed(
 def open_folder(out: Path, resume: bool, world: World = ALONE) -> tuple[CheckpointFolder, bool]:
     """The checkpoints of a model folder, and whether there is a run to resume: rank 0 has made it for the others.
 
-    TrainingError if the folder holds anything and nobody asked to resume. What killed runs left half-written goes.
+    TrainingError if the folder holds anything and `resume` is not set. Half-written files of killed runs are deleted.
     """
     if not world.is_main:
         return CheckpointFolder(out / "training"), True
@@ -187,7 +184,7 @@ def settle_dtype(
 ) -> AnyExperiment:
     """The configuration with `training.dtype: auto` decided: as in the run to be resumed, else by the device.
 
-    Warns where bfloat16 was asked for but would crawl.
+    Warns where bfloat16 was asked for but is emulated.
     """
     dtype = config.training.dtype
     if dtype == "bfloat16" and not computes_bfloat16(device):

@@ -17,7 +17,7 @@ from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, RememberingSampler
 from asr.data.sentences import Sentence, SentenceBatch, collate_sentences, read_sentences, texts_hash
 from asr.errors import TrainingError
-from asr.experiments.ready import Ready, num_parameters, steps_per_epoch
+from asr.experiments.ready import Kind, Ready, num_parameters, steps_per_epoch
 from asr.losses.label_smoothing import label_smoothing_loss
 from asr.system.display import counted
 from asr.training.compile import uncompiled
@@ -135,52 +135,37 @@ def _sampler(sentences: Sequence[Sentence], config: LmDataConfig, seed: int, *, 
     )
 
 
-class LanguageModelling:
-    """Training of a neural language model, as a kind of experiment.
-
-    Tokenizer and normaliser are those of the acoustic model that the experiment names; resuming does not need it.
-    """
-
-    command: Sequence[str] = ("asr", "lm", "train", "--neural")
-    noun = "language model"
-
-    def load(self, path: Path, overrides: Sequence[str]) -> LmExperiment:
-        """As `load_lm_experiment`."""
-        return load_lm_experiment(path, overrides)
-
-    def data_hash(self, config: LmExperiment) -> str:
-        """A hash of all texts."""
-        return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
-
-    def with_findings_of(self, saved: LmExperiment, config: LmExperiment) -> LmExperiment:
-        """As it is."""
-        return config
-
-    def begin(self, config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
-        """A task with fresh weights, in the tokens of the acoustic model."""
-        acoustic = Bundle.load(config.model)
-        text = TextConfig(normalize=acoustic.spec.normalize, tokenizer=acoustic.spec.tokenizer)
-        bundle = LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
-        ready = self._ready(bundle, out, world, say)
-        bundle.save(out)
-        return ready
-
-    def resume(self, config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
-        """The task of a model folder."""
-        return self._ready(LmBundle.load(out), out, world, say)
-
-    def _ready(self, bundle: LmBundle, out: Path, world: World, say: Callable[[str], None]) -> Ready:
-        train, dev = read_texts(bundle, say)
-        task = LmTask(bundle, train, dev, out, world.device, world)
-        return Ready(
-            task=task,
-            config=bundle.config,
-            description=describe(task, train, dev),
-            odd_loss=lambda: task.loss(next(iter(task.batches(0, 0))), StepDraws(bundle.config.seed, 0)).total,
-        )
+def begin(config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    """A task with fresh weights; tokenizer and normaliser are those of the acoustic model it names."""
+    acoustic = Bundle.load(config.model)
+    text = TextConfig(normalize=acoustic.spec.normalize, tokenizer=acoustic.spec.tokenizer)
+    bundle = LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
+    ready = _ready(bundle, out, world, say)
+    bundle.save(out)
+    return ready
 
 
-def read_texts(bundle: LmBundle, say: Callable[[str], None]) -> tuple[list[Sentence], list[Sentence]]:
+def resume(_config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    """The task of the model in a folder; the acoustic model is not needed."""
+    return _ready(LmBundle.load(out), out, world, say)
+
+
+def _ready(bundle: LmBundle, out: Path, world: World, say: Callable[[str], None]) -> Ready:
+    train, dev = _read_texts(bundle, say)
+    task = LmTask(bundle, train, dev, out, world.device, world)
+    return Ready(
+        task=task,
+        config=bundle.config,
+        description=_describe(task, train, dev),
+        odd_loss=lambda: task.loss(next(iter(task.batches(0, 0))), StepDraws(bundle.config.seed, 0)).total,
+    )
+
+
+def _data_hash(config: LmExperiment) -> str:
+    return texts_hash([Path(file) for file in (*config.data.train, *config.data.dev)])[:16]
+
+
+def _read_texts(bundle: LmBundle, say: Callable[[str], None]) -> tuple[list[Sentence], list[Sentence]]:
     """The sentences to learn from and those to measure perplexity with; too long ones are left out of the former."""
     config, text = bundle.config, bundle.config.text
     assert text is not None
@@ -201,7 +186,7 @@ def read_texts(bundle: LmBundle, say: Callable[[str], None]) -> tuple[list[Sente
     return train, dev
 
 
-def describe(task: LmTask, train: Sequence[Sentence], dev: Sequence[Sentence]) -> str:
+def _describe(task: LmTask, train: Sequence[Sentence], dev: Sequence[Sentence]) -> str:
     """Sentences, tokens, parameters and steps in one line."""
     config = task.bundle.config
     assert config.text is not None
@@ -212,3 +197,13 @@ def describe(task: LmTask, train: Sequence[Sentence], dev: Sequence[Sentence]) -
         f"{num_parameters(task.model) / 1e6:.2f} M parameters; "
         f"{counted(steps_per_epoch(task.num_batches(0), config), 'step')} an epoch"
     )
+
+
+LANGUAGE_MODEL = Kind(
+    command=("asr", "lm", "train", "--neural"),
+    noun="language model",
+    load=load_lm_experiment,
+    data_hash=_data_hash,
+    begin=begin,
+    resume=resume,
+)

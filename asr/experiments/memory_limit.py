@@ -8,9 +8,7 @@ from pathlib import Path
 
 import torch
 
-CPU_SHARE = (
-    0.5  # of the machine's or the container's memory; the rest is for loader processes, other programs, the disk
-)
+CPU_SHARE = 0.5  # of the memory of machine or container; the rest is for loaders, other programs, the disk's cache
 CUDA_SHARE = 0.9  # of what is free; the allocator loses some to fragments
 CGROUPS = Path("/sys/fs/cgroup")
 

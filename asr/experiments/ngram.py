@@ -29,7 +29,7 @@ class NgramSettings:
     """How to train an n-gram model."""
 
     order: int = 3
-    prune: tuple[int, ...] = (0,)  # by order: n-grams that occur at most so often are left out; the last goes on
+    prune: tuple[int, ...] = (0,)  # by order, the last for all further ones: n-grams that occur so often are dropped
     vocab_size: int | None = None  # the most frequent words stay
     vocab: Path | None = None  # a file with a word a line: these words stay
     tokens: Path | None = None  # a model folder, whose tokens are then the words
@@ -38,7 +38,7 @@ class NgramSettings:
 
 @dataclass(frozen=True)
 class NgramReport:
-    """What training found out."""
+    """The outcome of training."""
 
     num_sentences: int
     num_words: int

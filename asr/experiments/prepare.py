@@ -55,7 +55,7 @@ class Prepared:
     rejected: SetAside
     train_loader: Loader
     dev_loader: Loader
-    training_texts: TrainingTexts | None  # None for a run that goes on: its folder holds them
+    training_texts: TrainingTexts | None  # None for a resumed run: its folder holds them
     init_report: InitReport | None = None
     frozen: FrozenParts | None = None
 

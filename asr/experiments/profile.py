@@ -130,7 +130,7 @@ def new_profiler(device: torch.device) -> profile:
 
 
 def by_time(costs: dict[Any, Cost]) -> list[tuple[Any, Cost]]:
-    """The dearest first."""
+    """The costliest first."""
     return sorted(costs.items(), key=lambda item: item[1].ms, reverse=True)
 
 
@@ -146,7 +146,7 @@ def phase_of(event: FunctionEvent) -> str:
 
 
 class _Recorder(Generic[AnyBatch]):
-    """Stands between trainer and task: notes where steps begin, and records those from FIRST_STEP to LAST_STEP.
+    """Wraps the task of a trainer: notes where steps begin, and records those from FIRST_STEP to LAST_STEP.
 
     The trainer needs to know nothing of it: a step is over when a batch more than its own is asked for, and what the
     trainer itself does, backward pass and optimiser, torch names by itself.
@@ -157,7 +157,7 @@ class _Recorder(Generic[AnyBatch]):
         self._accumulation = accumulation
         self._write = write
         self._num_steps = 0  # finished ones
-        self._num_batches = 0  # of the step at hand
+        self._num_batches = 0  # of the current step
         self._waited = self._amount = self._started = 0.0
         self._profile: profile | None = None
         self._device = next(task.model.parameters()).device

@@ -1,11 +1,11 @@
-"""What the launcher must know of a kind of experiment, and of a task that is ready for its first step."""
+"""The protocol between launcher and kinds of experiments, and a task that is ready for its first step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -31,26 +31,19 @@ class Ready:
     upgrade: Callable[[dict[str, Tensor]], dict[str, Tensor]] = unchanged  # see `CheckpointFolder`
 
 
-class Kind(Protocol[AnyExperiment]):
+@dataclass(frozen=True)
+class Kind(Generic[AnyExperiment]):
     """A kind of experiment: speech recognition, language modelling."""
 
     command: Sequence[str]  # that trains it
-    noun: str  # what comes of it
-
-    def load(self, path: Path, overrides: Sequence[str]) -> AnyExperiment:
-        """The experiment of a YAML file, as `asr.config.load_experiment`."""
-
-    def data_hash(self, config: AnyExperiment) -> str:
-        """A hash of all data, the same on every machine."""
-
-    def with_findings_of(self, saved: AnyExperiment, config: AnyExperiment) -> AnyExperiment:
-        """The configuration with what was found out when the saved run began, in the place of `auto`."""
-
-    def begin(self, config: AnyExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
-        """A task with fresh weights; the model is in its folder by then."""
-
-    def resume(self, config: AnyExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
-        """The task of the model in a folder."""
+    noun: str  # of its result
+    load: Callable[[Path, Sequence[str]], AnyExperiment]  # a YAML file and overrides, as `load_experiment`
+    data_hash: Callable[[AnyExperiment], str]  # of all data, the same on every machine
+    # a task with fresh weights, its model in its folder by then; or that of a folder. The last argument shows a line.
+    begin: Callable[[AnyExperiment, Path, World, Callable[[str], None]], Ready]
+    resume: Callable[[AnyExperiment, Path, World, Callable[[str], None]], Ready]
+    # a configuration, its `auto` replaced by the findings of the run that is resumed (the second argument)
+    with_findings_of: Callable[[AnyExperiment, AnyExperiment], AnyExperiment] = lambda config, _saved: config
 
 
 def steps_per_epoch(num_batches: int, config: Experiment | LmExperiment) -> int:

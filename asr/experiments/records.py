@@ -1,4 +1,4 @@
-"""What a model folder has on record of its run: the experiment, where the weights come from, every continuation."""
+"""The record of a run in its model folder: the experiment, the provenance of the weights, every continuation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_LISTED = 5  # keys that differ
 
 
 def read_experiment(folder: Path) -> Experiment | LmExperiment:
-    """What a model folder was made by; ConfigError if its config.yaml is missing or wrong."""
+    """The experiment of a model folder; ConfigError if its config.yaml is missing or wrong."""
     path = folder / CONFIG_FILE
     parse = parse_lm_experiment if is_language_model(folder) else parse_experiment
     return parse(read_yaml(path), source=str(path))
@@ -81,7 +81,7 @@ def with_provenance(config: AnyExperiment, command: str, data_hash: str, world: 
 def with_continuation(
     saved: AnyExperiment, command: str, step: int, world: World, say: Callable[[str], None]
 ) -> AnyExperiment:
-    """The saved configuration, on record that the run goes on; an environment unlike that of its start is warned of."""
+    """The saved configuration with one more continuation; warns of an environment unlike that of the start."""
     origin = saved.provenance
     if origin is None:
         return saved
@@ -91,7 +91,7 @@ def with_continuation(
         listed = ", ".join(f"{key} {began[key]} -> {value}" for key, value in otherwise.items())
         say(f"warning: the rest may not be bit-identical to an uninterrupted run: {listed}")
     continuation = Continuation(started=utc_now(), step=step, command=command, changed=otherwise)
-    return saved.model_copy(update={"provenance": origin.gone_on_with(continuation)})
+    return saved.model_copy(update={"provenance": origin.with_continuation(continuation)})
 
 
 def keep_changes(folder: Path) -> None:

@@ -34,8 +34,8 @@ def reproduce(
     """Train again what the folder `experiment` holds, into `out`; whether the weights are the same to the last bit.
 
     Configuration, seed, number format, batch size, threads and kind of device are those on record; `device` and
-    `threads` say otherwise. Language models are repeated, too. What is found is told at the end, a different
-    environment at the start. `resume` goes on with a repetition that was stopped.
+    `threads` say otherwise. Language models are repeated, too. The outcome is shown at the end, a different
+    environment at the start. `resume` continues a repetition that was stopped.
 
     TrainingError if the run has not ended or its weights were made otherwise, if it is not on record what it was
     trained on, or if the data is other than it was.
@@ -73,7 +73,7 @@ def reproduce(
 
 
 def _halved_steps(experiment: Path) -> list[dict[str, Any]]:
-    """The steps that were cut for want of memory, if the folder still tells of them."""
+    """The steps that were cut for lack of memory, if the folder still has them on record."""
     checkpoints = CheckpointFolder(experiment / "training")
     loaded = checkpoints.load_newest() if checkpoints.exist() else None
     return loaded[0].halved_steps if loaded is not None else []
@@ -138,7 +138,7 @@ def _other_environment(origin: Provenance, world: World) -> list[str]:
 
 
 def _other_continuations(origin: Provenance) -> list[str]:
-    """What differed, where the run was gone on with in another environment than it began in."""
+    """Differences of the environments in which the run was resumed from that of its start."""
     return [
         f"after step {one.step} it went on with {key} {value}"
         for one in origin.continued

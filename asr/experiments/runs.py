@@ -74,8 +74,8 @@ def find_runs(root: Path) -> tuple[list[Run], list[Broken]]:
         try:
             runs.append(_read(folder, name))
         except (AsrError, OSError, ValueError, KeyError, TypeError) as error:
-            told = isinstance(error, AsrError)
-            broken.append(Broken(name, str(error) if told else f"cannot be read ({type(error).__name__}: {error})"))
+            is_ours = isinstance(error, AsrError)
+            broken.append(Broken(name, str(error) if is_ours else f"cannot be read ({type(error).__name__}: {error})"))
     if not runs and not broken:
         raise TrainingError(f"{root}: no run at or below it; `asr train CONFIG --out {root / 'NAME'}` makes one")
     return runs, broken
@@ -178,7 +178,7 @@ def _results(folder: Path) -> Iterator[tuple[str, Result]]:
 
 
 def _settings(config: Experiment | LmExperiment) -> Iterator[tuple[str, Any]]:
-    """Every key of the configuration, and what its results depend on besides."""
+    """Every key of the configuration, and further things its results depend on."""
     yield from flat(config.model_dump(mode="json", exclude={"provenance", "format_version"}))
     if config.provenance is not None:
         yield "data_hash", config.provenance.data_hash

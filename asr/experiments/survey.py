@@ -1,6 +1,6 @@
 """The training corpus, and one pass over its texts: what cannot be learnt from, and hashes of the texts.
 
-Large corpora are shared out among processes, and which rows were set aside is kept beside the corpus's index: a run
+Large corpora are shared out among processes, and which rows were set aside is kept with the corpus's index: a run
 that is resumed, or another process of the same run, only looks it up.
 """
 
@@ -35,7 +35,7 @@ class Survey:
     """What a pass over a corpus found."""
 
     set_aside: SetAside
-    texts: TrainingTexts | None  # None if nobody asked
+    texts: TrainingTexts | None  # None unless asked for
 
 
 def read_training_rows(data: DataConfig) -> Table:

@@ -52,12 +52,12 @@ class Ema:
             model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as a flat dictionary of tensors: `num_updates` and `weights.<name>`."""
+        """The state to resume from, as a flat dictionary of tensors: `num_updates` and `weights.<name>`."""
         weights = {f"weights.{name}": value for name, value in self.weights.items()}
         return {"num_updates": self.num_updates, **weights}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state_dict()` of an average of the same model; KeyError if an entry is missing."""
+        """Resume from `state_dict()` of an average of the same model; KeyError if an entry is missing."""
         self.num_updates.copy_(state["num_updates"])
         for name, value in self.weights.items():
             value.copy_(state[f"weights.{name}"])

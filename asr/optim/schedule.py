@@ -134,5 +134,5 @@ def _rise(step: int, warmup_steps: int) -> float:
 
 
 def _cosine(start: float, end: float, progress: float) -> float:
-    """Half a cosine from `start` to `end`, which it keeps when the run goes on for longer than planned."""
+    """Half a cosine from `start` to `end`, which it keeps when a run is longer than planned."""
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))

@@ -43,7 +43,7 @@ def git_state(folder: Path) -> GitState | None:
     try:
         root = Path(_git(folder, "rev-parse", "--show-toplevel").rstrip("\n"))
         commit = _git(root, "rev-parse", "--short=12", "HEAD").strip()
-        # Git's own words, whatever the user's settings; binary files are told by their hashes.
+        # Git's plain format, whatever the user's settings; hashes stand for binary files.
         diff = _git(root, "diff", "HEAD", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
     except (OSError, subprocess.SubprocessError):
         return None
@@ -101,12 +101,12 @@ def environment(device: torch.device | None = None, ranks: int = 1) -> dict[str,
 
 
 def changed(record: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a former record is otherwise now, as it is now; what that record does not tell is not compared."""
+    """The entries of a former record that differ now, with their present values; entries it lacks are not compared."""
     return {key: now.get(key) for key, was in record.items() if key not in HARMLESS and now.get(key) != was}
 
 
 def cpu_name() -> str:
-    """The processor's name as its maker gives it, or the kind of machine where the system does not tell."""
+    """The processor's name as its maker gives it, or the kind of machine where the system gives none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux

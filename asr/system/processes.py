@@ -26,13 +26,13 @@ def num_cores() -> int:
 def process_pool(
     workers: int, initializer: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
 ) -> Iterator[ProcessPoolExecutor]:
-    """So many processes, killed when the block is left by an error or by Ctrl-C: they must hold nothing of value.
+    """A pool of `workers` processes, killed when an error or Ctrl-C ends the block: they must hold nothing of value.
 
-    They are spawned, not forked: this process may have threads (of torch), which a fork would leave half-way. Ctrl-C,
-    which a terminal sends to all processes, they never see.
+    They are spawned, not forked: this process may have threads (of torch), which a fork would leave half-way. They do
+    not receive Ctrl-C, which a terminal sends to all processes.
     """
     before = set(multiprocessing.active_children())
-    pool = _DeafPool(workers, multiprocessing.get_context("spawn"), initializer, arguments)
+    pool = _UninterruptedPool(workers, multiprocessing.get_context("spawn"), initializer, arguments)
     try:
         yield pool
     except BaseException:
@@ -46,10 +46,11 @@ def process_pool(
 def share_out(
     task: Callable[..., Result], shared: tuple[Any, ...], items: Iterable[tuple[Any, ...]], workers: int, purpose: str
 ) -> Iterator[Result]:
-    """`task(*shared, *item)` for every item, in order, by so many processes; by this one if `workers` is 1.
+    """`task(*shared, *item)` for every item, in order, in `workers` processes; in this one if that is 1.
 
     `task` is a function of a module; `shared` travels to each process once. No more than two items a process are under
-    way, so results do not pile up. WorkerError if a process is killed; it tells that it "`purpose`" ("reads a file").
+    way, so results do not pile up. WorkerError if a process is killed; the message says what it does: "`purpose`"
+    ("reads a file").
     """
     if workers == 1:
         for item in items:
@@ -84,16 +85,16 @@ def _work_on(*item: Any) -> Any:
     return task(*shared, *item)
 
 
-class _DeafPool(ProcessPoolExecutor):
-    """Starts its processes, as they are needed, deaf to Ctrl-C."""
+class _UninterruptedPool(ProcessPoolExecutor):
+    """Starts its processes, as they are needed, with SIGINT blocked."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        with _deaf_to_ctrl_c():
+        with _sigint_blocked():
             return super().submit(function, *arguments, **named)
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
+def _sigint_blocked() -> Iterator[None]:
     """Processes started inside never see Ctrl-C; this one sees it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -1,4 +1,4 @@
-"""What touches the machine: seeds, devices, memory, atomic files."""
+"""Seeds, devices, memory and files that are written whole."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def peak_memory_mb() -> float | None:
-    """Most megabytes that this process and the largest one it started ever held; None where no system call tells."""
+    """Most megabytes that this process and the largest one it started ever held; None where no system call gives it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -169,7 +169,7 @@ def remove_temporary_files(folder: Path) -> None:
 
 @contextmanager
 def written_on(path: Path) -> Iterator[None]:
-    """Around writes to a file that a run keeps open: what the system refuses is an AsrError that tells how to go on."""
+    """Around writes to a file that a run keeps open: what the system refuses is an AsrError that says how to resume."""
     try:
         yield
     except OSError as error:

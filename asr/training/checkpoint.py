@@ -6,7 +6,8 @@
 Checkpoints are taken between optimiser steps, so there are no half-accumulated gradients to keep. Dropout is reseeded
 from (seed, step) before every batch, so there is no random state to keep either: resuming draws the same numbers.
 
-All files carry checksums. What is damaged, or holds NaN, is never gone on from; what holds NaN is never written.
+All files carry checksums. A checkpoint that is damaged or holds NaN is never resumed from; one that holds NaN is never
+written.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to should it be damaged
 
 @dataclass
 class Progress:
-    """Where a run stands; everything but tensors."""
+    """The state of a run apart from tensors."""
 
     epoch: int = 0  # epochs finished
     batch: int = 0  # batches of the current epoch already used
@@ -104,7 +105,7 @@ class CheckpointFolder:
         complete = self._complete()
         place = complete.index(final)
         for leftover in (*complete[: max(0, place + 1 - KEPT_CHECKPOINTS)], *complete[place + 1 :]):
-            shutil.rmtree(leftover, ignore_errors=True)  # later ones were damaged, or this run had gone on from them
+            shutil.rmtree(leftover, ignore_errors=True)  # later ones are damaged, or of the run before it was resumed
 
     def load_newest(self) -> tuple[Progress, dict[str, Tensor], list[str]] | None:
         """The newest good checkpoint and a warning for each damaged one; None if there was never one."""
@@ -172,7 +173,7 @@ def _checksum(progress: dict[str, Any]) -> str:
 
 
 def _refuse_not_finite(tensors: dict[str, Tensor], when: str) -> None:
-    """Weights with NaN would be of no use to anyone, and push good ones out."""
+    """TrainingError for tensors with NaN or infinity: they would displace good ones."""
     if (name := first_not_finite(tensors)) is not None:
         raise TrainingError(
             f"{when}: '{name}' holds NaN or infinity, so it is not saved; the checkpoints before are good. "

@@ -23,7 +23,7 @@ STACK = "layers"  # the attribute that holds a model's repeated layers, an nn.Mo
 def compile_layers(model: nn.Module, loss: Callable[[], Tensor], dtype: str, say: Callable[[str], None]) -> bool:
     """Have the layers of all stacks in `model` compiled, and try them on a loss of it, backward pass included.
 
-    Its batch had better have no two sizes in common with the model, which would be taken for one variable.
+    Its batch should share no size with the model: the compiler takes equal sizes for one variable.
 
     Where nothing can be compiled (no C++ compiler, recurrent layers, an operation unknown to the compiler) `say` gets
     one warning, the model stays as it was, and the answer is False.
@@ -63,14 +63,14 @@ def compile_layers(model: nn.Module, loss: Callable[[], Tensor], dtype: str, say
 
 
 def num_compilations() -> int:
-    """Pieces of code that torch has compiled in this process; more while training goes on means new kinds of shapes."""
+    """Pieces of code that torch has compiled in this process; more during training means new kinds of shapes."""
     from torch._dynamo.utils import counters
 
     return int(counters["stats"]["unique_graphs"])
 
 
 def uncompiled(model: nn.Module) -> AbstractContextManager[Any]:
-    """Runs a model as written meanwhile: for measures on other shapes, and in another mode, than in training."""
+    """Run a model as written within the block: for measures on other shapes, and in another mode, than in training."""
     is_compiled = any(module._compiled_call_impl is not None for module in model.modules())
     return _eager() if is_compiled else nullcontext()
 

@@ -53,7 +53,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the rank that writes, logs and talks to people."""
+        """Whether this is the rank that writes, logs and shows anything."""
         return self.rank == 0
 
     def display(self) -> Display:

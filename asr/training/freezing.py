@@ -1,4 +1,4 @@
-"""Parts of a model, named as its weights are, and those that keep the weights they begin with.
+"""Parts of a model, named as its weights are, and those that are not trained, for ever or for the first steps.
 
 A part is a prefix of names: `encoder`, `encoder.layers.0`, `ctc_head`.
 """
@@ -17,9 +17,9 @@ from asr.registry import did_you_mean
 class FrozenParts:
     """Takes parameters out of training and lets them back in.
 
-    A frozen parameter gets no gradient, so neither the optimiser's step nor its weight decay touches it, and none of
-    its momentum is there before it learns. Dropout inside frozen parts goes on. ConfigError if a part is unknown, or
-    if nothing is left to learn.
+    A frozen parameter gets no gradient, so neither the optimiser's step nor its weight decay touches it, and it has no
+    momentum before it learns. Dropout inside frozen parts stays active. ConfigError if a part is unknown, or if nothing
+    is left to learn.
     """
 
     def __init__(self, config: FreezeConfig, model: nn.Module) -> None:

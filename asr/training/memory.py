@@ -9,7 +9,7 @@ import torch
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch failed for want of memory, of a GPU or of the machine."""
+    """Whether torch failed for lack of memory, of a GPU or of the machine."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 

@@ -1,8 +1,9 @@
-"""What a training run says: `train.jsonl` for programs, a live line for people, `curves.png` to look at."""
+"""The records of a training run: metrics and units, `train.jsonl` for programs, `curves.png` for people."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -49,7 +50,7 @@ TOKENS = Unit("tokens", "tokens")
 class TrainLog:
     """Append-only JSON lines that can be cut back to where a checkpoint stood.
 
-    Where there is a folder `tensorboard` beside it, the same goes there as event files.
+    Where its folder has a folder `tensorboard`, the same is written there as event files.
     """
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
@@ -79,8 +80,18 @@ class TrainLog:
         """Close the files; nothing can be written any more."""
         if self._events is not None:
             self._events.close()
-        with suppress(OSError):  # what a full disk did not take has been complained about
+        with suppress(OSError):  # a full disk has been reported
             self._file.close()
+
+
+def by_part(parts: dict[str, float | None]) -> dict[str, dict[str, float | None]]:
+    """The parts of a loss as they are logged: under one key, which a task whose loss has none goes without."""
+    return {"losses": parts} if parts else {}
+
+
+def finite(value: float) -> float | None:
+    """None for what is not finite, which JSON cannot express."""
+    return value if math.isfinite(value) else None
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -90,7 +101,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def is_finished(log: Path) -> bool:
-    """Whether the run of a `train.jsonl` went on to its end, where its last epochs are averaged."""
+    """Whether the run of a `train.jsonl` reached its end, where its epochs are averaged."""
     records = read_log(log)
     return bool(records) and records[-1]["kind"] == "average"
 

@@ -1,7 +1,7 @@
 """One optimiser step: the gradients of all batches on all ranks, added up, and the update.
 
 The host never waits for a GPU here. Whether all is finite is decided on the device, where the update is left out if
-not; what came of a step stays there until somebody wants to know. On the CPU it is the same code.
+not, and the outcome of a step stays there until it is read. On the CPU it is the same code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from asr.training.task import AnyBatch, NamedRows, StepDraws, Task
 
 @dataclass
 class OwnShare:
-    """What this rank has of a step."""
+    """This rank's part of a step."""
 
     # (3 + number of `Task.loss_parts`,) float64: the loss, pieces whose loss is not finite or that did not fit, batches
     # cut into pieces, then each part of the loss
@@ -46,7 +46,7 @@ class OwnShare:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What came of a step; its tensors are on the device."""
+    """The outcome of a step; its tensors are on the device."""
 
     step: int  # steps before it
     count: int  # utterances or tokens of all ranks
@@ -102,7 +102,7 @@ class Stepper(Generic[AnyBatch]):
                     parameter.grad = torch.zeros_like(parameter)
         self.world.all_reduce_([*(parameter.grad for parameter in parameters if parameter.grad is not None), sums])
 
-    # What a rank does by itself
+    # Without the other ranks
 
     def _gradients(self, step: int, batches: Sequence[AnyBatch], count: int) -> OwnShare:
         """Forward and backward of this rank's batches; from the start again, in smaller parts, when memory is short."""
@@ -155,7 +155,7 @@ class Stepper(Generic[AnyBatch]):
         own.losses.append(output.per_utterance)
 
     def _dropout_seed(self, step: int, number: int, start: int) -> int:
-        """Of its own for each step, batch, part and rank. What begins a batch on rank 0 draws as if it were alone."""
+        """One for each step, batch, part and rank; for the start of a batch on rank 0, that of a run with one rank."""
         part = ("from", start) if start else ()
         rank = ("rank", self.world.rank) if self.world.rank else ()
         return derive_seed(self.seed, "step", step, number, *part, *rank)

@@ -1,4 +1,4 @@
-"""Asking a run to stop without breaking a step in two."""
+"""Stopping a run between two steps, on SIGINT or SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trainer must know of a task: batches, a loss, a measure."""
+"""The protocol between trainer and task: batches, a loss, a measure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from asr.types import Unreadable
 
 
 class NamedRows(Protocol):
-    """What the trainer must know of a batch."""
+    """The part of a batch that the trainer reads."""
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Who stands in each row; empty where the other ranks have all rows of a batch, or none can be read."""
+        """The utterance of each row; empty where the other ranks have all rows of a batch, or none can be read."""
 
     @property
     def unreadable(self) -> Sequence[Unreadable]:
-        """Who else should stand in a row, but cannot."""
+        """The utterances left out because their audio cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ AnyBatch = TypeVar("AnyBatch", bound=NamedRows)
 
 
 class Task(Protocol[AnyBatch]):
-    """Something that can be learnt from batches.
+    """A network, its data and its loss.
 
     With several ranks, `batches` and `count` are of a rank's own share; `num_batches` and `validate` are the same on
     all of them.
@@ -106,4 +106,4 @@ class Task(Protocol[AnyBatch]):
         """Measures on the dev set, `metric` among them. All ranks call it, and share the work."""
 
     def keep(self, weights: dict[str, Tensor]) -> None:
-        """Make these the weights of the model people use. Rank 0 alone calls it."""
+        """Make these the weights of the model folder. Rank 0 alone calls it."""

@@ -1,4 +1,4 @@
-"""`train.jsonl` as event files for TensorBoard, for those who like to watch their runs there."""
+"""`train.jsonl` as event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from asr.errors import TrainingError
 from asr.system.runtime import written_on
 
-FOLDER = "tensorboard"  # beside train.jsonl
-NOT_SCALARS = ("step", "epoch", "kind")  # of a record: where on the axis it stands, and what it tells of
+FOLDER = "tensorboard"  # in the folder of train.jsonl
+NOT_SCALARS = ("step", "epoch", "kind")  # of a record: its place on the axis, and its kind
 
 
 def require_tensorboard() -> None:

@@ -1,16 +1,15 @@
-"""The one training loop, for any task that can tell a loss; read it from top to bottom.
+"""The one training loop, for any task that has a loss; read it from top to bottom.
 
 A run is a sequence of optimiser steps. Everything random in a step follows from (seed, step) or (seed, epoch,
 utterance), and a checkpoint stands between two steps, so a killed run that is resumed ends with the same weights, bit
 for bit, as one that was never stopped.
 
-Every rank of a distributed run goes through the same loop and keeps the same counters. They meet once before each step
-and add up its gradients in it; rank 0 alone writes and talks.
+Every rank of a distributed run goes through the same loop and keeps the same counters. They agree once before each
+step and add up its gradients in it; rank 0 alone writes and shows anything.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -36,7 +35,7 @@ from asr.training.compile import num_compilations
 from asr.training.distributed import ALONE, World
 from asr.training.freezing import FrozenParts
 from asr.training.memory import describe_parts
-from asr.training.metrics import LOG_FILE, TrainLog, draw_curves
+from asr.training.metrics import LOG_FILE, TrainLog, by_part, draw_curves, finite
 from asr.training.step import StepOutcome, Stepper
 from asr.training.stopping import CTRL_C, stop_requests
 from asr.training.task import AnyBatch, Task
@@ -74,8 +73,8 @@ class Trainer(Generic[AnyBatch]):
         self.progress = Progress()
         self.log: TrainLog | None = None  # rank 0 alone has one
         self._named: set[str] = set()  # unreadable utterances that were warned about
-        self._unsettled: list[StepOutcome] = []  # steps of which the host does not know yet what came of them
-        self._last_step: dict[str, Any] = {}  # what the log says of the last step settled
+        self._unread: list[StepOutcome] = []  # of steps that the host has not read yet
+        self._last_step: dict[str, Any] = {}  # loss and gradient norm of the last step read, for the log
         self._last_reason = ""  # why a step was skipped, for an error
         self._epoch_seconds = 0.0  # spent in the steps of this epoch since the process began
         self._rate_key = f"{self.task.unit.key}_per_second"  # in train.jsonl
@@ -123,7 +122,7 @@ class Trainer(Generic[AnyBatch]):
         batches = iter(self.task.batches(progress.epoch, progress.batch))
         while True:
             share = list(islice(batches, self.config.accumulation))
-            count, amount, num_unreadable = self._meet(share, stop)
+            count, amount, num_unreadable = self._agree(share, stop)
             if not share:
                 break
             if num_unreadable:
@@ -135,10 +134,10 @@ class Trainer(Generic[AnyBatch]):
                 self._save()
         self._epoch_seconds = time.monotonic() - began
 
-    def _meet(self, share: Sequence[AnyBatch], stop: list[str]) -> tuple[int, float, int]:
-        """What all ranks have for the next step: `count`, `amount`, and how many rows they have to leave out.
+    def _agree(self, share: Sequence[AnyBatch], stop: list[str]) -> tuple[int, float, int]:
+        """Sums over all ranks for the next step: `count`, `amount`, and the number of rows left out.
 
-        Or the end, if any of them was asked to stop.
+        InterruptedRunError if any of them was asked to stop.
         """
         own = [batch for batch in share if batch.ids]
         count, amount, num_unreadable, ctrl_c, others = self.world.all_reduce(
@@ -168,9 +167,9 @@ class Trainer(Generic[AnyBatch]):
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
         if count:
-            self._unsettled.append(self.stepper.take(progress.step, share, count))
+            self._unread.append(self.stepper.take(progress.step, share, count))
         else:
-            self._settle()
+            self._read_outcomes()
             self._last_step = {"loss": None, "grad_norm": None}
             self._skip(progress.step, [], "no audio could be read")
         progress.step += 1
@@ -178,14 +177,14 @@ class Trainer(Generic[AnyBatch]):
         progress.amount += amount
         is_logged = progress.step % self.config.log_every == 0
         if is_logged or self.device.type == "cpu":  # where reading costs nothing
-            self._settle()
+            self._read_outcomes()
         if is_logged:
             self._write({"kind": "step", "step": progress.step, "epoch": progress.epoch + 1,
                          **self._last_step, "lr": self._lr()})  # fmt: skip
 
-    def _settle(self) -> None:
-        """Learn what came of the last steps: only here the host waits for a GPU, and all ranks at the same steps."""
-        outcomes, self._unsettled = self._unsettled, []
+    def _read_outcomes(self) -> None:
+        """Read the outcomes of the last steps: only here the host waits for a GPU, and all ranks at the same steps."""
+        outcomes, self._unread = self._unread, []
         if not outcomes:
             return
         numbers = torch.stack([outcome.numbers() for outcome in outcomes]).tolist()
@@ -202,9 +201,9 @@ class Trainer(Generic[AnyBatch]):
                 for name, part in parts.items():
                     self.progress.epoch_parts[name] = self.progress.epoch_parts.get(name, 0.0) + part
             self._last_step = {
-                "loss": _finite(loss / outcome.count),
-                **_each({name: _finite(part / outcome.count) for name, part in parts.items()}),
-                "grad_norm": _finite(norm),
+                "loss": finite(loss / outcome.count),
+                **by_part({name: finite(part / outcome.count) for name, part in parts.items()}),
+                "grad_norm": finite(norm),
             }
 
     def _note_skipped(self, outcome: StepOutcome) -> None:
@@ -263,7 +262,7 @@ class Trainer(Generic[AnyBatch]):
         TrainingError if nothing was learnt in it.
         """
         progress = self.progress
-        self._settle()
+        self._read_outcomes()
         if not progress.epoch_count:
             raise TrainingError(
                 f"epoch {progress.epoch + 1}: all its steps were skipped, so nothing was learnt{self._last_reason}; "
@@ -275,7 +274,7 @@ class Trainer(Generic[AnyBatch]):
         record: dict[str, Any] = {
             "kind": "epoch", "epoch": progress.epoch, "step": progress.step, "lr": self._lr(),
             "loss": progress.epoch_loss / max(1, progress.epoch_count),
-            **_each({name: part / max(1, progress.epoch_count) for name, part in progress.epoch_parts.items()}),
+            **by_part({name: part / max(1, progress.epoch_count) for name, part in progress.epoch_parts.items()}),
             "skipped": progress.skipped, "unreadable": progress.unreadable, "waited_share": waited / spent,
         }  # fmt: skip
         if progress.epoch % self.config.validate_every == 0 or progress.epoch == self.config.epochs:
@@ -304,7 +303,7 @@ class Trainer(Generic[AnyBatch]):
                     self.task.keep(self.model.state_dict())
         return measures
 
-    # What is kept
+    # Checkpoints and final weights
 
     def _kept_epochs(self) -> list[int]:
         """The epochs that would make the final model if training ended now."""
@@ -332,7 +331,7 @@ class Trainer(Generic[AnyBatch]):
 
     def _save(self) -> None:
         """Checkpoint: all tensors and all counters, written together."""
-        self._settle()
+        self._read_outcomes()
         self.progress.seconds = time.monotonic() - self.started
         if self.log is not None:
             self.progress.log_bytes = self.log.sync()
@@ -341,10 +340,10 @@ class Trainer(Generic[AnyBatch]):
             if self.ema is not None:
                 tensors |= with_prefix("ema.", self.ema.state_dict())
             self.checkpoints.save(self.progress, tensors)
-        self.world.barrier()  # nobody goes on, or ends the run, before it is written
+        self.world.barrier()  # no rank continues, or ends the run, before it is written
 
     def _restore(self) -> None:
-        """Begin where rank 0 does: from the newest checkpoint that it can read, or from its weights."""
+        """Start from the newest checkpoint that rank 0 can read, or from its weights."""
         loaded = self.checkpoints.load_newest() if self.world.is_main else None
         found = self.world.broadcast({"progress": asdict(loaded[0]), "warnings": loaded[2]} if loaded else None)
         if found is None:
@@ -362,14 +361,14 @@ class Trainer(Generic[AnyBatch]):
             self.ema.load_state_dict(without_prefix("ema.", tensors))
         self.display.say(f"resuming after step {self.progress.step} (epoch {self.progress.epoch + 1})")
 
-    # Small things
+    # Log and display
 
     def _write(self, record: dict[str, Any]) -> None:
         if self.log is not None:
             self.log.write(record)
 
     def _lr(self) -> float:
-        """Of the last step; from the schedule, since the optimiser of a run just resumed has taken no step yet."""
+        """The learning rate of the last step, by the schedule: the optimiser of a resumed run has taken no step yet."""
         return float(self.base_lrs[0] * self.schedule(self.progress.step - 1))
 
     def _show_step(self) -> None:
@@ -393,13 +392,3 @@ class Trainer(Generic[AnyBatch]):
             f"{score}  lr {record['lr']:.1e}  {record[self._rate_key]:.0f} {self.task.unit.symbol}/s  "
             f"waited {100 * record['waited_share']:.1f} % for data  ETA {clock(remaining)}"
         )
-
-
-def _each(parts: dict[str, float | None]) -> dict[str, dict[str, float | None]]:
-    """The parts of the loss as they are logged: under one key, which a task whose loss has none goes without."""
-    return {"losses": parts} if parts else {}
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no word for what is not finite."""
-    return value if math.isfinite(value) else None

@@ -14,6 +14,7 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle
 from asr.errors import AsrError, BundleError, ConfigError, TextError, TrainingError
 from asr.experiments import launch
+from asr.experiments.lm_task import LANGUAGE_MODEL
 from asr.experiments.summary import summarize
 from asr.training.trainer import Trainer
 
@@ -47,7 +48,7 @@ def train(out: str, *overrides: str, resume: bool = False, on_step: Callable[[Tr
     launch.train(
         Path("lm.yaml"),
         Path(out),
-        kind=launch.LANGUAGE_MODEL,
+        kind=LANGUAGE_MODEL,
         overrides=overrides,
         resume=resume,
         device="cpu",

@@ -15,6 +15,7 @@ from asr.cli.main import main
 from asr.errors import TrainingError
 from asr.experiments import launch
 from asr.experiments.average import average_epochs
+from asr.experiments.lm_task import LANGUAGE_MODEL
 from asr.experiments.reproduce import first_difference, reproduce
 from asr.training.trainer import InterruptedRunError, Trainer
 
@@ -90,7 +91,7 @@ def test_a_repetition_that_was_stopped_goes_on(workspace: Path) -> None:
 
 
 def test_a_language_model_is_repeated_too(workspace: Path) -> None:
-    launch.train(Path("lm.yaml"), Path("lm"), kind=launch.LANGUAGE_MODEL, device="cpu")
+    launch.train(Path("lm.yaml"), Path("lm"), kind=LANGUAGE_MODEL, device="cpu")
     assert reproduce(Path("lm"), Path("again"))
 
 

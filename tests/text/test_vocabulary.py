@@ -1,5 +1,9 @@
+import ast
+from pathlib import Path
+
 import pytest
 
+import asr
 from asr.errors import TextError
 from asr.text.tokenizer.sentence_piece import BLANK, EOS, SOS, SPECIAL_PIECES, UNK
 from asr.text.vocabulary import Vocabulary
@@ -35,3 +39,16 @@ def test_what_starts_and_ends_a_sentence_is_another_role_where_a_family_lacks_it
     assert (ctc_alone.start, ctc_alone.end, ctc_alone.never_predicted) == (1, 1, ())
     with pytest.raises(TextError, match="cannot be searched"):
         _ = Vocabulary(("a",)).end
+
+
+def test_fixed_ids_are_known_to_our_own_tokenizers_alone():
+    names = {"BLANK", "UNK", "SOS", "EOS", "SPECIAL_PIECES"}
+    package = Path(asr.__file__).parent
+    modules = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
+    using = {
+        name
+        for name, path in modules.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Name) and node.id in names) or (isinstance(node, ast.alias) and node.name in names)
+    }
+    assert using == {"text/tokenizer/sentence_piece.py"}

@@ -90,7 +90,7 @@ def test_compiled_layers_give_the_numbers_of_the_model_as_written_and_are_compil
     assert num_compilations() == before
 
 
-def test_a_compiled_run_is_logged_and_can_be_gone_on_with(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_run_is_logged_and_can_be_resumed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_with("aot_eager", monkeypatch)
     settings = ("training.compile=true", "data.max_batch_seconds=4", "optimizer.lr=0.001", "training.epochs=1")
     launch.train(Path("experiment.yaml"), Path("exp"), overrides=settings, device="cpu")

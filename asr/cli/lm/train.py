@@ -29,7 +29,7 @@ Vocab = Annotated[Path | None, typer.Option(help="Keep the words of this file, o
 Tokens = Annotated[Path | None, typer.Option(help="Model folder; its tokens are then the words of the language model.")]
 Normalize = Annotated[str, typer.Option(help="Normaliser of all texts: none, upper, basic or english.")]
 Dev = Annotated[Path | None, typer.Option(help="Held-out text, to print the perplexity of.")]
-Resume = Annotated[bool, typer.Option("--resume", help="With --neural: go on from the newest checkpoint in --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="With --neural: resume from the newest checkpoint in --out.")]
 
 NGRAM_PARAMETERS = ("texts", "order", "prune", "vocab_size", "vocab", "tokens", "normalize", "dev")
 NEURAL_PARAMETERS = ("overrides", "resume", "tensorboard", "device", "threads")
@@ -59,13 +59,14 @@ def train(
     """
     require_files(neural, *(texts or ()), vocab, tokens, dev)
     if neural is not None:
-        _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration tells all")
+        _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration has all settings")
         from asr.experiments import launch
+        from asr.experiments.lm_task import LANGUAGE_MODEL
 
         launch.train(
             neural,
             out,
-            kind=launch.LANGUAGE_MODEL,
+            kind=LANGUAGE_MODEL,
             overrides=overrides or (),
             resume=resume,
             device=device,

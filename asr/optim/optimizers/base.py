@@ -33,7 +33,7 @@ class CommonConfig(NamedConfig):
 
 
 class Optimizer(torch.optim.Optimizer):
-    """A torch optimiser that can be told on the device to do nothing."""
+    """A torch optimiser whose step can be skipped by a decision made on the device."""
 
     def step_unless(self, is_skipped: Tensor) -> None:
         """Update the weights by their gradients; where `is_skipped` () float32 is 1, leave weights and state alone.
