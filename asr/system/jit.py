@@ -32,7 +32,8 @@ def compiled_part(function: Function) -> Function:
 
     The way in from Python is most of what there is to compile in a short function. Kept on disk with its callers.
     """
-    return cast("Function", njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))
+    decorate = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+    return cast("Function", decorate(function))
 
 
 class _Cache(FunctionCache):
