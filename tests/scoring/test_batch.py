@@ -97,8 +97,8 @@ def test_ten_thousand_pairs_take_a_fraction_of_jiwer_s_time() -> None:
     rng = np.random.default_rng(0)
     words = np.array([f"word{number}" for number in range(5000)])
     said = rng.integers(0, 5000, (10_000, 20))
-    heard = np.where(rng.random(said.shape) < 0.1, rng.integers(0, 5000, said.shape), said)
-    sides = [[" ".join(row) for row in words[side]] for side in (said, heard)]
+    recognised = np.where(rng.random(said.shape) < 0.1, rng.integers(0, 5000, said.shape), said)
+    sides = [[" ".join(row) for row in words[side]] for side in (said, recognised)]
     references, hypotheses = (dict(enumerate_ids(tuple(side))) for side in sides)
 
     def seconds(work: object, *arguments: object) -> float:

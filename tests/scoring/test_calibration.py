@@ -25,16 +25,16 @@ def test_the_error_is_the_gap_of_each_bin_weighted_by_its_words() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=50), st.integers(1, 20))
 def test_the_error_agrees_with_a_loop_over_the_bins(words: list[tuple[float, bool]], num_bins: int) -> None:
-    result = calibrate([sure for sure, _ in words], [right for _, right in words], num_bins)
+    result = calibrate([given for given, _ in words], [right for _, right in words], num_bins)
     assert result.words == len(words)
     if not words:
         assert result.ece is None
         return
     expected = 0.0
     for place in range(num_bins):
-        inside = [(sure, right) for sure, right in words if min(int(sure * num_bins), num_bins - 1) == place]
+        inside = [(given, right) for given, right in words if min(int(given * num_bins), num_bins - 1) == place]
         if inside:
-            gap = np.mean([sure for sure, _ in inside]) - np.mean([right for _, right in inside])
+            gap = np.mean([given for given, _ in inside]) - np.mean([right for _, right in inside])
             expected += abs(gap) * len(inside) / len(words)
     assert result.ece == pytest.approx(expected, abs=1e-12)
     assert json.loads(json.dumps(result.to_json()))["ece"] == result.ece
@@ -43,7 +43,7 @@ def test_the_error_agrees_with_a_loop_over_the_bins(words: list[tuple[float, boo
 @pytest.mark.parametrize("words", [[], [(0.3, True), (1.0, True), (0.0, False)]])
 def test_the_diagram_is_a_picture(tmp_path: Path, words: list[tuple[float, bool]]) -> None:
     pytest.importorskip("matplotlib")
-    result = calibrate([sure for sure, _ in words], [right for _, right in words])
+    result = calibrate([given for given, _ in words], [right for _, right in words])
     assert draw_reliability(result, tmp_path / "reliability.png")
     assert (tmp_path / "reliability.png").read_bytes().startswith(b"\x89PNG")
 

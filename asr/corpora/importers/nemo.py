@@ -26,7 +26,10 @@ TEXT_FILE = "text_filepath"
 
 @register
 class NemoImporter:
-    """Relative paths start at the manifest's folder, as in NeMo. Ids are taken from `id`, where there is one."""
+    """Relative paths start at the manifest's folder, as in NeMo, or else at the working directory.
+
+    Ids are taken from `id`, where there is one.
+    """
 
     name = "nemo"
     summary = "JSON lines with audio_filepath, text, duration and offset"
@@ -53,7 +56,7 @@ class NemoImporter:
                     raise ManifestError("'audio_filepath' is missing")
                 yield Row(
                     where,
-                    root / audio,
+                    find_audio(audio, [root] if options.root else [root, Path.cwd()]),
                     id,
                     text=_text(row, root),
                     start=seconds(row["offset"], "offset") if row.get("offset") is not None else 0.0,

@@ -56,6 +56,11 @@ SOURCES: dict[str, dict[str, str]] = {
         "k/text": "".join(f"{id} {text}\n" for id, text in TEXTS.items()),
         "k/wav.scp": "".join(f"{id} {path}\n" for id, path in AUDIO.items()),
     },
+    "kaldi segments": {
+        "k/segments": "".join(f"{id.replace('/', '-')} {id} 0.1 0.9\n" for id in TEXTS),
+        "k/wav.scp": "".join(f"{id} {path}\n" for id, path in AUDIO.items()),
+        "k/text": "".join(f"{id.replace('/', '-')} {text}\n" for id, text in TEXTS.items()),
+    },
     "kaldi paths": {
         "k/wav.scp": "".join(f"{id} {path}\n" for id, path in AUDIO.items()),
         "k/text": "".join(f"{id} {text}\n" for id, text in TEXTS.items()),

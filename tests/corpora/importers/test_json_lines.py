@@ -106,6 +106,14 @@ def test_nemo_texts_are_looked_for_in_the_order_of_nemo(imported):
     assert "gone.txt: cannot be read" in fault.reason
 
 
+def test_nemo_paths_start_at_the_manifest_or_else_at_the_working_directory(imported, source):
+    rows = [{"audio_filepath": "one.wav", "text": "a"}, {"audio_filepath": "two.flac", "text": "b"}]
+    files = {"lists/m.jsonl": lines(*rows), "lists/one.wav": (source / "one.wav").read_bytes()}
+    result = imported("lists/m.jsonl", files)
+    assert [row.audio for row in result.utterances] == [source / "lists" / "one.wav", source / "two.flac"]
+    assert len(imported("lists/m.jsonl", files, root=source / "lists").faults) == 1
+
+
 def test_rows_without_a_text_are_named(imported):
     told: list[str] = []
     rows = [{"audio_filepath": "one.wav", "id": "a"}, {"audio_filepath": "one.wav", "id": "b", "text": "hi"}]

@@ -101,7 +101,7 @@ def rows_of(page, heading):
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=5), st.text())
 def test_texts_come_out_of_the_page_as_they_went_in(tmp_path_factory, pairs, title):
     references = {f"{row}{said}": said for row, (said, _) in enumerate(pairs)}
-    hypotheses = {f"{row}{said}": heard for row, (said, heard) in enumerate(pairs)}
+    hypotheses = {f"{row}{reference}": hypothesis for row, (reference, hypothesis) in enumerate(pairs)}
     result = score(references, hypotheses)
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_html(gather(result), path, title=title, facts={title: title})
@@ -109,8 +109,8 @@ def test_texts_come_out_of_the_page_as_they_went_in(tmp_path_factory, pairs, tit
     assert data["ids"] == list(references)
     assert data["references"] == list(result.references)
     (system,) = data["systems"]
-    for row, (heard, operations) in enumerate(zip(system["hypotheses"], system["operations"], strict=True)):
-        assert (heard if operations else data["references"][row]) == result.hypotheses[row]
+    for row, (shown, operations) in enumerate(zip(system["hypotheses"], system["operations"], strict=True)):
+        assert (shown if operations else data["references"][row]) == result.hypotheses[row]
         assert operations == result.operations[row] or (not operations and set(result.operations[row]) <= {"="})
 
 
