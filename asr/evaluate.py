@@ -151,6 +151,7 @@ def evaluate(
     began = time.perf_counter()
     device = torch.device(device)
     bundle.model.to(device)
+    bundle = bundle.with_dtype(dtype)
     long_enough = [utterance for utterance in utterances if _makes_frames(bundle, utterance)]
     loader = evaluation_loader(config, long_enough, bundle, num_workers=0, max_batch_seconds=max_batch_seconds)
     results = _Results(bundle, num_best)
@@ -223,10 +224,10 @@ def _decode(
     with closing(encode_corpus(bundle.model, batches, device, dtype)) as corpus:
         for batch, encoded in corpus:
             if plain is not None:
-                n_best = search_encoded(encoded, [plain] * len(batch.ids), dtype)
+                n_best = search_encoded(bundle, encoded, [plain] * len(batch.ids))
                 best = (bundle.tokenizer.decode(hypotheses[0].tokens) for hypotheses in n_best)
                 plain_texts.update(zip(batch.ids, best, strict=True))
-            yield batch.ids, decode_encoded(bundle, encoded, [options] * len(batch.ids), dtype)
+            yield batch.ids, decode_encoded(bundle, encoded, [options] * len(batch.ids))
 
 
 def _scored_text(bundle: Bundle, hypothesis: Hypothesis) -> dict[str, Any]:

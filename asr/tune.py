@@ -93,7 +93,7 @@ class Tuner:
         began = time.perf_counter()
         texts: dict[str, str] = {}
         for ids, encoded in self._encoded:
-            best = (n_best[0].tokens for n_best in search_encoded(encoded, [options] * len(ids)))
+            best = (n_best[0].tokens for n_best in search_encoded(self.bundle, encoded, [options] * len(ids)))
             texts |= {id: self.bundle.tokenizer.decode(tokens) for id, tokens in zip(ids, best, strict=True)}
         seconds = time.perf_counter() - began
         hypotheses = {id: texts.get(id, "") for id in self._references}

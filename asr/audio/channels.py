@@ -1,4 +1,4 @@
-"""Which channels of a recording are heard."""
+"""Which channels of a recording are decoded."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class AudioInfo:
 
 
 def audio_info(path: str | Path, raw: RawFormat | None = None) -> AudioInfo:
-    """Rate, channels and length without decoding: from the header, or counted where no header tells.
+    """Rate, channels and length without decoding: from the header, or counted where no header states it.
 
     The header of a video or of m4a may err by some hundredths of a second. Raises AudioError for a path that is missing
     or no file, for what is not audio, holds no sample, or ends before its header says. Damage further inside shows

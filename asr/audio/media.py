@@ -30,7 +30,9 @@ WITH_LENGTH = EXACT_LENGTH | {"mov", "mp4", "matroska", "webm", "asf", "avi", "c
 WITHOUT_LENGTH = frozenset({"aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "ogg", "flv", "au", "ape", "wv"})
 # Only these, and only files: a playlist must not make FFmpeg open addresses of others.
 OPTIONS = {"format_whitelist": ",".join(sorted(WITH_LENGTH | WITHOUT_LENGTH)), "protocol_whitelist": "file"}
-PREROLL = 1.0  # seconds decoded and thrown away before a start, more than any codec needs to settle
+PREROLL = 1.0  # seconds decoded and thrown away before a start, enough for most codecs to settle
+OPUS_PREROLL = 10.0  # seconds; voiced speech in Opus is predicted from before
+TIMED = 0.0015  # seconds by which timestamps are off where a container counts in milliseconds
 MIN_GAP = 0.1  # seconds without packets that become silence; less, but before the first, is timestamps' rounding
 MAX_GAP = 3600.0  # seconds; more is a wrong timestamp
 MAX_SKIPPED = 4096  # bytes between two packets; more where sound is missing, too, is damage
@@ -82,6 +84,7 @@ class MediaReader:
             raise
         self._frames: Iterator[AudioFrame] = itertools.chain([first], frames)
         self._origin = (self._container.start_time or 0) / av.time_base  # seconds
+        self._first_samples = int(first.samples)  # fewer than in later frames where the beginning is cut off
         self.sample_rate = int(first.sample_rate)
         self.num_channels = int(first.layout.nb_channels)
         names = set(self._container.format.name.split(","))
@@ -139,7 +142,7 @@ class MediaReader:
         """Go to a little before sample `first`, and return the sample that is decoded next."""
         import av
 
-        seconds = first / self.sample_rate - PREROLL
+        seconds = first / self.sample_rate - (OPUS_PREROLL if self._stream.codec_context.name == "opus" else PREROLL)
         if seconds <= 0:
             return 0
         with self._errors(f"cannot go to {seconds:.1f} s"):
@@ -147,7 +150,7 @@ class MediaReader:
                 self._container.seek(round((place + self._origin) * av.time_base))
                 frames = self._decode()
                 frame = next(frames, None)
-                position = None if frame is None else self._position(frame)
+                position = None if frame is None else self._position_among_equals(frame)
                 if position is not None and position <= first:
                     break
         self._frames = frames if frame is None else itertools.chain([frame], frames)
@@ -156,6 +159,15 @@ class MediaReader:
     def _position(self, frame: AudioFrame) -> int | None:
         """The sample that a frame begins with, by its timestamp."""
         return None if frame.time is None else round((frame.time - self._origin) * self.sample_rate)
+
+    def _position_among_equals(self, frame: AudioFrame) -> int | None:
+        """As `_position`, to the sample if all frames but the first are as long as this one."""
+        position = self._position(frame)
+        if position is None or not frame.samples:
+            return position
+        frames = round((position - self._first_samples) / frame.samples)
+        exact = self._first_samples + frames * frame.samples
+        return exact if frames >= 0 and abs(exact - position) <= TIMED * self.sample_rate else position
 
     def _without_gaps(self, position: int) -> Iterator[np.ndarray]:
         """What is decoded from sample `position` on, with silence where nothing is; in pieces of up to a second."""

@@ -1,7 +1,7 @@
 """How long an mp3 is, counted frame by frame, because its header may be missing or wrong.
 
 libsndfile reads as many samples as the header of an mp3 announces. Without a header it guesses from the first frame's
-bit rate, and where several files were joined the header tells of the first only; the rest would be lost in silence.
+bit rate, and where several files were joined the header counts the first only; the rest would be lost in silence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BIT_RATES = {
 SAMPLE_RATES = (44100, 48000, 32000)  # Hz; half of it for MPEG 2, a quarter for MPEG 2.5
 MAX_LOST_BYTES = 1 << 20  # without a frame, tags and zeros apart: what follows is no mp3 any more
 RUN = 20  # frames, half a second, that follow each other by no accident
-INDEXED = 64  # the place of every so manyth frame is remembered
+INDEXED = 64  # frames from one whose place is remembered to the next
 MUTED = 24  # frames at least as long as what earlier frames may hold for a later one, even at 8 kbit/s
 MAX_FRAME_BYTES = 1792  # of layer 3
 ZEROS = 1 << 16  # bytes of padding looked at together

@@ -1,4 +1,4 @@
-"""Raw PCM, samples without a header: what there is to know about them must be told."""
+"""Raw PCM, samples without a header: the caller must say what they are."""
 
 from __future__ import annotations
 

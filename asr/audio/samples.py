@@ -18,7 +18,7 @@ from asr.errors import (
 MAX_LEVEL = 2.0**33  # times full scale; 32-bit integers written as floats are less, and features stay finite
 UNSCALED_LEVEL = 100.0  # times full scale; integers of 8 bits or more written as floats are more, loud mixes less
 OPPOSED = 0.04  # of the power that a mix of unrelated channels has; channels in opposite phases have less
-AUDIBLE = 1e-8  # mean power; below, which is -80 dB, a mix that is silent surprises nobody
+NOT_SILENT = 1e-8  # mean power; below, which is -80 dB, a mix that is silent surprises nobody
 
 
 def check_levels(samples: np.ndarray, where: str, first: int, sample_rate: float) -> float:
@@ -107,7 +107,7 @@ class Watch:
     def finish(self, num_channels: int) -> None:
         """Warn if the channels cancelled each other out in their mean."""
         mixed, alone = self._powers
-        if alone > AUDIBLE * self._num_samples and mixed * num_channels < OPPOSED * alone:
+        if alone > NOT_SILENT * self._num_samples and mixed * num_channels < OPPOSED * alone:
             level = f"{10 * np.log10(max(mixed / alone, 1e-12)):.0f} dB"
             warnings.warn(
                 f"{self._where}: the {num_channels} channels are in opposite phases, and {level} is left of them in "

@@ -74,7 +74,7 @@ class SndfileReader:
             begin += length or 0
 
     def count_samples(self) -> int:
-        """The length of a file that does not tell it, by decoding all; nothing can be read afterwards."""
+        """The length of a file that does not state it, by decoding all; nothing can be read afterwards."""
         return self._current.count_samples()
 
     def _reader(self, number: int) -> _PartReader:
@@ -186,7 +186,7 @@ class _PartReader:
         )
 
     def _open_mp3(self, path: bytes | Path) -> _ForwardOnly:
-        """An mp3 without what stands around its frames, with the counted length where it tells none or another."""
+        """An mp3 without what stands around its frames, with the counted length where it states none or another."""
         length = self._mp3 = count_frames(self.path, self._head)
         if length is None:  # libsndfile would say so, too, after lines of its own on standard error
             raise UnknownFormatError(f"{self.path}: cannot be read as audio (Format not recognised)")

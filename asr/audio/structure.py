@@ -1,7 +1,7 @@
 """The structure of audio files, as far as it says where recordings begin and end and how long they are.
 
 libsndfile reads the first recording of a file and believes its header. Files joined by `cat` or recorded from a radio
-hold several, and a program that writes to a pipe cannot know the length that the header should tell.
+hold several, and a program that writes to a pipe cannot know the length that the header should state.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ CONTAINERS = {
 
 @dataclass(frozen=True)
 class Head:
-    """What one look at a file tells; its structure is remembered for as long as these stay as they are."""
+    """What one look at a file gives; its structure is remembered for as long as these stay as they are."""
 
     data: bytes  # the first HEAD_BYTES
     size: int  # bytes
@@ -115,7 +115,7 @@ def _num_files(data: mmap) -> int:
 
 
 def _is_plain(head: bytes, size: int) -> bool:
-    """Whether the first bytes tell already that a file of `size` bytes is one recording up to its end."""
+    """Whether the first bytes are enough to see that a file of `size` bytes is one recording up to its end."""
     container = CONTAINERS.get(head[:4])
     if container is None:
         return False

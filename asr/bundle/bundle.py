@@ -9,13 +9,15 @@ training_texts.bin   sorted 64-bit hashes of training texts and speakers
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from asr.bundle.backends.base import Backend
+from asr.bundle.backends.torch import TorchBackend
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE, require_parts
 from asr.bundle.lm import is_language_model
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
@@ -41,6 +43,7 @@ class Bundle:
     frontend: Frontend
     tokenizers: Mapping[str, Tokenizer]  # by name; the main one is MAIN_TOKENIZER
     model: AsrModel
+    runtime: Backend | None = None  # None is torch in float32
 
     @classmethod
     def build(
@@ -75,6 +78,17 @@ class Bundle:
         return bundle
 
     @property
+    def backend(self) -> Backend:
+        """What runs the model."""
+        return self.runtime or TorchBackend(self.frontend, self.model)
+
+    def with_dtype(self, dtype: torch.dtype) -> Bundle:
+        """The same model run by torch under autocast to `dtype`; itself for float32."""
+        if dtype == torch.float32:
+            return self
+        return replace(self, runtime=TorchBackend(self.frontend, self.model, dtype))
+
+    @property
     def frame_seconds(self) -> float:
         """Seconds from one encoder frame to the next."""
         return self.model.subsampling_factor * self.frontend.frame_seconds
@@ -83,11 +97,9 @@ class Bundle:
         """Encoder frames made of so many samples at the front-end's rate; 0 for audio too short for the model."""
         return int(self.model.output_lens(self.frontend.output_lens(torch.tensor([num_samples]))))
 
-    def decode(
-        self, waveforms: Sequence[np.ndarray], options: Sequence[DecodeOptions], dtype: torch.dtype = torch.float32
-    ) -> list[Decoded]:
+    def decode(self, waveforms: Sequence[np.ndarray], options: Sequence[DecodeOptions]) -> list[Decoded]:
         """What waveforms (num_samples,) say, with words in seconds; see `asr.bundle.recognition.decode_waveforms`."""
-        return decode_waveforms(self, waveforms, options, dtype)
+        return decode_waveforms(self, waveforms, options)
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write config, tokenizers and weights; each file is replaced whole or not at all.

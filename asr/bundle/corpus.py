@@ -10,7 +10,7 @@ from contextlib import closing
 
 import torch
 
-from asr.bundle.recognition import inference
+from asr.bundle.backends.torch import inference
 from asr.decoding.base import Searcher
 from asr.models.asr_model import AsrModel
 from asr.types import Batch, EncoderOutput, Hypothesis

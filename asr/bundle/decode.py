@@ -84,7 +84,7 @@ class Decoding:
             lm=lm if self.lm_mode == "fusion" else None,
             hotwords=HotwordScorer(hotwords, bundle.tokenizer) if hotwords else None,
         )
-        searcher = build_search(self.search, bundle.model.heads, fusion)
+        searcher = build_search(self.search, bundle.backend.heads, fusion)
         if lm is None or self.lm_mode == "fusion":
             return searcher
         if not isinstance(self.search, BeamConfig):

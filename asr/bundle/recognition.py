@@ -12,9 +12,8 @@ words are in encoder frames; `PlacedWords.timed` makes seconds of them as soon a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,12 +22,11 @@ from torch.nn import functional as F
 
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
+from asr.bundle.backends.base import Backend
 from asr.bundle.words import PlacedWords, place_words
 from asr.decoding.base import AnySearch, ctc_of
 from asr.features import Frontend
 from asr.lengths import pad_stack
-from asr.models.asr_model import AsrModel
-from asr.models.heads import Head
 from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
@@ -49,7 +47,7 @@ class SpeechModel(Protocol):
     def tokenizers(self) -> Mapping[str, Tokenizer]: ...
 
     @property
-    def model(self) -> AsrModel: ...
+    def backend(self) -> Backend: ...
 
     @property
     def frame_seconds(self) -> float: ...
@@ -85,55 +83,40 @@ NOTHING = Decoded([Hypothesis((), 0.0)], PlacedWords(()))  # of audio too short 
 
 
 def decode_waveforms(
-    bundle: SpeechModel,
-    waveforms: Sequence[np.ndarray],
-    options: Sequence[DecodeOptions],
-    dtype: torch.dtype = torch.float32,
+    bundle: SpeechModel, waveforms: Sequence[np.ndarray], options: Sequence[DecodeOptions]
 ) -> list[Decoded]:
     """Decode waveforms (num_samples,) float32 at the front-end's rate, one row each, in one batch.
 
-    A row's answer does not depend on the others. One too short for the model has no text. With another `dtype` than
-    float32, encoder and search run under autocast to it.
+    A row's answer does not depend on the others. One too short for the model has no text.
     """
     decoded = [NOTHING] * len(waveforms)
     rows = [row for row, waveform in enumerate(waveforms) if bundle.encoder_frames(len(waveform)) > 0]
     if not rows:
         return decoded
-    encoded = encode_waveforms(bundle, [waveforms[row] for row in rows], dtype)
-    results = decode_encoded(bundle, encoded, [options[row] for row in rows], dtype)
+    encoded = encode_waveforms(bundle, [waveforms[row] for row in rows])
+    results = decode_encoded(bundle, encoded, [options[row] for row in rows])
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
         decoded[row] = replace(result, words=words)
     return decoded
 
 
-def encode_waveforms(
-    bundle: SpeechModel, waveforms: Sequence[np.ndarray], dtype: torch.dtype = torch.float32
-) -> EncoderOutput:
-    """Front-end and encoder over waveforms (num_samples,) float32, one row each, on the model's device."""
+def encode_waveforms(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
+    """Front-end and encoder over waveforms (num_samples,) float32, one row each, on the backend's device."""
     padded, lens = pad_stack([torch.from_numpy(waveform) for waveform in waveforms])
     step = round(SHAPE_SECONDS * bundle.frontend.sample_rate)
-    padded = F.pad(padded, (0, -padded.shape[1] % step))
-    device = device_of(bundle.model)
-    with inference(device, dtype):
-        features, feature_lens = bundle.frontend(padded.to(device), lens.to(device))
-        return bundle.model.encode(features, feature_lens)
+    return bundle.backend.encode(F.pad(padded, (0, -padded.shape[1] % step)), lens)
 
 
-def decode_encoded(
-    bundle: SpeechModel,
-    encoded: EncoderOutput,
-    options: Sequence[DecodeOptions],
-    dtype: torch.dtype = torch.float32,
-) -> list[Decoded]:
+def decode_encoded(bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions]) -> list[Decoded]:
     """Search the encoder's output, one row of `options` each, and place the best hypotheses in it."""
     decoded = [NOTHING] * len(options)
     for rows, part in _by_searcher(encoded, options):
         chosen = [options[row] for row in rows]
         vocabulary = chosen[0].searcher.vocabulary
         tokenizer = next((one for one in bundle.tokenizers.values() if one.vocabulary == vocabulary), bundle.tokenizer)
-        n_best = _search(part, chosen, dtype)
-        alignment = align_best(bundle.model, part, vocabulary, n_best, dtype)
+        n_best = _search(bundle.backend, part, chosen)
+        alignment = align_best(bundle.backend, part, vocabulary, n_best)
         for row, one, hypotheses, (frames, log_probs) in zip(rows, chosen, n_best, alignment, strict=True):
             placed = place_words(tokenizer, hypotheses[0].tokens, frames, log_probs, one.measure)
             decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
@@ -141,12 +124,12 @@ def decode_encoded(
 
 
 def search_encoded(
-    encoded: EncoderOutput, options: Sequence[DecodeOptions], dtype: torch.dtype = torch.float32
+    bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions]
 ) -> list[list[Hypothesis]]:
     """An n-best list for every row; rows that share a searcher are searched in one batch."""
     n_best: list[list[Hypothesis]] = [[] for _ in options]
     for rows, part in _by_searcher(encoded, options):
-        for row, hypotheses in zip(rows, _search(part, [options[row] for row in rows], dtype), strict=True):
+        for row, hypotheses in zip(rows, _search(bundle.backend, part, [options[row] for row in rows]), strict=True):
             n_best[row] = hypotheses
     return n_best
 
@@ -169,22 +152,18 @@ def _select(encoded: EncoderOutput, rows: Sequence[int]) -> EncoderOutput:
     return EncoderOutput(encoded.frames[index, :longest], lens, intermediate)
 
 
-def _search(encoded: EncoderOutput, options: Sequence[DecodeOptions], dtype: torch.dtype) -> list[list[Hypothesis]]:
+def _search(backend: Backend, encoded: EncoderOutput, options: Sequence[DecodeOptions]) -> list[list[Hypothesis]]:
     """N-best lists of rows that share a searcher."""
     searcher = options[0].searcher
     prompts = [chosen.prompt for chosen in options]
-    with inference(encoded.frames.device, dtype):
+    with backend.running():
         if any(prompt is not None for prompt in prompts):
             return searcher.search(encoded, prompts)
         return searcher.search(encoded)
 
 
 def align_best(
-    model: AsrModel,
-    encoded: EncoderOutput,
-    vocabulary: Vocabulary,
-    n_best: Sequence[Sequence[Hypothesis]],
-    dtype: torch.dtype = torch.float32,
+    backend: Backend, encoded: EncoderOutput, vocabulary: Vocabulary, n_best: Sequence[Sequence[Hypothesis]]
 ) -> list[tuple[np.ndarray | None, Tensor | None]]:
     """Where the best hypotheses' tokens, of this vocabulary, are: frames (U, 2), and log-probabilities (S, V) by frame.
 
@@ -192,32 +171,17 @@ def align_best(
     where the tokens do not fit, log-probabilities, which are on the CPU, where there is no such head.
     """
     texts = [hypotheses[0].tokens for hypotheses in n_best]
-    heads = {id: head for id, head in model.heads.items() if head.vocabulary == vocabulary}
+    heads = {head.id: head for head in backend.heads.values() if head.vocabulary == vocabulary}
     ctc = ctc_of(heads)
     if ctc is not None:  # as its `align` does, which would compute the same log-probabilities once more
-        with inference(encoded.frames.device, dtype):
+        with backend.running():
             log_probs = ctc.log_probs(encoded).cpu()
         lens = encoded.lens.cpu()
         frames = align_texts(log_probs, lens, texts, vocabulary)
         return [(own, row[:length]) for own, row, length in zip(frames, log_probs, lens, strict=True)]
-    with inference(encoded.frames.device, dtype):
+    with backend.running():
         for head in heads.values():
-            if (found := cast("Head", head).align(encoded, texts)) is not None:
+            if (found := head.align(encoded, texts)) is not None:
                 return [(own, None) for own in found]
     spans = [hypotheses[0].spans for hypotheses in n_best]
     return [(None if own is None else np.array(own, dtype=np.int64).reshape(-1, 2), None) for own in spans]
-
-
-def device_of(model: AsrModel) -> torch.device:
-    """Where a model computes."""
-    return next(model.parameters()).device
-
-
-@contextmanager
-def inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Without gradients and, for another `dtype` than float32, under autocast to it.
-
-    Entered for each batch: a mode left open across a yield would govern the caller's code too.
-    """
-    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        yield

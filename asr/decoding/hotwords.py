@@ -59,7 +59,10 @@ def parse_hotword(text: str) -> Hotword:
 
 
 def read_hotwords(path: Path) -> list[Hotword]:
-    """One hotword a line, as for `parse_hotword`; empty lines and those that start with # do not count."""
+    """One hotword a line, as for `parse_hotword`; empty lines and those that start with # do not count.
+
+    A warning names each line that holds none. ConfigError for a file that cannot be read.
+    """
     try:
         lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -72,7 +75,7 @@ def read_hotwords(path: Path) -> list[Hotword]:
             try:
                 hotwords.append(parse_hotword(line.strip()))
             except ConfigError as error:
-                raise ConfigError(f"{path}:{number}: {error}") from error
+                warnings.warn(f"{path}:{number}: left out: {error}", stacklevel=2)
     return hotwords
 
 

@@ -45,13 +45,13 @@ class Recognizer:
         confidence: str = "posterior",
         min_confidence: float = 0.0,
     ) -> None:
-        self.bundle = bundle
+        self.bundle = bundle = bundle.with_dtype(dtype)
         self.device = device
         self.dtype = dtype
         self.max_batch_seconds = max_batch_seconds
         self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
-        self._spans = SpanRecognizer(bundle, searchers, dtype, confidence, min_confidence)
+        self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)
         self.engine = Engine(
             self.segmenter, self._spans.recognize, max_batch_seconds=max_batch_seconds, check=self._spans.decode_options
         )

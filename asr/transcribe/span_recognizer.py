@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from asr.alignment.confidence import confidence_measure
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Searchers
@@ -52,13 +50,11 @@ class SpanRecognizer:
         self,
         bundle: Bundle,
         searchers: Searchers,
-        dtype: torch.dtype = torch.float32,
         confidence: str = "posterior",
         min_confidence: float = 0.0,
     ) -> None:
         self._bundle = bundle
         self._searchers = searchers
-        self._dtype = dtype
         self._confidence = confidence
         self._min_confidence = min_confidence
         confidence_measure(confidence)
@@ -75,9 +71,7 @@ class SpanRecognizer:
     def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Segment | None]:
         """Segments of spans, in one batch, each by options of its own; None where nothing was said."""
         by_request = {request: self.decode_options(request) for request in set(options)}
-        decoded = self._bundle.decode(
-            [span.waveform for span in spans], [by_request[request] for request in options], self._dtype
-        )
+        decoded = self._bundle.decode([span.waveform for span in spans], [by_request[request] for request in options])
         return [self._segment(*row) for row in zip(spans, decoded, options, strict=True)]
 
     def _segment(self, span: Span, decoded: Decoded, options: RequestOptions) -> Segment | None:

@@ -317,3 +317,12 @@ def test_two_flv_files_joined_by_cat_are_refused(tmp_path: Path) -> None:
     path.write_bytes(2 * path.read_bytes())
     with pytest.raises(AudioError, match=r"a\.flv: another recording follows the first"):
         load_audio(path)
+
+
+def test_a_stretch_of_webm_is_the_same_samples_though_its_times_are_in_milliseconds(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.webm", "libopus", chirp(20.0))
+    whole = load_audio(path, RATE)
+    for start in (3.0, 12.345, 17.0):
+        first = round(start * RATE)
+        part = load_audio(path, RATE, start=start, duration=2.0)
+        np.testing.assert_allclose(part, whole[first : first + 2 * RATE], atol=1e-3)

@@ -80,7 +80,7 @@ def test_a_truncated_file(fail: Fail) -> None:
 
 def test_samples_that_are_no_numbers(fail: Fail) -> None:
     soundfile.write("nan.wav", np.full(16000, np.nan, dtype=np.float32), 16000, subtype="FLOAT")
-    assert "nan.wav: holds NaN or infinite samples" in fail("asr transcribe nan.wav --model model")
+    assert "nan.wav: holds NaN" in fail("asr transcribe nan.wav --model model")
 
 
 def test_a_text_file_called_wav(fail: Fail) -> None:

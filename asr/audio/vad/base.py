@@ -20,7 +20,7 @@ MIN_RATE, MAX_RATE = 8000, 48000  # Hz
 
 
 class Vad(ABC):
-    """Tells how probable speech is in every frame of a recording, of samples at `sample_rate` Hz, 8000 to 48000.
+    """Estimates how probable speech is in every frame of a recording, of samples at `sample_rate` Hz, 8000 to 48000.
 
     Holds no state of a recording: any number of streams may run at once, in threads of their own, too. AudioError for
     another rate.

@@ -139,8 +139,11 @@ def _audio_faults(row: _Row, settings: CheckSettings) -> Iterator[tuple[str, str
         yield "silent", f"nothing is louder than {measured.loudest:.0f} dB of full scale"
     elif measured.seconds >= STEADY_SECONDS and measured.rise < STEADY:
         yield "silent", f"steady noise, nothing rises more than {measured.rise:.1f} dB above it"
-    if measured.peak >= FLAT_LEVEL and measured.clipped * measured.num_samples > max(
-        CLIPPED_SAMPLES, CLIPPED * measured.num_samples
+    is_scaled = "unscaled" not in dict(measured.doubts)  # or all above full scale would count as cut off there
+    if (
+        is_scaled
+        and measured.peak >= FLAT_LEVEL
+        and measured.clipped * measured.num_samples > max(CLIPPED_SAMPLES, CLIPPED * measured.num_samples)
     ):
         yield "clipped", f"{100 * measured.clipped:.2f} % of the samples are cut off at the peaks"
 

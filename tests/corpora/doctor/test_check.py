@@ -130,6 +130,9 @@ def plant_bad_samples(corpus: Corpus) -> None:
     with_spike = voice(60)
     with_spike[-1] = 3e38
     corpus.add("spike", "out_of_range", samples=with_spike)
+    corpus.add("integers", "unscaled", samples=32768 * voice(57))
+    opposed = np.stack([voice(58), -0.9 * voice(58)], axis=1)
+    corpus.add("opposed", "opposite_phases", "channels", samples=opposed)
     corpus.add("zero", "all_zero", samples=np.zeros(11200, dtype=np.float32))
     corpus.add("late", "start_beyond_end", samples=voice(61), start=7.0)
     corpus.add("longer", "duration_mismatch", samples=voice(62), duration=1.6)
@@ -171,7 +174,7 @@ def requirements(frontend: Frontend) -> Requirements:
         frontend.sample_rate,
         feature_len=lambda num_samples: int(frontend.output_lens(torch.tensor(num_samples))),
         output_len=lambda frames: frames // 4,
-        min_frames=ctc_min_frames,
+        min_frames=((tokenizer, ctc_min_frames),),
     )
     return Requirements(max_duration=15.0, model=needs)
 

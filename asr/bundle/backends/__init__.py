@@ -1,0 +1,1 @@
+"""What runs a model: torch today; another runtime is one more file."""

@@ -1,0 +1,54 @@
+"""Runs a model with torch, on the device that its weights are on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asr.decoding.base import Heads
+from asr.features import Frontend
+from asr.models.asr_model import AsrModel
+from asr.types import EncoderOutput
+
+
+@dataclass(frozen=True)
+class TorchBackend:
+    """See `Backend`. With another `dtype` than float32, encoder, heads and searches run under autocast to it."""
+
+    frontend: Frontend
+    model: AsrModel
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def heads(self) -> Heads:
+        """See `Backend`."""
+        return self.model.heads
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def encode(self, waveforms: Tensor, lens: Tensor) -> EncoderOutput:
+        """See `Backend`."""
+        device = self.device
+        with self.running():
+            return self.model.encode(*self.frontend(waveforms.to(device), lens.to(device)))
+
+    def running(self) -> AbstractContextManager[None]:
+        """See `Backend`."""
+        return inference(self.device, self.dtype)
+
+
+@contextmanager
+def inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Without gradients and, for another `dtype` than float32, under autocast to it.
+
+    Entered for each batch: a mode left open across a yield would govern the caller's code too.
+    """
+    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        yield
