@@ -27,6 +27,15 @@ def compiled(function: Function) -> Function:
     return cast("Function", dispatcher)
 
 
+def compiled_part(function: Function) -> Function:
+    """Decorator: machine code that other compiled functions alone may call; Python cannot.
+
+    The way in from Python is most of what there is to compile in a short function. Kept on disk with its callers.
+    """
+    decorate = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+    return cast("Function", decorate(function))
+
+
 class _Cache(FunctionCache):
     """Machine code on disk, found by what it was made of. Numba by itself looks at the function's own file only."""
 

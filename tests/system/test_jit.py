@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("numba")
 
 CALLEE = """
-from asr.system.jit import compiled
+from asr.system.jit import {decorator}
 
-@compiled
+@{decorator}
 def step(x):
     return x + {added}
 """
@@ -41,16 +41,17 @@ def fresh_caller(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("caller")
 
 
+@pytest.mark.parametrize("decorator", ["compiled", "compiled_part"])
 def test_a_change_in_a_called_file_is_noticed_and_what_stayed_is_not_compiled_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decorator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "caller.py").write_text(CALLER, encoding="utf-8")
-    (tmp_path / "callee.py").write_text(CALLEE.format(added=1), encoding="utf-8")
+    (tmp_path / "callee.py").write_text(CALLEE.format(decorator=decorator, added=1), encoding="utf-8")
     assert fresh_caller(tmp_path, monkeypatch).twice(0) == 2
     unchanged = fresh_caller(tmp_path, monkeypatch)
     assert unchanged.twice(0) == 2
     assert sum(unchanged.twice.stats.cache_hits.values()) == 1
-    (tmp_path / "callee.py").write_text(CALLEE.format(added=10), encoding="utf-8")
+    (tmp_path / "callee.py").write_text(CALLEE.format(decorator=decorator, added=10), encoding="utf-8")
     assert fresh_caller(tmp_path, monkeypatch).twice(0) == 20
 
 

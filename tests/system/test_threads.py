@@ -15,12 +15,13 @@ from asr.alignment import forced
 from asr.cli.main import main
 from asr.system.threads import off_main_thread
 
-COMPILES = re.compile(r"\bnjit\(|^@_?compiled\b", re.MULTILINE)
+COMPILES = re.compile(r"\bnjit\(|^@_?compiled(_part)?\b", re.MULTILINE)
 KERNELS = {  # files with compiled functions, all called from below
     "alignment/forced.py",
     "decoding/prefix/kernel.py",
     "decoding/prefix/selection.py",
     "decoding/prefix/text_scores.py",
+    "decoding/prefix/tree.py",
     "scoring/kernel.py",
     "system/jit.py",
 }
@@ -41,10 +42,10 @@ class Watch:
 
 
 def watch_search(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> str:
-    from asr.decoding.prefix import kernel
+    from asr.decoding.prefix import kernel, tree
 
-    for name in ("prefix_beam_search", "ends", "spelled"):
-        monkeypatch.setattr(kernel, name, watch.over(getattr(kernel, name)))
+    for module, name in ((kernel, "prefix_beam_search"), (tree, "ends"), (tree, "spelled"), (tree, "pruned")):
+        monkeypatch.setattr(module, name, watch.over(getattr(module, name)))
     return "transcribe audio/0.wav --model model --vad none --search ctc_prefix_beam --threads 1"
 
 

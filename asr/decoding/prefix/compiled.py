@@ -24,8 +24,8 @@ from asr.text.vocabulary import Vocabulary
 from asr.types import Hypothesis
 
 if TYPE_CHECKING:
-    from asr.decoding.prefix.kernel import Tree
     from asr.decoding.prefix.text_scores import TextScores
+    from asr.decoding.prefix.tree import Tree
 
 
 def why_not_compiled(fusion: Fusion) -> str | None:
@@ -85,7 +85,7 @@ class CompiledPrefixBeam:
 
     def start(self, rows: int, device: torch.device) -> CompiledState:
         """The empty prefix of every utterance; `device` is the CPU."""
-        from asr.decoding.prefix.kernel import new_tree
+        from asr.decoding.prefix.tree import new_tree
 
         nodes, ctc = np.zeros(1, np.int32), np.array([[0.0, 0.0, -np.inf]])
         return CompiledState((_Beam(new_tree(self.text, self.settings.blank), nodes, ctc),) * rows)
@@ -110,7 +110,8 @@ class CompiledPrefixBeam:
         return off_main_thread(lambda: [self._finish_one(beam) for beam in state.beams])
 
     def _advance_one(self, beam: _Beam, log_probs: np.ndarray) -> _Beam:
-        from asr.decoding.prefix.kernel import prefix_beam_search, regrown
+        from asr.decoding.prefix.kernel import prefix_beam_search
+        from asr.decoding.prefix.tree import regrown
 
         if not len(log_probs):
             return beam
@@ -119,18 +120,19 @@ class CompiledPrefixBeam:
         return _Beam(tree, nodes, ctc)
 
     def _best_text(self, beam: _Beam) -> tuple[int, ...]:
-        from asr.decoding.prefix.kernel import spelled
+        from asr.decoding.prefix.tree import spelled
 
         worth = beam.ctc[:, 0] + beam.tree.text[beam.nodes]
         best = beam.nodes[np.argsort(-worth, kind="stable")[:1]]
-        return tuple(spelled(beam.tree, best)[0].tolist())
+        return tuple(spelled(beam.tree.parent, beam.tree.token, beam.tree.length, best)[0].tolist())
 
     def _finish_one(self, beam: _Beam) -> list[Hypothesis]:
-        from asr.decoding.prefix.kernel import ends, spelled
+        from asr.decoding.prefix.tree import ends, spelled
 
         tree, nodes, ctc = beam
-        end_lm, end_hot = ends(self.text, tree, nodes)
-        tokens, lengths = spelled(tree, nodes)
+        states = (tree.ngram_state[nodes], tree.trie_node[nodes], tree.hot_state[nodes])
+        end_lm, end_hot = ends(self.text, *states)
+        tokens, lengths = spelled(tree.parent, tree.token, tree.length, nodes)
         flat = tokens.tolist()
         columns = {"ctc": ctc[:, 0], "lm": tree.lm[nodes] + end_lm, "hotwords": tree.hot[nodes] + end_hot}
         names = ("ctc", *self.names)

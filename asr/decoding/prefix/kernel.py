@@ -7,18 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.decoding.prefix.selection import choose, promising
-from asr.decoding.prefix.text_scores import (
-    NONE,
-    WORDS,
-    TextScores,
-    add_token,
-    end_sentence,
-    end_word,
-)
-from asr.system.jit import compiled
+from asr.decoding.prefix.selection import choose
+from asr.decoding.prefix.text_scores import NONE, TextScores, add_token
+from asr.decoding.prefix.tree import NOWHERE, Extensions, Tree, add_child, child_in
+from asr.system.jit import compiled, compiled_part
 
-NOWHERE = -1
 MIX = 1000003  # joins small numbers to one; two that clash by chance would only share a place in the beam
 
 
@@ -34,43 +27,15 @@ class Settings(NamedTuple):
     eos: int
 
 
-class Tree(NamedTuple):
-    """All prefixes ever kept, each with what its text alone decides. Node 0 is the empty prefix."""
+class Pool(NamedTuple):
+    """Prefixes among which the next beam is chosen."""
 
-    parent: np.ndarray
-    token: np.ndarray
-    first_child: np.ndarray
-    sibling: np.ndarray
-    position: np.ndarray  # place in the beam, or NOWHERE
-    ngram_state: np.ndarray
-    trie_node: np.ndarray
-    end_score: np.ndarray  # what ending the current word would add to the language model's score
-    end_state: np.ndarray
-    hot_state: np.ndarray
-    future: (
-        np.ndarray
-    )  # prefixes that are alike in all that decides what scores their continuations have this in common
-    lm: np.ndarray  # weighted, so far
-    hot: np.ndarray  # so far
-    length: np.ndarray  # tokens
-    text: np.ndarray  # lm + hot + length bonus
+    places: np.ndarray  # below W of those that stay, above of extensions
+    scores: np.ndarray
+    futures: np.ndarray
 
 
-class Extensions(NamedTuple):
-    """Prefixes of the beam made longer by a token, before it is known which are kept."""
-
-    beam_index: np.ndarray
-    token: np.ndarray
-    ctc: np.ndarray
-    score: np.ndarray
-    lm: np.ndarray  # what the token adds, weighted
-    ngram_state: np.ndarray
-    trie_node: np.ndarray
-    hot_state: np.ndarray
-    future: np.ndarray
-
-
-@compiled
+@compiled_part
 def log_add(a: float, b: float) -> float:
     """log(exp(a) + exp(b)) without overflow; -inf is a probability of 0."""
     if a < b:
@@ -80,107 +45,7 @@ def log_add(a: float, b: float) -> float:
     return a + math.log1p(math.exp(b - a))
 
 
-def new_tree(text: TextScores, blank: int) -> Tree:
-    """A tree that holds the empty prefix alone."""
-    nowhere, zero = np.array([NOWHERE], np.int32), np.zeros(1, np.int32)
-    start, hot_start = np.array([text.start_state], np.int32), np.array([text.hot_start], np.int32)
-    nothing = np.zeros(1)
-    return Tree(
-        parent=nowhere,
-        token=np.array([blank], np.int32),
-        first_child=nowhere,
-        sibling=nowhere,
-        position=nowhere,
-        ngram_state=start,
-        trie_node=zero,
-        end_score=nothing,
-        end_state=start,
-        hot_state=hot_start,
-        future=np.zeros(1, np.int64),
-        lm=nothing,
-        hot=nothing,
-        length=zero,
-        text=nothing,
-    )
-
-
-def regrown(tree: Tree, beam: np.ndarray, room: int) -> tuple[Tree, np.ndarray, int]:
-    """A copy with room for more prefixes, without those that lead to none of the beam (W,).
-
-    Returns it, the beam's nodes in it, and how many nodes it has.
-    """
-    kept, links = pruned(tree.parent, beam)
-    num_nodes = len(kept)
-    fields = {}
-    for name, values in tree._asdict().items():
-        fields[name] = np.zeros(num_nodes + room, values.dtype)
-        fields[name][:num_nodes] = values[kept]
-    for name, link in zip(("parent", "first_child", "sibling"), links[:3], strict=True):
-        fields[name][:num_nodes] = link
-        fields[name][num_nodes:] = NOWHERE
-    new_beam = links[3][: len(beam)]
-    fields["position"][:] = NOWHERE
-    fields["position"][new_beam] = np.arange(len(new_beam))
-    return Tree(**fields), new_beam, num_nodes
-
-
-@compiled
-def pruned(parent: np.ndarray, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nodes (M,) that lead to those of the beam (W,), in their order; a parent always comes before its children.
-
-    Also what they become, (4, max(M, W)): parents, first children, siblings, and the nodes of the beam.
-    """
-    places = np.full(len(parent), NOWHERE, np.int32)
-    for node in beam:
-        while node != NOWHERE and places[node] == NOWHERE:
-            places[node] = 0
-            node = parent[node]
-    kept = np.flatnonzero(places != NOWHERE)
-    places[kept] = np.arange(len(kept))
-    links = np.full((4, max(len(kept), len(beam))), NOWHERE, np.int32)
-    for place in range(1, len(kept)):
-        above = places[parent[kept[place]]]
-        links[0, place] = above
-        links[2, place] = links[1, above]
-        links[1, above] = place
-    for index in range(len(beam)):
-        links[3, index] = places[beam[index]]
-    return kept, links
-
-
-@compiled
-def child_in(first_child: np.ndarray, sibling: np.ndarray, tokens: np.ndarray, node: int, token: int) -> int:
-    """The node of a prefix and one more token if it was ever made, else NOWHERE."""
-    child = int(first_child[node])
-    while child != NOWHERE and tokens[child] != token:
-        child = int(sibling[child])
-    return child
-
-
-@compiled
-def add_child(
-    text: TextScores, tree: Tree, child: int, node: int, extensions: Extensions, at: int, bonus: float
-) -> None:
-    """Make `child` the node of a prefix made longer as extension number `at` says."""
-    token = extensions.token[at]
-    tree.parent[child] = node
-    tree.token[child] = token
-    tree.sibling[child] = tree.first_child[node]
-    tree.first_child[node] = child
-    tree.lm[child] = tree.lm[node] + extensions.lm[at]
-    tree.ngram_state[child] = extensions.ngram_state[at]
-    tree.trie_node[child] = extensions.trie_node[at]
-    if text.kind == WORDS:
-        tree.end_score[child], tree.end_state[child] = end_word(text, tree.ngram_state[child], tree.trie_node[child])
-    if text.has_hotwords:
-        tree.hot[child] = tree.hot[node] + text.hot_scores[tree.hot_state[node], token]
-        tree.hot_state[child] = extensions.hot_state[at]
-    tree.future[child] = extensions.future[at]
-    tree.length[child] = tree.length[node] + 1
-    tree.text[child] = tree.lm[child] + tree.hot[child] + bonus * tree.length[child]
-
-
-@compiled
+@compiled_part
 def tokens_to_try(log_probs: np.ndarray, settings: Settings, tokens: np.ndarray) -> int:
     """Fill in the tokens likely enough in a frame (V,), the best one in any case; returns how many there are.
 
@@ -203,10 +68,11 @@ def tokens_to_try(log_probs: np.ndarray, settings: Settings, tokens: np.ndarray)
     return count
 
 
-@compiled
+@compiled_part
 def link_children(tree: Tree, beam: np.ndarray, first: np.ndarray, following: np.ndarray) -> None:
     """For each prefix of the beam (W,) a list of those one token longer beside it: `first`, then `following` each."""
-    first[: len(beam)] = NOWHERE
+    for index in range(len(beam)):
+        first[index] = NOWHERE
     for index in range(len(beam)):
         node = beam[index]
         parent = tree.position[tree.parent[node]] if node != 0 else NOWHERE
@@ -215,7 +81,7 @@ def link_children(tree: Tree, beam: np.ndarray, first: np.ndarray, following: np
             first[parent] = index
 
 
-@compiled
+@compiled_part
 def stay(
     frame: np.ndarray,
     blank: int,
@@ -245,7 +111,7 @@ def stay(
         after[index, 0] = log_add(after[index, 1], after[index, 2])
 
 
-@compiled
+@compiled_part
 def best_gain(text: TextScores, tree: Tree, node: int) -> float:
     """The most that any token after a prefix can add to the scores of language model and hotwords.
 
@@ -255,7 +121,7 @@ def best_gain(text: TextScores, tree: Tree, node: int) -> float:
     return gain + float(text.hot_best[tree.hot_state[node]]) if text.has_hotwords else gain
 
 
-@compiled
+@compiled_part
 def extend(
     frame: np.ndarray,
     tries: np.ndarray,
@@ -309,9 +175,47 @@ def extend(
     return count
 
 
-@compiled
+@compiled_part
+def best_stay(tree: Tree, beam: np.ndarray, after: np.ndarray, stays: np.ndarray) -> float:
+    """Fill in the scores of the prefixes (W,) as they stay after a frame; returns the best one."""
+    best = -np.inf
+    for index in range(len(beam)):
+        stays[index] = after[index, 0] + tree.text[beam[index]]
+        best = max(best, stays[index])
+    return best
+
+
+@compiled_part
+def promising(
+    tree: Tree, beam: np.ndarray, stays: np.ndarray, extensions: Extensions, count: int, threshold: float, pool: Pool
+) -> int:
+    """Collect prefixes that stay (W,), and `count` of those made longer, whose scores are not too far below the best.
+
+    Returns how many there are.
+    """
+    places, scores, futures = pool
+    lowest = -np.inf
+    for index in range(len(beam)):
+        lowest = max(lowest, stays[index])
+    for at in range(count):
+        lowest = max(lowest, extensions.score[at])
+    lowest += threshold
+    num = 0
+    for index in range(len(beam)):
+        if stays[index] >= lowest and stays[index] != -np.inf:
+            places[num], scores[num], futures[num] = index, stays[index], tree.future[beam[index]]
+            num += 1
+    for at in range(count):
+        if extensions.score[at] >= lowest and extensions.score[at] != -np.inf:
+            places[num], scores[num], futures[num] = len(beam) + at, extensions.score[at], extensions.future[at]
+            num += 1
+    return num
+
+
+@compiled_part
 def keep(
     chosen: np.ndarray,
+    places: np.ndarray,
     text: TextScores,
     tree: Tree,
     beam: np.ndarray,
@@ -322,13 +226,13 @@ def keep(
     new_beam: np.ndarray,
     new_ctc: np.ndarray,
 ) -> int:
-    """Fill the new beam from what is chosen: places below W of prefixes that stay, above of those made longer.
+    """Fill the new beam from those chosen of a pool with such places.
 
     Returns how many nodes the tree has now.
     """
     first_child, sibling, tokens = tree.first_child, tree.sibling, tree.token
     for rank in range(len(chosen)):
-        place = chosen[rank]
+        place = places[chosen[rank]]
         if place < len(beam):
             new_beam[rank] = beam[place]
             new_ctc[rank, 0], new_ctc[rank, 1], new_ctc[rank, 2] = after[place, 0], after[place, 1], after[place, 2]
@@ -365,64 +269,42 @@ def prefix_beam_search(
     size = len(old_beam)
     beam, new_beam = np.zeros(width, np.int32), np.zeros(width, np.int32)
     ctc, after, new_ctc = np.empty((width, 3)), np.empty((width, 3)), np.empty((width, 3))
-    beam[:size], ctc[:size] = old_beam, old_ctc
+    for index in range(size):
+        beam[index] = old_beam[index]
+        ctc[index, 0], ctc[index, 1], ctc[index, 2] = old_ctc[index, 0], old_ctc[index, 1], old_ctc[index, 2]
     first, following = np.empty(width, np.int32), np.empty(width, np.int32)
+    last, stays, chosen = np.empty(width, np.int32), np.empty(width), np.empty(width, np.int64)
     tries = np.empty(vocab_size, np.int32)
     room = width * vocab_size
     extensions = Extensions(
         np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room), np.empty(room), np.empty(room),
         np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int64),
     )  # fmt: skip
+    pool = Pool(np.empty(width + room, np.int64), np.empty(width + room), np.empty(width + room, np.int64))
     for t in range(num_frames if size else 0):
         frame = log_probs[t]
         num_tries = tokens_to_try(frame, settings, tries)
-        last_tokens = tree.token[beam[:size]]
+        for index in range(size):
+            last[index] = tree.token[beam[index]]
         link_children(tree, beam[:size], first, following)
-        stay(frame, settings.blank, last_tokens, ctc, first, following, after)
-        stays = after[:size, 0] + tree.text[beam[:size]]
-        hopeless = stays.max() + settings.beam_threshold
+        stay(frame, settings.blank, last[:size], ctc, first, following, after)
+        hopeless = best_stay(tree, beam[:size], after, stays) + settings.beam_threshold
         count = extend(
-            frame, tries[:num_tries], text, tree, beam[:size], last_tokens, ctc, (first, following), bonus, hopeless,
+            frame, tries[:num_tries], text, tree, beam[:size], last[:size], ctc, (first, following), bonus, hopeless,
             extensions,
         )  # fmt: skip
-        scores = np.concatenate((stays, extensions.score[:count]))
-        good = promising(scores, settings.beam_threshold)
-        futures = np.concatenate((tree.future[beam[:size]], extensions.future[:count]))
-        chosen = good[choose(scores[good], futures[good], width)]
-        tree.position[beam[:size]] = NOWHERE
-        num_nodes = keep(chosen, text, tree, beam[:size], after, extensions, bonus, num_nodes, new_beam, new_ctc)
-        size = len(chosen)
-        tree.position[new_beam[:size]] = np.arange(size)
+        num = promising(tree, beam[:size], stays, extensions, count, settings.beam_threshold, pool)
+        num = choose(pool.scores[:num], pool.futures[:num], width, chosen)
+        for index in range(size):
+            tree.position[beam[index]] = NOWHERE
+        num_nodes = keep(
+            chosen[:num], pool.places, text, tree, beam[:size], after, extensions, bonus, num_nodes, new_beam, new_ctc
+        )
+        size = num
+        for index in range(size):
+            tree.position[new_beam[index]] = index
         beam, new_beam = new_beam, beam
         ctc, new_ctc = new_ctc, ctc
         if size == 0:  # no token has a probability, nor has blank
             break
     return beam[:size], ctc[:size]
-
-
-@compiled
-def spelled(tree: Tree, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens of all prefixes (W,) on end, and how many each has."""
-    lengths = tree.length[beam]
-    tokens = np.empty(lengths.sum(), np.int32)
-    end = 0
-    for index in range(len(beam)):
-        end += lengths[index]
-        node, place = beam[index], end
-        while node != 0:
-            place -= 1
-            tokens[place] = tree.token[node]
-            node = tree.parent[node]
-    return tokens, lengths
-
-
-@compiled
-def ends(text: TextScores, tree: Tree, beam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What ending the sentence after each prefix (W,) adds: language model (weighted) and hotwords."""
-    lm, hot = np.zeros(len(beam)), np.zeros(len(beam))
-    for index in range(len(beam)):
-        node = beam[index]
-        lm[index] = text.weight * end_sentence(text, tree.ngram_state[node], tree.trie_node[node])
-        if text.has_hotwords:
-            hot[index] = text.hot_ends[tree.hot_state[node]]
-    return lm, hot

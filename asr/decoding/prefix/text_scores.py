@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.system.jit import compiled
+from asr.system.jit import compiled_part
 
 NONE, WORDS, TOKENS = 0, 1, 2  # what the language model is over
 ROOT, SINK = 0, -1  # trie nodes: no letter of the word yet; letters that begin no known word
@@ -52,7 +52,7 @@ class TextScores(NamedTuple):
     hot_best: np.ndarray  # (S,) the largest score of any token, 0 at least
 
 
-@compiled
+@compiled_part
 def find(labels: np.ndarray, label: int, low: int, high: int) -> int:
     """Where `label` stands in the sorted labels[low:high], or -1."""
     end = high
@@ -65,7 +65,7 @@ def find(labels: np.ndarray, label: int, low: int, high: int) -> int:
     return low if low < end and labels[low] == label else -1
 
 
-@compiled
+@compiled_part
 def next_word(lm: TextScores, state: int, word: int) -> tuple[float, int]:
     """Log-probability of a word after an n-gram state, and the state after it; backs off as far as it must."""
     score = 0.0
@@ -79,13 +79,13 @@ def next_word(lm: TextScores, state: int, word: int) -> tuple[float, int]:
     return score + lm.log_probs[word], lm.targets[word]
 
 
-@compiled
+@compiled_part
 def lookahead(lm: TextScores, node: int) -> float:
     """Score of the best word that a trie node may still become."""
     return 0.0 if node == ROOT else lm.sink_lookahead if node == SINK else lm.lookahead[node]
 
 
-@compiled
+@compiled_part
 def end_word(lm: TextScores, state: int, node: int) -> tuple[float, int]:
     """What ending the word at a trie node adds to a score, and the n-gram state after the word."""
     if node == ROOT:
@@ -99,7 +99,7 @@ def end_word(lm: TextScores, state: int, node: int) -> tuple[float, int]:
     return score - lookahead(lm, node), state
 
 
-@compiled
+@compiled_part
 def spell(lm: TextScores, node: int, token: int) -> int:
     """The trie node after the letters of a token."""
     child_begins, child_letters, letters = lm.child_begins, lm.child_letters, lm.letters
@@ -111,7 +111,7 @@ def spell(lm: TextScores, node: int, token: int) -> int:
     return node
 
 
-@compiled
+@compiled_part
 def add_token(
     lm: TextScores, state: int, node: int, end_score: float, end_state: int, token: int
 ) -> tuple[float, int, int]:
@@ -129,7 +129,7 @@ def add_token(
     return lookahead(lm, after) - lookahead(lm, node), state, after
 
 
-@compiled
+@compiled_part
 def end_sentence(lm: TextScores, state: int, node: int) -> float:
     """What ending the sentence adds to the language model's score, before its weight."""
     if lm.kind == NONE:
