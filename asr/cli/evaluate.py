@@ -60,8 +60,8 @@ def evaluate(
     from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
     from asr.bundle.training_texts import TrainingTexts
-    from asr.evaluate import evaluate as run
-    from asr.evaluate import silence, table
+    from asr.evaluate.evaluator import evaluate as run
+    from asr.evaluate.report import silence, table
     from asr.experiments.card import write_card
     from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
