@@ -82,7 +82,7 @@ class AttentionRescoring(Search[TwoPasses]):
         self, rows: int, prompts: Sequence[Prompt | None] | None = None, device: torch.device | str = "cpu"
     ) -> TwoPasses:
         """See `Search`; ConfigError also for a prompt that does not begin with the start of sentence."""
-        completed = complete_prompts(rows, prompts, self.vocabulary)
+        completed = complete_prompts(rows, prompts, self.vocabulary, self.default_prompt)
         if wrong := [prompt for prompt in completed if prompt[0] != self.vocabulary.sos]:
             raise ConfigError(f"attention_rescoring: prompt {wrong[0]} does not begin with the start of sentence")
         return TwoPasses(self._first_pass.start(rows, device=device), Waiting(completed, torch.device(device)))

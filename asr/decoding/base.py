@@ -98,6 +98,7 @@ class Search(ABC, Generic[State]):
 
     needs: ClassVar[frozenset[str]] = frozenset()  # what heads must be able to do: "ctc", "decoder"
     vocabulary: Vocabulary  # of the tokens of its hypotheses
+    default_prompt: Prompt | None = None  # of an utterance for which none is given; None for (vocabulary.sos,)
 
     @abstractmethod
     def start(
@@ -105,7 +106,7 @@ class Search(ABC, Generic[State]):
     ) -> State:
         """The state of so many utterances before their first frame, on the device where the frames will be.
 
-        `prompts` are what a decoder is given to read before it writes, of any lengths; None for (vocabulary.sos,). The
+        `prompts` are what a decoder is given to read before it writes, of any lengths; None for `default_prompt`. The
         prompt is no part of a hypothesis and does not count in its score. ConfigError for a search without a decoder.
         """
 
@@ -144,10 +145,14 @@ def build_search(
 ) -> AnySearch:
     """The configured search over the heads of a model, helped by the scorers of `fusion` and bound by `filters`.
 
-    ConfigError if a head is missing that the search needs, or if the search has no use for the fusion.
+    A decoder may have a `default_prompt` and `filters()` of its own, as those of Whisper do; they come first. ConfigError
+    if a head is missing that the search needs, or if the search has no use for the fusion.
     """
     build: Any = SEARCHES.part(config.name)
-    searcher: AnySearch = build(config, heads, fusion, filters)
+    decoder = decoder_of(heads) if "decoder" in build.needs else None
+    own = decoder.filters() if hasattr(decoder, "filters") else ()
+    searcher: AnySearch = build(config, heads, fusion, (*own, *filters))
+    searcher.default_prompt = getattr(decoder, "default_prompt", None)
     return searcher
 
 

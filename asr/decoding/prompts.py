@@ -19,15 +19,18 @@ from asr.lengths import pad_stack
 from asr.text.vocabulary import Vocabulary
 
 
-def complete_prompts(rows: int, prompts: Sequence[Prompt | None] | None, vocabulary: Vocabulary) -> tuple[Prompt, ...]:
-    """A prompt for each of B rows, (sos,) where none is given.
+def complete_prompts(
+    rows: int, prompts: Sequence[Prompt | None] | None, vocabulary: Vocabulary, default: Prompt | None = None
+) -> tuple[Prompt, ...]:
+    """A prompt for each of B rows; where none is given `default`, which is (sos,) if it is None.
 
     ConfigError for an empty prompt, an id that the vocabulary lacks, or no prompt where the vocabulary has no sos.
     """
     given = [None] * rows if prompts is None else prompts
     if len(given) != rows:
         raise ConfigError(f"{len(given)} prompts for {rows} utterances; give one each, None for the usual one")
-    default = None if vocabulary.sos is None else (vocabulary.sos,)
+    if default is None and vocabulary.sos is not None:
+        default = (vocabulary.sos,)
     completed = []
     for prompt in given:
         prompt = default if prompt is None else tuple(prompt)

@@ -82,7 +82,8 @@ class WholeSearch(Search[Waiting]):
         self, rows: int, prompts: Sequence[Prompt | None] | None = None, device: torch.device | str = "cpu"
     ) -> Waiting:
         """See `Search`."""
-        return Waiting(complete_prompts(rows, prompts, self.vocabulary), torch.device(device))
+        completed = complete_prompts(rows, prompts, self.vocabulary, self.default_prompt)
+        return Waiting(completed, torch.device(device))
 
     def advance(self, state: Waiting, encoded: EncoderOutput) -> Waiting:
         """Collect the next frames."""

@@ -10,6 +10,7 @@ from asr.alignment.confidence import confidence_measure
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Searchers
 from asr.bundle.recognition import Decoded, DecodeOptions
+from asr.decoding.base import decoder_of
 from asr.errors import ConfigError
 from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
@@ -63,10 +64,19 @@ class SpanRecognizer:
         """How spans of a request are decoded; ConfigError for options that the model or its search cannot follow."""
         measure = confidence_measure(options.confidence or self._confidence)
         searcher = self._searchers.get(options.search)
-        prompt = build_prompt(searcher.vocabulary, self._bundle.tokenizer, options.language, options.prompt)
+        prompt = self._prompt(searcher.vocabulary, options)
         if prompt is not None:
             searcher.start(1, [prompt])  # refuses it where there is no decoder
         return DecodeOptions(searcher, prompt, measure, drop_loops=True)
+
+    def _prompt(self, vocabulary: Vocabulary, options: RequestOptions) -> tuple[int, ...] | None:
+        """What a request wants read first; a head that has prompts of its own kind makes them."""
+        decoder = decoder_of(self._bundle.backend.heads)
+        if (options.language or options.prompt) and hasattr(decoder, "build_prompt"):
+            before = self._bundle.tokenizer.encode(options.prompt or "")
+            own: tuple[int, ...] = decoder.build_prompt(options.language, before)
+            return own
+        return build_prompt(vocabulary, self._bundle.tokenizer, options.language, options.prompt)
 
     def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Segment | None]:
         """Segments of spans, in one batch, each by options of its own; None where nothing was said."""

@@ -1,0 +1,131 @@
+"""Whisper's decoder (Radford et al. 2022, https://arxiv.org/abs/2212.04356)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr.errors import ConfigError
+from asr.models.heads.base import HEADS, NamedHeadConfig
+from asr.models.heads.decoder import Decoder
+from asr.models.heads.transformer import TransformerDecoder, TransformerDecoderConfig, TransformerDecoderLayer
+from asr.models.heads.whisper_rules import WhisperRules
+from asr.nn.dropout import Dropout
+from asr.nn.gelu_feed_forward import GeluFeedForward
+from asr.nn.token_embedding import token_embedding
+from asr.text.vocabulary import Vocabulary
+
+NO_TIMESTAMPS = "<|notimestamps|>"
+BEFORE = "<|startofprev|>"  # what was said before the text follows
+ENGLISH = "en"  # the one language of models that have no choice
+MAX_BEFORE = 223  # tokens of it
+
+
+class WhisperHeadConfig(NamedHeadConfig):
+    """Sizes of a Whisper decoder, and what it writes unless told otherwise: those of tiny.en by default."""
+
+    name: Literal["whisper"] = "whisper"
+    dim: PositiveInt = 384
+    num_layers: PositiveInt = 4
+    num_heads: PositiveInt = 6
+    ff_dim: PositiveInt = 1536
+    max_tokens: PositiveInt = 448  # positions, the prompt's included
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    language: str | None = None  # code of the default prompt; None of a model of one language
+    task: Literal["transcribe", "translate"] | None = None  # likewise
+    suppress: tuple[int, ...] = ()  # ids that are never written
+    suppress_first: tuple[int, ...] = ()  # ids that do not come first
+
+    @model_validator(mode="after")
+    def _fits(self) -> WhisperHeadConfig:
+        if self.dim % 2 or self.dim % self.num_heads:
+            raise ValueError(f"dim {self.dim} must be even and a multiple of num_heads {self.num_heads}")
+        return self
+
+    @classmethod
+    def tiny(cls) -> WhisperHeadConfig:
+        return cls(dim=16, num_layers=2, num_heads=2, ff_dim=24, max_tokens=40)
+
+
+class WhisperDecoderLayer(TransformerDecoderLayer):
+    """As its parent, with Whisper's feed-forward branch."""
+
+    def __init__(self, config: TransformerDecoderConfig, encoder_dim: int) -> None:
+        super().__init__(config, encoder_dim)
+        self.feed_forward = GeluFeedForward(config.dim, config.ff_dim, config.dropout)
+
+
+@HEADS.register(WhisperHeadConfig)
+class WhisperDecoder(TransformerDecoder):
+    """A Transformer decoder with learned positions, whose output layer is its embedding.
+
+    Beyond `max_tokens` the last position is used again; its filters end every text before that.
+    """
+
+    positions: nn.Parameter
+
+    def __init__(self, config: WhisperHeadConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
+        Decoder.__init__(self, config, vocabulary)  # the parent's own has other positions and another output
+        sizes = TransformerDecoderConfig(
+            dim=config.dim,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            ff_dim=config.ff_dim,
+            dropout=config.dropout,
+        )
+        self.config = config
+        self.embedding = token_embedding(len(vocabulary), config.dim)
+        self.positions = nn.Parameter(torch.randn(config.max_tokens, config.dim) * 0.01)
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(WhisperDecoderLayer(sizes, encoder_dim) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.dim)
+        mask = torch.zeros(len(vocabulary), dtype=torch.bool)
+        mask[list(vocabulary.never_predicted)] = True
+        self.forbidden: Tensor
+        self.register_buffer("forbidden", mask, persistent=False)
+
+    @property
+    def default_prompt(self) -> tuple[int, ...]:
+        """What is read before a text where nobody gives a prompt."""
+        return self.build_prompt()
+
+    def build_prompt(self, language: str | None = None, before: Sequence[int] = ()) -> tuple[int, ...]:
+        """What is read before a text: the end of what was said before, start, language, task, and no timestamps.
+
+        ConfigError for a language that the model does not know.
+        """
+        code = language or self.config.language
+        if code is not None and self.config.language is None:
+            if code != ENGLISH:
+                raise ConfigError(f"the model does not know a language '{code}'; leave the language out")
+            code = None
+        if code is not None and self.vocabulary.id(f"<|{code}|>") not in self.vocabulary.control:
+            raise ConfigError(f"the model does not know a language '{code}'; use the code of one it knows, as en")
+        wanted = [f"<|{part}|>" for part in (code, self.config.task) if part is not None]
+        ids = [self.vocabulary.id(piece) for piece in (*wanted, NO_TIMESTAMPS)]
+        prompt = (self.vocabulary.start, *(id for id in ids if id is not None and id in self.vocabulary.control))
+        mark = self.vocabulary.id(BEFORE)
+        return (mark, *before[-MAX_BEFORE:], *prompt) if before and mark is not None else prompt
+
+    def filters(self) -> tuple[WhisperRules, ...]:
+        """The rules that every search over this head keeps."""
+        config = self.config
+        return (WhisperRules(self.vocabulary, config.suppress, config.suppress_first, config.max_tokens),)
+
+    def _embed(self, tokens: Tensor, position: int) -> Tensor:
+        places = torch.arange(position, position + tokens.shape[1], device=tokens.device)
+        embedded: Tensor = self.dropout(
+            self.embedding(tokens) + self.positions[places.clamp(max=len(self.positions) - 1)]
+        )
+        return embedded
+
+    def _predict(self, x: Tensor) -> Tensor:
+        logits = F.linear(self.norm(x), self.embedding.weight)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits.masked_fill(self.forbidden, -math.inf).log_softmax(dim=-1)

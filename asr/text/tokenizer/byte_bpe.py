@@ -1,0 +1,136 @@
+"""Byte-pair encoding of bytes (Radford et al. 2019, "Language models are unsupervised multitask learners"; Whisper's).
+
+Pieces are bytes, each written as one printable letter, so that any text can be written. They come from elsewhere: a
+piece's id is its rank, the order in which pieces are joined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from asr.errors import BundleError, TextError
+from asr.registry import NamedConfig
+from asr.system.runtime import atomic_path, write_text_atomic
+from asr.text.tokenizer.base import TOKENIZERS, Tokenizer, split_words
+from asr.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import tiktoken
+
+MODEL_FILE = "tokenizer.model"
+PIECES_FILE = "tokens.txt"
+# How GPT-2 splits a text before pieces are joined: endings, words, numbers, other characters, white space.
+SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def _byte_letters() -> tuple[str, ...]:
+    """GPT-2's letter for each byte: the printable ones of Latin-1 are themselves, the others follow from U+0100."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return tuple(chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256))
+
+
+BYTE_LETTERS = _byte_letters()
+BYTES = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
+
+
+class ByteBpeConfig(NamedConfig):
+    """Pieces of bytes, read from a pretrained model."""
+
+    name: Literal["byte_bpe"] = "byte_bpe"
+
+
+@TOKENIZERS.register(ByteBpeConfig)
+class ByteBpeTokenizer(Tokenizer):
+    """Whisper's tokens: case and punctuation are part of a text, and the first piece of a word begins with a space."""
+
+    is_trainable: ClassVar[bool] = False
+    word_boundary = "leading_space"
+    boundary_mark = BYTE_LETTERS[ord(" ")]
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """TextError unless the pieces that write text are the first ones, made of letters of bytes, with all bytes."""
+        super().__init__(vocabulary)
+        if vocabulary.sos is None or vocabulary.eos is None:
+            raise TextError("byte_bpe tokenizer: a start and an end of sentence are needed")
+        written = [piece for token, piece in enumerate(vocabulary.pieces) if token not in vocabulary.control]
+        if foreign := next((piece for piece in written if not BYTES.keys() >= set(piece)), None):
+            raise TextError(f"byte_bpe tokenizer: piece {foreign!r} is not made of letters that stand for bytes")
+        if missing := set(BYTE_LETTERS) - set(written):
+            raise TextError(f"byte_bpe tokenizer: no piece writes byte {BYTES[min(missing)]} alone")
+
+    @classmethod
+    def train(cls, config: NamedConfig, texts: Iterable[str]) -> Self:
+        raise TextError("byte_bpe tokenizer: it comes with pretrained models and cannot be trained; use bpe")
+
+    @classmethod
+    def load(cls, folder: Path, config: NamedConfig) -> Self:
+        path = folder / MODEL_FILE
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
+        try:
+            data = json.loads(content)
+            pieces = tuple(map(str, data["pieces"]))
+            control = frozenset(map(int, data["control"]))
+            tokenizer = cls(Vocabulary(pieces, sos=data["sos"], eos=data["eos"], control=control))
+        except (ValueError, KeyError, TypeError, TextError) as error:
+            raise BundleError(f"{path}: not a tokenizer of byte pieces, or damaged; copy the model again") from error
+        listed = folder / PIECES_FILE
+        if listed.is_file() and listed.read_bytes() != tokenizer._pieces_text().encode():
+            raise BundleError(f"{path}: does not hold the tokens of {PIECES_FILE} beside it; copy the model again")
+        return tokenizer
+
+    def save(self, folder: Path) -> None:
+        with atomic_path(folder / MODEL_FILE) as temporary:
+            temporary.write_bytes(self._model)
+        write_text_atomic(folder / PIECES_FILE, self._pieces_text())
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self._model).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        words = split_words(text)
+        return self._encoding.encode_ordinary(" " + " ".join(words)) if words else []
+
+    def spell(self, text: str) -> str:
+        return "".join(BYTE_LETTERS[byte] for byte in text.encode(errors="replace"))
+
+    def read(self, letters: str) -> str:
+        return bytes(BYTES[letter] for letter in letters).decode(errors="replace")
+
+    @cached_property
+    def _encoding(self) -> tiktoken.Encoding:
+        import tiktoken  # only texts that are encoded need it
+
+        ranks = {
+            bytes(BYTES[letter] for letter in piece): token
+            for token, piece in enumerate(self.vocabulary.pieces)
+            if token not in self.vocabulary.control
+        }
+        return tiktoken.Encoding("byte_bpe", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})
+
+    @cached_property
+    def _model(self) -> bytes:
+        own = self.vocabulary
+        data: dict[str, Any] = {"sos": own.sos, "eos": own.eos, "control": sorted(own.control), "pieces": own.pieces}
+        return json.dumps(data, ensure_ascii=False).encode()
+
+    def _pieces_text(self) -> str:
+        return "".join(f"{piece} {token}\n" for token, piece in enumerate(self.vocabulary.pieces))
+
+
+def whisper_vocabulary(pieces: Sequence[str]) -> Vocabulary:
+    """The roles of Whisper's pieces: all from the end of text on are control ids; TextError where they are missing."""
+    roles = ("<|startoftranscript|>", "<|endoftext|>")
+    if missing := [role for role in roles if role not in pieces]:
+        raise TextError(f"no vocabulary of Whisper: it has no piece {missing[0]}")
+    sos, eos = map(list(pieces).index, roles)
+    return Vocabulary(tuple(pieces), sos=sos, eos=eos, control=frozenset(range(eos, len(pieces))))
