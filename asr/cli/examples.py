@@ -20,6 +20,7 @@ EXAMPLES = {
     "data shard": "asr data shard data/an4/train.jsonl --out shards/an4",
     "data cut": "asr data cut exp/an4 data/an4/train.jsonl --out pieces.jsonl",
     "lm train": "asr lm train data/an4/train.jsonl --order 3 --out words.arpa",
+    "models import": "asr models import faster-whisper-tiny.en --out models/tiny.en",
 }
 
 

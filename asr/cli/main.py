@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import data, lm
+from asr.cli import data, lm, models
 from asr.cli.align import align
 from asr.cli.average import average
 from asr.cli.evaluate import evaluate
@@ -45,6 +45,7 @@ for command in (train, evaluate, transcribe, align, score, tune, average, info, 
     app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")
+app.add_typer(models.app, name="models")
 
 
 def _print_version(asked: bool) -> None:

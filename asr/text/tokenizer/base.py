@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from asr.registry import NamedConfig, Registry
 from asr.text.vocabulary import Vocabulary
@@ -114,6 +114,8 @@ class Tokenizer(Spelling, ABC):
     known, `decode(encode(text)) == text`. Encoded texts hold no blank, start or end; an unknown piece is `unk`, and is
     left out where the vocabulary has none.
     """
+
+    is_trainable: ClassVar[bool] = True  # False of pieces that only pretrained models bring
 
     @classmethod
     @abstractmethod
