@@ -61,7 +61,9 @@ class CTranslate2Whisper(ForeignFormat):
             raise BundleError(f"{source}: tensor '{error.args[0]}' is missing; copy the file again") from error
         spec = _spec(own, numbers, settings, tokenizer)
         kinds = {content.variables[name].dtype for name in content.variables if content.variables[name].dim()}
-        return ForeignModel(source, spec, tokenizer, own, dtype if not kinds & {torch.int8, torch.int16} else torch.float32)
+        return ForeignModel(
+            source, spec, tokenizer, own, dtype if not kinds & {torch.int8, torch.int16} else torch.float32
+        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class _Reader:
         """All variables by all their names."""
         version = self._number(4)
         if not 1 <= version <= NEWEST_VERSION:
-            raise BundleError(f"{self._source}: version {version} of the format, versions 1 to {NEWEST_VERSION} are known")
+            raise BundleError(
+                f"{self._source}: version {version} of the format, versions 1 to {NEWEST_VERSION} are known"
+            )
         if version >= 2:
             spec = self._text()
             self._number(4)  # its revision
@@ -168,7 +172,9 @@ class _Renamer:
         self._check_numbers()
         positions = self._left.pop("encoder/position_encodings/encodings")
         if (encoder_positions(positions[None].float()) - positions.float()).abs().max() > POSITIONS_OFF:
-            raise BundleError(f"{self._source}: the encoder's positions are not Whisper's; this variant is not supported")
+            raise BundleError(
+                f"{self._source}: the encoder's positions are not Whisper's; this variant is not supported"
+            )
         for conv in ("conv1", "conv2"):
             self._take(f"encoder.{conv}.weight", f"encoder/{conv}/weight", _kernels)
             self._take(f"encoder.{conv}.bias", f"encoder/{conv}/bias")
