@@ -145,11 +145,11 @@ def build_search(
 ) -> AnySearch:
     """The configured search over the heads of a model, helped by the scorers of `fusion` and bound by `filters`.
 
-    A decoder may have a `default_prompt` and `filters()` of its own, as those of Whisper do; they come first. ConfigError
-    if a head is missing that the search needs, or if the search has no use for the fusion.
+    A decoder may have a `default_prompt` and `filters()` of its own, as that of Whisper does; these come first.
+    ConfigError if a head is missing that the search needs, or if the search has no use for the fusion.
     """
     build: Any = SEARCHES.part(config.name)
-    decoder = decoder_of(heads) if "decoder" in build.needs else None
+    decoder: Any = decoder_of(heads) if "decoder" in build.needs else None
     own = decoder.filters() if hasattr(decoder, "filters") else ()
     searcher: AnySearch = build(config, heads, fusion, (*own, *filters))
     searcher.default_prompt = getattr(decoder, "default_prompt", None)

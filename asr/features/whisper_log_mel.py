@@ -112,7 +112,7 @@ class WhisperLogMel(Frontend):
 
 
 def slaney_filterbank(num_bins: int, size: int, sample_rate: int) -> Tensor:
-    """Triangles (size // 2 + 1, num_bins) float64 of area 1 from 0 Hz to half the sample rate, evenly on Slaney's scale.
+    """Triangles (size // 2 + 1, num_bins) float64 of area 1, evenly on Slaney's scale up to half the sample rate.
 
     Slaney 1998, "Auditory toolbox", version 2, Interval Research report 1998-010.
     """

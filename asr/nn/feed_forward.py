@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,16 +11,22 @@ from asr.nn.dropout import Dropout
 
 
 class FeedForward(nn.Module):
-    """Pre-norm residual branch (B, S, D) -> (B, S, D): LayerNorm, widen to `hidden_dim`, SiLU, narrow again."""
+    """Pre-norm residual branch (B, S, D) -> (B, S, D): LayerNorm, widen to `hidden_dim`, SiLU, narrow again.
 
-    def __init__(self, dim: int, hidden_dim: int, dropout: float) -> None:
+    Whisper's has another activation, GELU.
+    """
+
+    def __init__(
+        self, dim: int, hidden_dim: int, dropout: float, activation: Callable[[Tensor], Tensor] = F.silu
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.norm = nn.LayerNorm(dim)
         self.widen = nn.Linear(dim, hidden_dim)
         self.narrow = nn.Linear(hidden_dim, dim)
         self.dropout = Dropout(dropout)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
-        hidden = self.dropout(F.silu(self.widen(self.norm(x_BSD))))
+        hidden = self.dropout(self.activation(self.widen(self.norm(x_BSD))))
         branch: Tensor = self.dropout(self.narrow(hidden))
         return branch

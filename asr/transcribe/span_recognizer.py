@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from asr.alignment.confidence import confidence_measure
 from asr.bundle.bundle import Bundle
@@ -71,7 +72,7 @@ class SpanRecognizer:
 
     def _prompt(self, vocabulary: Vocabulary, options: RequestOptions) -> tuple[int, ...] | None:
         """What a request wants read first; a head that has prompts of its own kind makes them."""
-        decoder = decoder_of(self._bundle.backend.heads)
+        decoder: Any = decoder_of(self._bundle.backend.heads)
         if (options.language or options.prompt) and hasattr(decoder, "build_prompt"):
             before = self._bundle.tokenizer.encode(options.prompt or "")
             own: tuple[int, ...] = decoder.build_prompt(options.language, before)

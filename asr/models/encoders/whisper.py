@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from asr.lengths import padding_mask
 from asr.models.encoders.base import ENCODERS, Encoder, FrameMasks, Tap
 from asr.nn.attention import SelfAttention
-from asr.nn.gelu_feed_forward import GeluFeedForward
+from asr.nn.feed_forward import FeedForward
 from asr.nn.kernels import is_traced
 from asr.registry import NamedConfig
 from asr.types import EncoderOutput
@@ -49,7 +49,7 @@ class WhisperEncoderLayer(nn.Module):
     def __init__(self, config: WhisperEncoderConfig) -> None:
         super().__init__()
         self.attention = SelfAttention(config.dim, config.num_heads, config.dropout, 0.0)
-        self.feed_forward = GeluFeedForward(config.dim, config.ff_dim, config.dropout)
+        self.feed_forward = FeedForward(config.dim, config.ff_dim, config.dropout, F.gelu)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = x + self.attention(x, mask)

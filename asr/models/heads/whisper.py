@@ -17,7 +17,7 @@ from asr.models.heads.decoder import Decoder
 from asr.models.heads.transformer import TransformerDecoder, TransformerDecoderConfig, TransformerDecoderLayer
 from asr.models.heads.whisper_rules import WhisperRules
 from asr.nn.dropout import Dropout
-from asr.nn.gelu_feed_forward import GeluFeedForward
+from asr.nn.feed_forward import FeedForward
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
 
@@ -58,7 +58,7 @@ class WhisperDecoderLayer(TransformerDecoderLayer):
 
     def __init__(self, config: TransformerDecoderConfig, encoder_dim: int) -> None:
         super().__init__(config, encoder_dim)
-        self.feed_forward = GeluFeedForward(config.dim, config.ff_dim, config.dropout)
+        self.feed_forward = FeedForward(config.dim, config.ff_dim, config.dropout, F.gelu)
 
 
 @HEADS.register(WhisperHeadConfig)

@@ -27,8 +27,9 @@ class WhisperRules:
         self._not_first = _mask(len(vocabulary), suppress_first)
 
     def __call__(self, log_probs: Tensor, tokens: Tensor, prompt_lens: Tensor, rows: Tensor) -> Tensor:
-        forbidden = self._never.to(log_probs.device)[None]
-        forbidden = forbidden | (self._not_first.to(log_probs.device) & (tokens.shape[1] == prompt_lens)[:, None])
+        never, not_first = (mask.to(log_probs.device) for mask in (self._never, self._not_first))
+        is_first = prompt_lens == tokens.shape[1]
+        forbidden = never | (not_first & is_first[:, None])
         if tokens.shape[1] >= self._max_tokens:
             forbidden = torch.ones_like(log_probs, dtype=torch.bool)
             forbidden[:, self._end] = False
