@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 MAX_PHRASE = 12  # words
 MAX_TIMES = {1: 4, 2: 3}  # in a row that people say a phrase of one word, or of two: "no no no no"
 MAX_TIMES_LONGER = 2
+MAX_COMPRESSION = 2.4  # of bytes by zlib: Whisper's own measure of texts that repeat themselves
 
 
 def looped_words(words: Sequence[str]) -> set[int]:
@@ -22,3 +24,10 @@ def looped_words(words: Sequence[str]) -> set[int]:
                 looped.update(range(first + size, place))
             first = place - size + 1
     return looped
+
+
+def is_loop(text: str) -> bool:
+    """Whether a text repeats itself as only decoders do."""
+    written = text.encode()
+    compression = len(written) / max(1, len(zlib.compress(written)))
+    return compression > MAX_COMPRESSION or bool(looped_words(text.split()))

@@ -11,7 +11,7 @@ words are in encoder frames; `PlacedWords.timed` makes seconds of them as soon a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,10 +23,12 @@ from torch.nn import functional as F
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.backends.base import Backend
+from asr.bundle.loops import is_loop
 from asr.bundle.words import PlacedWords, place_words
 from asr.decoding.base import AnySearch, ctc_of
 from asr.features import Frontend
 from asr.lengths import pad_stack
+from asr.models.asr_model import AsrModel
 from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
@@ -94,7 +96,13 @@ def decode_waveforms(
     if not rows:
         return decoded
     encoded = encode_waveforms(bundle, [waveforms[row] for row in rows])
-    results = decode_encoded(bundle, encoded, [options[row] for row in rows])
+    window = _window_samples(bundle.frontend)
+
+    def in_full(chosen: Sequence[int]) -> EncoderOutput:
+        whole = [waveforms[rows[place]] for place in chosen]
+        return encode_waveforms(bundle, [np.pad(waveform, (0, max(0, window - len(waveform)))) for waveform in whole])
+
+    results = decode_encoded(bundle, encoded, [options[row] for row in rows], in_full if window else None)
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
         decoded[row] = replace(result, words=words)
@@ -108,9 +116,19 @@ def encode_waveforms(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> En
     return bundle.backend.encode(F.pad(padded, (0, -padded.shape[1] % step)), lens)
 
 
-def decode_encoded(bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions]) -> list[Decoded]:
-    """Search the encoder's output, one row of `options` each, and place the best hypotheses in it."""
+def decode_encoded(
+    bundle: SpeechModel,
+    encoded: EncoderOutput,
+    options: Sequence[DecodeOptions],
+    in_full: Callable[[Sequence[int]], EncoderOutput] | None = None,
+) -> list[Decoded]:
+    """Search the encoder's output, one row of `options` each, and place the best hypotheses in it.
+
+    Models of fixed windows fall into loops more often where they are given less than a window. `in_full` encodes rows
+    with all of it; those whose text looks like a loop are decoded again from that.
+    """
     decoded = [NOTHING] * len(options)
+    looped: list[int] = []
     for rows, part in _by_searcher(encoded, options):
         chosen = [options[row] for row in rows]
         vocabulary = chosen[0].searcher.vocabulary
@@ -119,8 +137,30 @@ def decode_encoded(bundle: SpeechModel, encoded: EncoderOutput, options: Sequenc
         alignment = align_best(bundle.backend, part, vocabulary, n_best)
         for row, one, hypotheses, (frames, log_probs) in zip(rows, chosen, n_best, alignment, strict=True):
             placed = place_words(tokenizer, hypotheses[0].tokens, frames, log_probs, one.measure)
+            if in_full is not None and is_loop(placed.text):
+                looped.append(row)
             decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
+    if in_full is not None and looped:
+        again = decode_encoded(bundle, in_full(looped), [options[row] for row in looped])
+        for row, better in zip(looped, again, strict=True):
+            decoded[row] = better
     return decoded
+
+
+def encode_in_full(
+    bundle: SpeechModel, model: AsrModel, features: Tensor, lens: Tensor, rows: Sequence[int]
+) -> EncoderOutput:
+    """Some rows of features (B, T, F) with the silence at their ends drawn out to a whole window."""
+    num_frames = int(bundle.frontend.output_lens(torch.tensor(_window_samples(bundle.frontend))))
+    chosen = [features[row, : int(lens[row])] for row in rows]
+    drawn_out = [torch.cat([row, row[-1:].expand(num_frames - len(row), -1)]) for row in chosen]
+    device = next(model.parameters()).device
+    return model.encode(torch.stack(drawn_out).to(device), torch.full((len(rows),), num_frames, device=device))
+
+
+def _window_samples(frontend: Frontend) -> int:
+    """Samples that a front-end takes at most; 0 for any number."""
+    return round((frontend.window_seconds or 0.0) * frontend.sample_rate)
 
 
 def search_encoded(

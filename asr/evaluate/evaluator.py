@@ -13,10 +13,11 @@ import torch
 
 from asr.alignment.confidence import Measure, confidence_measure
 from asr.audio.io import load_audio
+from asr.bundle.backends.torch import inference
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import encode_corpus
 from asr.bundle.decode import Decoding
-from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, search_encoded
+from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, encode_in_full, search_encoded
 from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.words import PlacedWords
 from asr.data.manifest import read_manifest
@@ -28,7 +29,7 @@ from asr.scoring.calibration import Calibration, calibrate
 from asr.scoring.html.media import worst_utterances
 from asr.scoring.wer import word_hits
 from asr.text.normalize import normalize
-from asr.types import Batch, Hypothesis, Utterance, Word
+from asr.types import Batch, EncoderOutput, Hypothesis, Utterance, Word
 
 NO_WORDS = PlacedWords((), ())
 
@@ -136,7 +137,13 @@ def _decode(
                 n_best = search_encoded(bundle, encoded, [plain] * len(batch.ids))
                 best = (bundle.tokenizer.decode(hypotheses[0].tokens) for hypotheses in n_best)
                 plain_texts.update(zip(batch.ids, best, strict=True))
-            yield batch.ids, decode_encoded(bundle, encoded, [options] * len(batch.ids))
+
+            def in_full(rows: Sequence[int], batch: Batch = batch) -> EncoderOutput:
+                with inference(device, dtype):
+                    return encode_in_full(bundle, bundle.model, batch.features, batch.feature_lens, rows)
+
+            whole = in_full if bundle.frontend.window_seconds is not None else None
+            yield batch.ids, decode_encoded(bundle, encoded, [options] * len(batch.ids), whole)
 
 
 def _scored_text(bundle: Bundle, hypothesis: Hypothesis) -> dict[str, Any]:

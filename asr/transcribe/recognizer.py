@@ -14,6 +14,7 @@ import torch
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decoding
+from asr.errors import ConfigError
 from asr.system.runtime import resolve_device, resolve_dtype
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.events import Failed, SegmentReady
@@ -49,6 +50,12 @@ class Recognizer:
         self.device = device
         self.dtype = dtype
         self.max_batch_seconds = max_batch_seconds
+        window, longest = bundle.frontend.window_seconds, segmentation.max_span + 2 * segmentation.padding
+        if window is not None and longest > window:
+            raise ConfigError(
+                f"max_span {segmentation.max_span:g} s with padding around it is more than the {window:g} s that the "
+                f"model takes; use {window - 2 * segmentation.padding:g} or less"
+            )
         self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
         self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from pathlib import Path
 
@@ -23,11 +24,7 @@ def joined(word: str) -> list[str]:
     """The pieces of a word: again and again the two neighbours whose union comes first in the list are joined."""
     pieces = [BYTE_LETTERS[byte] for byte in word.encode()]
     while True:
-        unions = [
-            (MERGED.index(a + b), i)
-            for i, (a, b) in enumerate(zip(pieces, pieces[1:], strict=False))
-            if a + b in MERGED
-        ]
+        unions = [(MERGED.index(a + b), i) for i, (a, b) in enumerate(itertools.pairwise(pieces)) if a + b in MERGED]
         if not unions:
             return pieces
         place = min(unions)[1]
@@ -77,5 +74,5 @@ def test_it_cannot_be_trained_and_needs_every_byte():
         train_tokenizer(ByteBpeConfig(), ["a text"])
     with pytest.raises(TextError, match="no piece writes byte 33 alone"):
         ByteBpeTokenizer(whisper_vocabulary((*LETTERS[1:], *CONTROL)))
-    with pytest.raises(TextError, match="no piece <.startoftranscript.>"):
+    with pytest.raises(TextError, match=r"no piece <.startoftranscript.>"):
         whisper_vocabulary(LETTERS)
