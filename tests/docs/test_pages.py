@@ -22,7 +22,12 @@ from asr.text.normalize import NORMALIZERS
 from asr.text.tokenizer import TOKENIZERS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("recipes/**/*.md")]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *ROOT.glob("recipes/**/*.md"),
+]
 COMMAND = re.compile(r"(?:^ {4,}(?:\$ )?|`|\| )(?:torchrun .*-m )?asr (?P<words>[a-z][^`|\n]*)", re.MULTILINE)
 OTHERS = {"docs/extending.md"}  # shows files that are to be made
 
@@ -43,7 +48,9 @@ def unknown_parts(words: list[str]) -> list[str]:
             return [] if name.isupper() else [name]
         command = command.commands[name]
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-    return [word.partition("=")[0] for word in words if re.match(r"--[a-z]", word) and word.partition("=")[0] not in known]
+    return [
+        word.partition("=")[0] for word in words if re.match(r"--[a-z]", word) and word.partition("=")[0] not in known
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
