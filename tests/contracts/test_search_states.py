@@ -121,14 +121,31 @@ def test_a_prompt_is_no_part_of_the_text_that_language_model_and_length_score(na
 def test_the_decoder_is_asked_what_follows_the_prompt(name: str) -> None:
     vocabulary = LAYOUTS["ours"]
     frames, decoder = make_frames(vocabulary)[0], FakeDecoder(vocabulary)
-    changes = {"length_normalisation": 0.0} if name == "attention_beam" else {}
-    (n_best,) = make_search(name, vocabulary, **changes).search(batch([frames]), [(2, 4, 1)])
-    weight = {"joint_beam": 0.7, "attention_rescoring": 0.7}.get(name, 1.0)
+    (n_best,) = make_search(name, vocabulary).search(batch([frames]), [(2, 4, 1)])
     for one in n_best:
+        penalty = (5 + len(one.tokens) + 1) / 6  # of `length_normalisation` 1
+        weight = {"joint_beam": 0.7, "attention_rescoring": 0.7, "attention_beam": 1 / penalty}.get(name, 1.0)
         expected = decoder.score(frames, (4, 1, *one.tokens)) - sum(
             float(decoder.predict(frames, (4, 1)[:n])[token]) for n, token in enumerate((4, 1))
         )
         assert one.parts["attention"] == pytest.approx(weight * expected, abs=1e-9)
+
+
+class NeverEnds(FakeDecoder):
+    """A decoder that would write the same token for ever."""
+
+    def predict(self, frames: Tensor, text: Text) -> Tensor:
+        log_probs = torch.full((len(self.vocabulary),), -30.0, dtype=torch.float64)
+        log_probs[4] = 0.0
+        return log_probs
+
+
+@pytest.mark.parametrize("name", ["attention_greedy", "attention_beam"])
+def test_the_limit_of_tokens_is_counted_after_the_prompt(name: str) -> None:
+    vocabulary = LAYOUTS["ours"]
+    search = build_search(SEARCHES.config(name).tiny(), fake_heads(NeverEnds(vocabulary)))
+    answers = search.search(batch(make_frames(vocabulary)), [(2, 5, 1, 5), None, (2, 5)])
+    assert [n_best[0].tokens for n_best in answers] == [(4,) * length for length in LENS]
 
 
 @pytest.mark.parametrize(("name", "layout"), PAIRS)
