@@ -60,17 +60,21 @@ def evaluate(
     from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
     from asr.bundle.training_texts import TrainingTexts
-    from asr.evaluate import evaluate as run
-    from asr.evaluate import silence, table
+    from asr.evaluate.evaluator import evaluate as run
+    from asr.evaluate.report import silence, table
     from asr.experiments.card import write_card
     from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
     from asr.scoring.coverage import unwritable
     from asr.system.display import Display, counted
+    from asr.system.outputs import check_folder
     from asr.system.runtime import resolve_device, resolve_dtype
 
     read = (manifest, lm, hotwords)
-    check_outputs((out / name for name in FILES) if out else [experiment / "results" / "set" / "wer.json"], read)
+    if out is None:
+        check_folder(experiment / "results")
+    else:
+        check_outputs((out / name for name in FILES), read, experiment)
     use_threads(threads)
     display = Display()
     bundle = Bundle.load(experiment)

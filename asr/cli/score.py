@@ -95,9 +95,13 @@ def score(
     """Word error rate with its 95 % bootstrap interval.
 
     Utterances are matched by id; in plain lines the id is the line number. White space of any kind parts words, a
-    no-break space as well. An empty reference counts as an utterance:
-    the words recognised there are insertions. Without any reference word there is no rate.
+    no-break space as well; ids that are paths match by the names of the files. An empty reference counts as an
+    utterance: the words recognised there are insertions. Without any reference word there is no rate.
     """
+    if manifest is not None and html_file is None:
+        raise typer.BadParameter("--manifest is for the page of --html FILE")
+    if speakers is not None and speaker_from_id:
+        raise typer.BadParameter("give --speakers or --speaker-from-id, not both")
     require_files(ref, hyp, compare, speakers, manifest)
     from rich.console import Console
 
@@ -109,10 +113,6 @@ def score(
     from asr.scoring.speakers import speaker_lookup
     from asr.scoring.texts import open_texts
 
-    if manifest is not None and html_file is None:
-        raise typer.BadParameter("--manifest is for the page of --html FILE")
-    if speakers is not None and speaker_from_id:
-        raise typer.BadParameter("give --speakers or --speaker-from-id, not both")
     written = None if alignments == Path("-") else alignments
     check_outputs((json_file, html_file, written), (ref, hyp, compare, speakers, hesitations, manifest))
     dropped = read_hesitations(hesitations, normalize) if hesitations is not None else ()

@@ -16,7 +16,7 @@ from asr.scoring.compare import Comparison
 from asr.scoring.pairing import missing_line
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
-from asr.system.display import counted
+from asr.system.display import counted, percent
 from asr.system.runtime import atomic_path
 from asr.text.normalize import CER_NORMALIZER
 
@@ -45,11 +45,11 @@ def print_results(results: Results, console: Console, *, cer: bool = False) -> N
 def score_table(score: Score, *, cer: bool = False, plain: bool = True) -> Table:
     """One row for words, one for characters if asked for; rates in percent."""
     table = _table(("", "errors %", "95 % interval", *_COUNTS), plain)
-    table.add_row("WER", _percent(score.words.rate), _interval(score.interval), *_cells(score.words))
+    table.add_row("WER", percent(score.words.rate), _interval(score.interval), *_cells(score.words))
     if score.speaker_interval:
         table.add_row("drawn by speaker", "", _interval(score.speaker_interval))
     if cer:
-        table.add_row("CER", _percent(score.characters.rate), "", *_cells(score.characters))
+        table.add_row("CER", percent(score.characters.rate), "", *_cells(score.characters))
     return table
 
 
@@ -58,20 +58,20 @@ def comparison_table(comparison: Comparison, *, cer: bool = False, plain: bool =
     table = _table(("", "errors %", "95 % interval", *_COUNTS), plain)
     systems = {"A (HYP)": comparison.first, "B (HYP2)": comparison.second}
     for name, score in systems.items():
-        table.add_row(f"WER {name}", _percent(score.words.rate), _interval(score.interval), *_cells(score.words))
+        table.add_row(f"WER {name}", percent(score.words.rate), _interval(score.interval), *_cells(score.words))
     for name, test in (("A - B", comparison.bootstrap), ("drawn by speaker", comparison.speaker_bootstrap)):
         if test is not None:
-            table.add_row(name, _percent(test.difference), _interval(test.interval))
+            table.add_row(name, percent(test.difference), _interval(test.interval))
     for name, score in systems.items() if cer else ():
-        table.add_row(f"CER {name}", _percent(score.characters.rate), "", *_cells(score.characters))
+        table.add_row(f"CER {name}", percent(score.characters.rate), "", *_cells(score.characters))
     return table
 
 
 def summary_lines(score: Score, *, cer: bool = False) -> Iterator[str]:
     """What the table leaves out, and how the score came about."""
     words = score.words
-    rates = f"MER {_percent(words.match_error_rate)} %, WIL {_percent(words.word_information_lost)} %"
-    yield f"{rates}, {_percent(score.sentence_error_rate)} % of {counted(len(score.ids), 'utterance')} with errors"
+    rates = f"MER {percent(words.match_error_rate)} %, WIL {percent(words.word_information_lost)} %"
+    yield f"{rates}, {percent(score.sentence_error_rate)} % of {counted(len(score.ids), 'utterance')} with errors"
     if score.missing:
         yield missing_line(score.missing)
     yield score.rules.describe() + (f", CER normalize {CER_NORMALIZER}" if cer else "")
@@ -82,7 +82,7 @@ def group_table(name: str, groups: Iterable[Group], *, plain: bool = True) -> Ta
     table = _table((name, "utterances", "with errors", "WER %", *_COUNTS), plain)
     table.columns[0].justify = "left"
     for row in groups:
-        rates = (str(row.utterances), str(row.sentence_errors), _percent(row.counts.rate))
+        rates = (str(row.utterances), str(row.sentence_errors), percent(row.counts.rate))
         table.add_row(row.name, *rates, *_cells(row.counts))
     return table
 
@@ -155,10 +155,6 @@ def _table(header: Sequence[str], plain: bool) -> Table:
 def _cells(counts: ErrorCounts) -> list[str]:
     numbers = (counts.reference_length, counts.hits, counts.substitutions, counts.deletions, counts.insertions)
     return [*map(str, numbers)]
-
-
-def _percent(rate: float | None) -> str:
-    return "n/a" if rate is None else f"{100 * rate:.2f}"
 
 
 def _interval(interval: tuple[float, float] | None) -> str:

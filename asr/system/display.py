@@ -39,3 +39,8 @@ def clock(seconds: float) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """`1 row`, `2 rows`; `plural` where it is no mere s."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def percent(rate: float | None, unknown: str = "n/a") -> str:
+    """A fraction as percent with two decimals, without the sign."""
+    return unknown if rate is None else f"{100 * rate:.2f}"

@@ -152,7 +152,7 @@ def test_a_stream_gives_the_features_of_the_whole_wherever_it_is_cut(config, dat
 @each_streaming
 def test_a_stream_sample_by_sample_gives_frames_early_and_keeps_little(config):
     frontend = fitted(config, torch.float64)
-    waveform = waveforms(3 * frontend.sample_rate)[0]
+    waveform = waveforms(frontend.sample_rate)[0]
     stream = frontend.stream()
     parts, kept = [], 0
     for sample in waveform:

@@ -42,8 +42,8 @@ from asr.experiments.prepare import prepare
 from asr.experiments.launch import build_trainer
 from asr.experiments.lm_task import LANGUAGE_MODEL
 
-SETTINGS = ["encoder.dropout=0", "decoder.dropout=0", "data.max_batch_seconds=2.5", "augment={gain_db: [-6, 6]}",
-            "training={epochs: 2, accumulation: 2}", "optimizer.lr=0.001"]
+SETTINGS = ["encoder.dropout=0", "heads.transformer.dropout=0", "data.max_batch_seconds=2.5",
+            "augment={gain_db: [-6, 6]}", "training={epochs: 2, accumulation: 2}", "optimizer.lr=0.001"]
 LM_SETTINGS = ["training.epochs=2", "language_model.dropout=0"]
 
 

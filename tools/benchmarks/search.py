@@ -17,7 +17,7 @@ from asr.bundle.decode import SearchRequest, choose_decoding
 from asr.data.manifest import read_manifest, write_manifest
 from asr.decoding import SEARCHES
 from asr.errors import AsrError, ConfigError
-from asr.evaluate import evaluate
+from asr.evaluate.evaluator import evaluate
 from tools.benchmarks.common import finish, machine, say, table, versions
 
 AT_LEAST = {"joint_beam": 20.0}  # times faster than real time

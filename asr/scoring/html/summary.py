@@ -10,7 +10,7 @@ from asr.scoring.breakdown import UNKNOWN_SPEAKER, Group, by_length, by_speaker,
 from asr.scoring.pairing import missing_line
 from asr.scoring.results import Results
 from asr.scoring.wer import Score
-from asr.system.display import counted
+from asr.system.display import counted, percent
 
 TOP = 20  # errors of each kind
 _LEGEND = (
@@ -36,11 +36,6 @@ def summary(results: Results, parts: Mapping[str, Score], facts: Mapping[str, st
     sections.append(_section(f"Most frequent errors{whose}", _errors(score)))
     sections.append(_section("How the score came about", _facts(score, facts)))
     return "\n".join(sections)
-
-
-def percent(rate: float | None) -> str:
-    """With two decimals."""
-    return "n/a" if rate is None else f"{100 * rate:.2f}"
 
 
 def _section(title: str, content: str) -> str:

@@ -16,7 +16,9 @@ from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
 from asr.bundle.training_texts import TrainingTexts
 from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, ManifestError
-from asr.evaluate import Evaluation, evaluate, silence, table
+from asr.evaluate.evaluation import Evaluation
+from asr.evaluate.evaluator import evaluate
+from asr.evaluate.report import silence, table
 from asr.experiments.summary import trained_steps
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import Utterance

@@ -1,0 +1,1 @@
+"""Evaluation: a manifest is transcribed and scored."""
