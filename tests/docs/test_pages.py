@@ -110,6 +110,12 @@ def test_every_list_of_heads_that_the_page_on_training_shows_is_one() -> None:
     assert len(lists) == 6
     for shown in lists:
         names = [head.get("id", head["name"]) for head in shown["heads"]]
-        further = {head["tokenizer"]: {"name": "bpe", "vocab_size": 60} for head in shown["heads"] if "tokenizer" in head}
-        experiment = {"data": {"train": "a", "dev": "b"}, "loss": {"weights": dict.fromkeys(names, 0.5)}, "tokenizers": further}
+        further = {
+            head["tokenizer"]: {"name": "bpe", "vocab_size": 60} for head in shown["heads"] if "tokenizer" in head
+        }
+        experiment = {
+            "data": {"train": "a", "dev": "b"},
+            "loss": {"weights": dict.fromkeys(names, 0.5)},
+            "tokenizers": further,
+        }
         assert [head.head_id for head in parse_experiment(experiment | shown, source="page").heads] == names
