@@ -17,6 +17,7 @@ from torch import Tensor
 
 from asr.decoding import SEARCHES
 from asr.decoding.base import AnySearch, Prompt, TokenFilter, build_search, ctc_of, decoder_of
+from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.decoding.lm_rescoring import LmRescored
 from asr.errors import ConfigError
 from asr.text.vocabulary import Vocabulary
@@ -53,7 +54,13 @@ def assert_same(found: Sequence[Sequence[Hypothesis]], expected: Sequence[Sequen
 PAIRS = [(name, layout) for name in VARIANTS for layout, vocabulary in LAYOUTS.items() if fits(name, vocabulary)]
 
 
-def make_search(name: str, vocabulary: Vocabulary, filters: Sequence[TokenFilter] = (), **changes: Any) -> AnySearch:
+def make_search(
+    name: str,
+    vocabulary: Vocabulary,
+    filters: Sequence[TokenFilter] = (),
+    fusion: Fusion = NO_FUSION,
+    **changes: Any,
+) -> AnySearch:
     name, _, variant = name.partition("/")
     if name.startswith("ctc_prefix") and variant != "tensor":
         pytest.importorskip("numba")
@@ -62,7 +69,7 @@ def make_search(name: str, vocabulary: Vocabulary, filters: Sequence[TokenFilter
     changes |= {"kernel": "tensor"} if variant == "tensor" else {}
     config = SEARCHES.config(name)
     tiny = config.model_validate({**config.tiny().model_dump(), **changes})
-    search = build_search(tiny, heads, filters=filters)
+    search = build_search(tiny, heads, fusion, filters)
     return LmRescored(search, FakeLm(vocabulary), 0.5) if variant == "rescored" else search
 
 
@@ -93,6 +100,52 @@ def test_prompts_of_any_lengths_leave_each_row_its_own_answer(name: str, layout:
     prompts = prompts_for(name, LAYOUTS[layout])
     together = search.search(batch(frames), prompts)
     assert_same(together, [search.search(batch([row]), [one])[0] for row, one in zip(frames, prompts, strict=True)])
+
+
+@pytest.mark.parametrize("name", ["attention_beam", "joint_beam", "attention_rescoring"])
+def test_a_prompt_is_no_part_of_the_text_that_language_model_and_length_score(name: str) -> None:
+    vocabulary = LAYOUTS["ours"]
+    frames, prompts, lm = make_frames(vocabulary), prompts_for(name, vocabulary), FakeLm(vocabulary)
+    changes = {"length_normalisation": 0.0} if name == "attention_beam" else {}
+    search = make_search(name, vocabulary, fusion=Fusion(lm), lm_weight=0.7, length_bonus=1.5, **changes)
+    answers = search.search(batch(frames), prompts)
+    assert any(one.tokens for n_best in answers for one in n_best)
+    for one in (one for n_best in answers for one in n_best):
+        assert one.parts["lm"] == pytest.approx(0.7 * lm.score(one.tokens), abs=1e-9)
+        assert one.parts["length"] == pytest.approx(1.5 * len(one.tokens))
+        assert one.score == pytest.approx(sum(one.parts.values()), abs=1e-9)
+    assert_same(answers, [search.search(batch([row]), [one])[0] for row, one in zip(frames, prompts, strict=True)])
+
+
+@pytest.mark.parametrize("name", ["attention_greedy", "attention_beam", "joint_beam", "attention_rescoring"])
+def test_the_decoder_is_asked_what_follows_the_prompt(name: str) -> None:
+    vocabulary = LAYOUTS["ours"]
+    frames, decoder = make_frames(vocabulary)[0], FakeDecoder(vocabulary)
+    (n_best,) = make_search(name, vocabulary).search(batch([frames]), [(2, 4, 1)])
+    for one in n_best:
+        penalty = (5 + len(one.tokens) + 1) / 6  # of `length_normalisation` 1
+        weight = {"joint_beam": 0.7, "attention_rescoring": 0.7, "attention_beam": 1 / penalty}.get(name, 1.0)
+        expected = decoder.score(frames, (4, 1, *one.tokens)) - sum(
+            float(decoder.predict(frames, (4, 1)[:n])[token]) for n, token in enumerate((4, 1))
+        )
+        assert one.parts["attention"] == pytest.approx(weight * expected, abs=1e-9)
+
+
+class NeverEnds(FakeDecoder):
+    """A decoder that would write the same token for ever."""
+
+    def predict(self, frames: Tensor, text: Text) -> Tensor:
+        log_probs = torch.full((len(self.vocabulary),), -30.0, dtype=torch.float64)
+        log_probs[4] = 0.0
+        return log_probs
+
+
+@pytest.mark.parametrize("name", ["attention_greedy", "attention_beam"])
+def test_the_limit_of_tokens_is_counted_after_the_prompt(name: str) -> None:
+    vocabulary = LAYOUTS["ours"]
+    search = build_search(SEARCHES.config(name).tiny(), fake_heads(NeverEnds(vocabulary)))
+    answers = search.search(batch(make_frames(vocabulary)), [(2, 5, 1, 5), None, (2, 5)])
+    assert [n_best[0].tokens for n_best in answers] == [(4,) * length for length in LENS]
 
 
 @pytest.mark.parametrize(("name", "layout"), PAIRS)
