@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 from asr.errors import ConfigError
 
 FORMAT_VERSION = 2
-VERSION_1_KEYS = ("start_from", "decoder", "intermediate_ctc")  # top-level keys that only version 1 had
+TODAY = {  # keys that only version 1 had, and those that stand for them now
+    "start_from": "init_from",
+    "decoder": "heads.transformer or heads.lstm",
+    "intermediate_ctc": "heads.ctc.intermediate",
+    "loss.ctc_weight": "loss.weights",
+}
 PARTS = {"ctc_head": "heads.ctc.output", "intermediate_ctc": "intermediate.ctc", "decoder": "heads.{decoder}"}
 
 Value = TypeVar("Value")
@@ -33,7 +38,7 @@ def upgrade_config(data: dict[str, Any], source: str) -> dict[str, Any]:
     if "language_model" in data:
         return {**data, "format_version": FORMAT_VERSION}  # language models are as they were
     if "heads" in data and former:
-        raise ConfigError(f"{source}: '{former[0]}' and 'heads' say the same thing; keep heads")
+        raise ConfigError(f"{source}: with heads, '{former[0]}' is called {TODAY[former[0]]}")
     data = {**data, "format_version": FORMAT_VERSION}
     if "start_from" in data:
         data.setdefault("init_from", data.pop("start_from"))
@@ -85,7 +90,7 @@ def _decoder_name(heads: Sequence[Any]) -> str:
 
 
 def _keys_of_version_1(data: Mapping[str, Any]) -> list[str]:
-    keys = [key for key in VERSION_1_KEYS if key in data]
+    keys = [key for key in TODAY if key in data]
     loss = data.get("loss")
     if isinstance(loss, dict) and "ctc_weight" in loss:
         keys.append("loss.ctc_weight")

@@ -40,7 +40,10 @@ def load(tmp_path: Path, text: str, *overrides: str) -> Experiment:
         ("heads: [{name: ctc, tokenizer: words}]", "'ctc' names an unknown tokenizer 'words'"),
         ("heads: [{name: lstm}]\nloss: {consistency_weight: 0.2}", "needs a CTC head"),
         ("loss: {weights: {ctcc: 1}}", "no head is called so; did you mean 'ctc'?"),
-        ("heads: [{name: ctc}]\ndecoder: {name: lstm}", "say the same thing; keep heads"),
+        (
+            "heads: [{name: ctc}]\ndecoder: {name: lstm}",
+            "with heads, 'decoder' is called heads.transformer or heads.lstm",
+        ),
         ("training: {epochs: 0}", "training.epochs: input should be greater than or equal to 1 (got 0)"),
         ("training: {epochs: many}", "training.epochs"),
         ("normalize: englsh", "did you mean 'english'?"),

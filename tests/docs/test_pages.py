@@ -96,3 +96,26 @@ def test_the_experiment_of_the_readme_is_one() -> None:
     shown = re.search(r"^ {4}data: \{train(?:.*\n)+?(?=\n)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
     assert shown is not None
     assert parse_experiment(yaml.safe_load(shown[0]), source="README.md").init_from is not None
+
+
+def test_the_readme_installs_the_torch_that_is_tested() -> None:
+    shown = re.findall(r"torch==[\d.]+", (ROOT / "README.md").read_text("utf-8"))
+    assert shown
+    assert set(shown) <= set((ROOT / "constraints.txt").read_text("utf-8").split())
+
+
+def test_every_list_of_heads_that_the_page_on_training_shows_is_one() -> None:
+    page = (ROOT / "docs" / "training.md").read_text("utf-8")
+    lists = [yaml.safe_load(line) for line in re.findall(r"^ {4}(heads: .*)$", page, re.MULTILINE)]
+    assert len(lists) == 6
+    for shown in lists:
+        names = [head.get("id", head["name"]) for head in shown["heads"]]
+        further = {
+            head["tokenizer"]: {"name": "bpe", "vocab_size": 60} for head in shown["heads"] if "tokenizer" in head
+        }
+        experiment = {
+            "data": {"train": "a", "dev": "b"},
+            "loss": {"weights": dict.fromkeys(names, 0.5)},
+            "tokenizers": further,
+        }
+        assert [head.head_id for head in parse_experiment(experiment | shown, source="page").heads] == names

@@ -49,7 +49,7 @@ def test_a_run_that_was_killed_and_resumed_shows_the_log_and_no_step_twice(works
         expected = [(record["step"], record[key]) for record in records if record["kind"] == kind]
         assert len(expected) > 1
         assert scalars[f"{kind}/{key}"] == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected]
-    for part in ("ctc", "attention"):
+    for part in ("ctc", "transformer"):
         expected = [(record["step"], record["losses"][part]) for record in records if record["kind"] == "step"]
         assert scalars[f"step/losses/{part}"] == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected]
     assert scalars["average/wer"] == [(records[-2]["step"], pytest.approx(records[-1]["wer"]))]
