@@ -37,6 +37,8 @@ def _describe(root: type[BaseModel], detail: Any) -> str:
         return f"{path}: 'name' is missing"
     if kind == "missing":
         return f"{path} is missing"
+    if kind == "tuple_type":
+        return f"{path}: must be a list, as in [{detail['input']}] (got {detail['input']!r})"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return f"{path}: {message[0].lower()}{message[1:]} (got {detail['input']!r})" if keys else message
 

@@ -48,6 +48,7 @@ def load(tmp_path: Path, text: str, *overrides: str) -> Experiment:
         ("training: {epochs: many}", "training.epochs"),
         ("normalize: englsh", "did you mean 'english'?"),
         ("loss: {ctc_weight: 0.3}", "the model has no decoder"),
+        ("augment: {noise: {files: rain.wav}}", "augment.noise.files: must be a list, as in [rain.wav]"),
         ("format_version: 99", "format_version 99 is newer"),
     ],
 )
@@ -164,3 +165,10 @@ def test_a_key_of_an_earlier_version_is_read_under_its_name_of_today(tmp_path: P
     assert config.init_from is not None
     assert config.init_from.folder == "exp/other"
     assert load(tmp_path, "start_from: null").init_from is None
+
+
+@pytest.mark.parametrize(("text", "found"), [("", "nothing"), ("- a\n", "a list"), ("word", "a str")])
+def test_a_file_without_settings_says_what_was_found(text: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"expected 'key: value' lines, found {found}"):
+        load_experiment(tmp_path / "e.yaml")

@@ -16,11 +16,12 @@ from asr.audio.io import AUDIO_SUFFIXES, audio_info, load_audio
 from asr.audio.ranges import DecibelRange, in_order
 from asr.audio.resample import resample
 from asr.audio.reverb import ReverbConfig, add_echoes, draw_tail
-from asr.errors import AudioError
+from asr.errors import AudioError, TrainingError
 from asr.registry import Config
 
 SPEED_STEP = 0.01  # of drawn speeds: resampling between rates without a common factor costs up to ten times as much
-NOISE_PROBE = 0.2  # seconds at the end of a noise file that are read to see whether it is whole
+NOISE_PROBE = 0.2  # seconds at the end of a long noise file that are read to see whether it is whole
+NOISE_READ_WHOLE = 600.0  # seconds of noise that are read from start to end before training, file after file
 MAX_SLOPE = 2.0  # of synthesised noise: power falls with 1 / f ** slope, from white (0) over pink (1) to brown (2)
 Speed = Annotated[float, Field(ge=0.5, le=2.0)]
 
@@ -52,7 +53,7 @@ class AugmentConfig(Config):
 class WaveformAugment:
     """Applies speed, then echoes, then noise, then gain to waveforms of one sample rate.
 
-    Raises AudioError when noise files are asked for and none is found.
+    Raises AudioError when noise files are asked for and none is found, and TrainingError for one that cannot be used.
     """
 
     def __init__(self, config: AugmentConfig, sample_rate: int) -> None:
@@ -92,12 +93,18 @@ class WaveformAugment:
         return 1.0
 
     def check_noise(self) -> None:
-        """Read the end of every noise file; AudioError that names those which cannot be used."""
+        """Read the noise files; AudioError that names those which cannot be used.
+
+        The first NOISE_READ_WHOLE seconds are read in full, of files beyond them the end.
+        """
         faults = []
+        left = NOISE_READ_WHOLE
         for path in self._noise_files:
             try:
                 duration = audio_info(path).duration
-                load_audio(path, self.sample_rate, start=max(0.0, duration - NOISE_PROBE), duration=NOISE_PROBE)
+                left -= duration
+                start = 0.0 if left >= 0 else max(0.0, duration - NOISE_PROBE)
+                load_audio(path, self.sample_rate, start=start, duration=None if left >= 0 else NOISE_PROBE)
             except AudioError as error:
                 faults.append(str(error))
         if faults:
@@ -111,7 +118,8 @@ class WaveformAugment:
         try:
             return self._stretch_of(path, place, num_samples)
         except AudioError as error:
-            raise AudioError(f"noise.files: {error}") from error
+            # No AudioError: that would leave out the utterance, which is as good as any.
+            raise TrainingError(f"noise.files: {error}; repair or remove it, then go on with --resume") from error
 
     def _stretch_of(self, path: Path, place: float, num_samples: int) -> np.ndarray:
         spare = audio_info(path).duration - num_samples / self.sample_rate

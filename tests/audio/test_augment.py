@@ -10,7 +10,7 @@ from asr.audio.augment import AugmentConfig, NoiseConfig, WaveformAugment, add_n
 from asr.audio.io import write_wav
 from asr.audio.resample import resample
 from asr.audio.reverb import ReverbConfig
-from asr.errors import AudioError
+from asr.errors import AudioError, TrainingError
 
 RATE = 16000
 
@@ -76,6 +76,15 @@ def test_noise_files_are_found_in_folders_and_cut_or_repeated(tmp_path, seconds)
         noisy = WaveformAugment(config, RATE)(tone(3000), rng())
         assert noisy.shape == (RATE,)
         assert peak_frequency(noisy - tone(3000)) == pytest.approx(250, abs=2)
+
+
+def test_noise_that_breaks_during_training_is_no_fault_of_an_utterance(tmp_path):
+    path = tmp_path / "hum.wav"
+    write_wav(path, 0.5 * tone(250), RATE)
+    augment = WaveformAugment(AugmentConfig(noise=NoiseConfig(files=(str(path),), probability=1)), RATE)
+    path.write_bytes(b"no audio")
+    with pytest.raises(TrainingError, match=r"noise\.files: .*hum\.wav.*--resume"):
+        augment(tone(3000), rng())
 
 
 def test_noise_files_that_do_not_exist_are_an_error(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from asr.audio.io import write_wav
 from asr.config import load_experiment
@@ -80,6 +81,15 @@ def test_noise_that_cannot_be_read_is_named_before_the_run_begins(damage: object
     (folder / "rain.wav").write_bytes(damage((folder / "rain.wav").read_bytes()))
     with pytest.raises(AudioError, match=r"noise\.files: noise/rain\.wav.*repair or remove"):
         prepared([], setting)
+
+
+@pytest.mark.parametrize("sample", [np.nan, np.inf, 3e38])
+def test_impossible_samples_anywhere_in_noise_are_named_before_the_run_begins(sample: float, workspace: Path) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, 16000).astype(np.float32)
+    noise[100] = sample
+    sf.write("rain.wav", noise, 16000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"noise\.files: rain\.wav.*sample 100 .*repair or remove"):
+        prepared([], "augment={noise: {files: [rain.wav]}}")
 
 
 def test_a_model_in_capitals_warns_of_small_letters_and_says_what_to_do_and_its_start_is_measured(

@@ -108,6 +108,8 @@ def _utterance(row: Row, id: str, header: AudioInfo | AudioError) -> Utterance |
         begin, end = row.start, row.start + duration
         where = f"starts at {begin:g} s" if begin >= header.duration else f"goes on until {end:g} s"
         return Fault(row.where, f"{where}, {row.audio} ends at {header.duration:g} s", id)
+    if duration <= 0:
+        return Fault(row.where, f"lasts {duration:g} s; an utterance needs a duration above 0", id)
     if not id.strip():
         return Fault(row.where, "the id is empty")
     try:

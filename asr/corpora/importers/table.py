@@ -256,6 +256,8 @@ def choose_columns(names: Sequence[str], source: Path, columns: Mapping[str, str
     for field, name in columns.items():
         if name not in names:
             raise ManifestError(f"{source}: there is no column '{name}' for {field}{did_you_mean(name, names)}")
+    if not names:
+        raise ManifestError(f"{source}: the table is empty; export it again")
     chosen = _known_columns(names) | dict(columns)
     for field in ("audio", "text"):
         if field not in chosen:

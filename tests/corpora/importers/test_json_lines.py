@@ -127,6 +127,7 @@ def test_rows_without_a_text_are_named(imported):
         ({"offset": 30, "duration": 99}, "starts at 30 s, {audio} ends at 1 s"),
         ({"offset": 0.5, "duration": 0.7}, "goes on until 1.2 s, {audio} ends at 1 s"),
         ({"offset": 1.0}, "starts at 1 s, {audio} ends at 1 s"),
+        ({"offset": 0.2, "duration": 0.0}, "lasts 0 s; an utterance needs a duration above 0"),
     ],
 )
 def test_a_row_outside_its_recording_is_left_out(row, reason, imported, source):
