@@ -308,6 +308,10 @@ CASES = {
         pictures("page.html"),
         before=EVALUATE,
     ),
+    "models import PATH": Case("asr models import nowhere --out mean", "asr models import model --out mean", error),
+    "models import --out": Case(
+        "asr models import nowhere --out mean", "asr models import nowhere --out train.jsonl", error
+    ),
     "average EXP": Case("asr average model --last 1 --out mean", "asr average elsewhere --last 1 --out mean", works),
     "average --out": Case(
         "asr average model --last 1 --out mean", "asr average model --last 1 --out other", has("other/config.yaml")

@@ -34,7 +34,7 @@ def decoder(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=SEARCHES.names())
 def setup(request: pytest.FixtureRequest, encoder: str, decoder: str) -> Setup:
     """A tiny float64 model with a CTC head and a decoder, and a search over it."""
-    torch.manual_seed(8)
+    torch.manual_seed(15)
     model = (
         tiny_model("ctc", decoder, num_features=NUM_FEATURES, vocab_size=VOCAB_SIZE, encoder=encoder).double().eval()
     )
