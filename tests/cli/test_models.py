@@ -51,3 +51,15 @@ def test_what_is_no_model_is_an_error_in_one_line(
     assert status == 1
     assert err == "error: nowhere: no such folder; give the one that holds the model's files\n"
     assert not Path("model").exists()
+
+
+def test_a_folder_that_holds_anything_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_model(Path("source"), random_variables(), "float16")
+    before = {path: path.read_bytes() for path in Path("source").iterdir()}
+    status, _, err = run(capsys, "models", "import", "source", "--out", "source")
+    assert status == 1
+    assert "the folder is not empty; choose another --out" in err
+    assert {path: path.read_bytes() for path in Path("source").iterdir()} == before

@@ -25,7 +25,12 @@ def read_foreign(path: Path) -> ForeignModel:
 
 
 def import_model(path: Path, out: Path) -> ForeignModel:
-    """Write a foreign model as a model folder of ours, with weights in the dtype of the source."""
+    """Write a foreign model as a model folder of ours, with weights in the dtype of the source.
+
+    BundleError for a folder that is not empty, before anything is read.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise BundleError(f"{out}: the folder is not empty; choose another --out")
     model = read_foreign(path)
     model.bundle().save(out, model.dtype)
     return model
