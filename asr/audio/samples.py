@@ -18,7 +18,7 @@ from asr.errors import (
 MAX_LEVEL = 2.0**33  # times full scale; 32-bit integers written as floats are less, and features stay finite
 UNSCALED_LEVEL = 100.0  # times full scale; integers of 8 bits or more written as floats are more, loud mixes less
 OPPOSED = 0.04  # of the power that a mix of unrelated channels has; channels in opposite phases have less
-NOT_SILENT = 1e-8  # mean power; below, which is -80 dB, a mix that is silent surprises nobody
+NOT_SILENT = 1e-8  # mean power; below, which is -80 dB, a silent mix needs no warning
 
 
 def check_levels(samples: np.ndarray, where: str, first: int, sample_rate: float) -> float:

@@ -90,7 +90,7 @@ def find_parts(path: Path, head: Head) -> tuple[Part, ...]:
 
 
 def refuse_joined_media(path: Path, head: Head) -> None:
-    """AudioError for an mp4 or flv that goes on with another one, of which FFmpeg would read only the first."""
+    """AudioError for an mp4 or flv that is followed by another one, of which FFmpeg would read only the first."""
     is_mp4, is_flv = head.data[4:8] == b"ftyp", head.data[:4] == b"FLV\1"
     if not (is_mp4 or is_flv):
         return

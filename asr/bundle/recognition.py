@@ -6,7 +6,7 @@
     asr.bundle.corpus  batches of features that a data loader made -> encoder -> decode_encoded
 
 Both entries share everything from the encoder's output on. Features alone do not say how loud the audio is, so their
-words are in encoder frames; `PlacedWords.timed` makes seconds of them as soon as somebody has the samples.
+words are in encoder frames; `PlacedWords.timed` makes seconds of them once the samples are at hand.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Decoded:
 
     n_best: list[Hypothesis]  # best first
     placed: PlacedWords  # the words of the best one in encoder frames
-    words: tuple[Word, ...] = ()  # the same in seconds; () where nobody knows the frames, or from features alone
+    words: tuple[Word, ...] = ()  # the same in seconds; () where the frames are unknown, or from features alone
 
     @property
     def text(self) -> str:
@@ -207,7 +207,7 @@ def align_best(
 ) -> list[tuple[np.ndarray | None, Tensor | None]]:
     """Where the best hypotheses' tokens, of this vocabulary, are: frames (U, 2), and log-probabilities (S, V) by frame.
 
-    A CTC head knows both, other heads and searches at most the frames. Frames are None where nobody knows them and
+    A CTC head knows both, other heads and searches at most the frames. Frames are None where they are unknown and
     where the tokens do not fit, log-probabilities, which are on the CPU, where there is no such head.
     """
     texts = [hypotheses[0].tokens for hypotheses in n_best]

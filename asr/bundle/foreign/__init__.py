@@ -14,7 +14,7 @@ __all__ = ["FORMATS", "ForeignFormat", "ForeignModel", "import_model", "read_for
 
 
 def read_foreign(path: Path) -> ForeignModel:
-    """Read a folder in whichever layout it has; BundleError if nobody knows it."""
+    """Read a folder in whichever layout it has; BundleError if it is unknown."""
     if not path.is_dir():
         raise BundleError(f"{path}: no such folder; give the one that holds the model's files")
     for layout in FORMATS:

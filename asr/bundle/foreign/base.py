@@ -52,6 +52,6 @@ class ForeignFormat(ABC):
 
 
 def refuse_leftovers(source: Path, names: Iterable[str]) -> None:
-    """BundleError that names a tensor which nobody has read, if there is one."""
+    """BundleError that names a tensor that was not read, if there is one."""
     if left := sorted(names):
         raise BundleError(f"{source}: tensor '{left[0]}' is unknown; this variant of the model is not supported")

@@ -6,7 +6,6 @@ piece's id is its rank, the order in which pieces are joined.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asr.errors import BundleError, TextError
 from asr.registry import NamedConfig
-from asr.system.runtime import atomic_path, write_text_atomic
-from asr.text.tokenizer.base import TOKENIZERS, Tokenizer, split_words
+from asr.text.tokenizer.base import TOKENIZERS, split_words
+from asr.text.tokenizer.stored import MODEL_FILE, StoredTokenizer
 from asr.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import tiktoken
 
-MODEL_FILE = "tokenizer.model"
-PIECES_FILE = "tokens.txt"
 # How GPT-2 splits a text before pieces are joined: endings, words, numbers, other characters, white space.
 SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -46,7 +43,7 @@ class ByteBpeConfig(NamedConfig):
 
 
 @TOKENIZERS.register(ByteBpeConfig)
-class ByteBpeTokenizer(Tokenizer):
+class ByteBpeTokenizer(StoredTokenizer):
     """Whisper's tokens: case and punctuation are part of a text, and the first piece of a word begins with a space."""
 
     is_trainable: ClassVar[bool] = False
@@ -82,19 +79,8 @@ class ByteBpeTokenizer(Tokenizer):
             tokenizer = cls(Vocabulary(pieces, sos=data["sos"], eos=data["eos"], control=control))
         except (ValueError, KeyError, TypeError, TextError) as error:
             raise BundleError(f"{path}: not a tokenizer of byte pieces, or damaged; copy the model again") from error
-        listed = folder / PIECES_FILE
-        if listed.is_file() and listed.read_bytes() != tokenizer._pieces_text().encode():
-            raise BundleError(f"{path}: does not hold the tokens of {PIECES_FILE} beside it; copy the model again")
+        tokenizer.require_own_pieces(folder)
         return tokenizer
-
-    def save(self, folder: Path) -> None:
-        with atomic_path(folder / MODEL_FILE) as temporary:
-            temporary.write_bytes(self._model)
-        write_text_atomic(folder / PIECES_FILE, self._pieces_text())
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self._model).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         words = split_words(text)
@@ -117,14 +103,10 @@ class ByteBpeTokenizer(Tokenizer):
         }
         return tiktoken.Encoding("byte_bpe", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})
 
-    @cached_property
-    def _model(self) -> bytes:
+    def serialized(self) -> bytes:
         own = self.vocabulary
         data: dict[str, Any] = {"sos": own.sos, "eos": own.eos, "control": sorted(own.control), "pieces": own.pieces}
         return json.dumps(data, ensure_ascii=False).encode()
-
-    def _pieces_text(self) -> str:
-        return "".join(f"{piece} {token}\n" for token, piece in enumerate(self.vocabulary.pieces))
 
 
 def whisper_vocabulary(pieces: Sequence[str]) -> Vocabulary:

@@ -5,7 +5,6 @@ Texts are normalised before they get here, so sentencepiece's own normalisation 
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +15,10 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from asr.errors import BundleError, TextError
 from asr.registry import NamedConfig
-from asr.system.runtime import atomic_path, write_text_atomic
-from asr.text.tokenizer.base import Tokenizer, split_words
+from asr.text.tokenizer.base import split_words
+from asr.text.tokenizer.stored import MODEL_FILE, StoredTokenizer
 from asr.text.vocabulary import Vocabulary
 
-MODEL_FILE = "tokenizer.model"
-PIECES_FILE = "tokens.txt"
 SPECIAL_PIECES = ("<blank>", "<unk>", "<s>", "</s>")  # the first ids of these tokenizers, and of no other's
 BLANK, UNK, SOS, EOS = range(4)
 
@@ -50,7 +47,7 @@ class SubwordConfig(NamedConfig):
     vocab_size: int = Field(default=500, gt=len(SPECIAL_PIECES))  # the four special pieces included
 
 
-class SentencePieceTokenizer(Tokenizer):
+class SentencePieceTokenizer(StoredTokenizer):
     """A tokenizer whose registered name is sentencepiece's `model_type`."""
 
     trainer_options: ClassVar[dict[str, Any]] = {}
@@ -104,23 +101,12 @@ class SentencePieceTokenizer(Tokenizer):
             raise BundleError(f"{path}: not a tokenizer of this toolkit, or damaged; copy the model again") from error
         if isinstance(config, SubwordConfig) and tokenizer.vocab_size != config.vocab_size:
             raise BundleError(f"{path}: holds {tokenizer.vocab_size} tokens, the config says {config.vocab_size}")
-        pieces = folder / PIECES_FILE
-        if pieces.is_file() and pieces.read_bytes() != tokenizer._pieces_text().encode():
-            raise BundleError(f"{path}: does not hold the tokens of {PIECES_FILE} beside it; copy the model again")
+        tokenizer.require_own_pieces(folder)
         return tokenizer
 
-    def save(self, folder: Path) -> None:
-        with atomic_path(folder / MODEL_FILE) as temporary:
-            temporary.write_bytes(self._model)
-        write_text_atomic(folder / PIECES_FILE, self._pieces_text())
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self._model).hexdigest()
+    def serialized(self) -> bytes:
+        return self._model
 
     def encode(self, text: str) -> list[int]:
         tokens: list[int] = self._processor.encode(" ".join(split_words(text)))
         return tokens
-
-    def _pieces_text(self) -> str:
-        return "".join(f"{piece} {token}\n" for token, piece in enumerate(self.vocabulary.pieces))
