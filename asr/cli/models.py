@@ -14,7 +14,7 @@ app = typer.Typer(help="Pretrained models of other toolkits.", no_args_is_help=T
 
 @app.command("import", epilog=epilog("models import"))
 def import_(
-    path: Annotated[Path, typer.Argument(help="Folder of a Whisper model as CTranslate2 stores it.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(help="Folder or file of another toolkit's model.", metavar="PATH")],
     out: Annotated[Path, typer.Option(help="Model folder to make.")],
 ) -> None:
     """Read a pretrained model into a model folder that all commands work on."""
@@ -23,5 +23,4 @@ def import_(
 
     check_folder(out)
     model = import_model(path, out)
-    total = sum(tensor.numel() for tensor in model.tensors.values())
-    typer.echo(f"imported {total / 1e6:.1f} M parameters into {out}")
+    typer.echo(f"imported {model.num_parameters / 1e6:.1f} M parameters into {out}")
