@@ -139,9 +139,10 @@ def test_random_whisper_models_write_the_text_that_their_positions_say():
     pieces = [*"abc", *(f"\u0120{chr(97 + one)}{chr(97 + two)}" for one in range(26) for two in range(4))]
     pieces += ["<|endoftext|>"]
     variables = random_variables(pieces, dim=64, layers=1)
-    scores = variables["decoder/position_encodings/encodings"].astype(np.float32) @ variables[
-        "decoder/embeddings/weight"
-    ].astype(np.float32).T
+    scores = (
+        variables["decoder/position_encodings/encodings"].astype(np.float32)
+        @ variables["decoder/embeddings/weight"].astype(np.float32).T
+    )
     written = scores.argmax(1)
     assert len(set(written[:WRITTEN])) == WRITTEN
     assert (written[WRITTEN:] == len(pieces) - 1).all()
