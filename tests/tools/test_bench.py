@@ -129,6 +129,7 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
         "train",
         "transcribe",
         "vad",
+        "whisper",
     ]
     refused = subprocess.run([ROOT / "tools" / "bench", "common"], capture_output=True, text=True)
     assert refused.returncode == 2
