@@ -69,7 +69,7 @@ def known_model(name: str) -> Path | None:
 
 
 def record_import(model: ForeignModel, path: Path, folder: Path) -> None:
-    """Put on record, in a model folder, what it was imported from by hand: the files, and what is said there of them."""
+    """Put on record, in a model folder, what it was imported from by hand, and what is said there of it."""
     paths = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in FILE_SUFFIXES)
     files = {file.name: digest(file, lambda _: None) for file in paths if file.is_file()}
     origin = model.origin
