@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -109,7 +110,7 @@ def transcribe(
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
     output = OutputOptions(names, rules, str(model), output_dir, overwrite, parse_channel_option(channel), verbose)
     read = (lm, hotwords, *(folder / name for name in MODEL_FILES))
-    output = replace(output, partial=partial, also_read=read)
+    output = replace(output, partial=partial, also_read=read, to_terminal=sys.stdout.isatty())
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)
     load = functools.partial(
