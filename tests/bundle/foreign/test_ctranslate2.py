@@ -115,10 +115,11 @@ def test_greedy_search_reads_the_prompt_keeps_the_rules_and_takes_the_best_token
     head = bundle.model.heads["whisper"]
     assert isinstance(head, WhisperDecoder)
     prompt = [head.vocabulary.id(piece) for piece in ("<|startoftranscript|>", "<|notimestamps|>")]
-    assert list(head.default_prompt) == prompt
+    assert list(head.default_prompt) == prompt[:1]
+    assert list(head.build_prompt(timestamps=False)) == prompt
     features = torch.randn(2, 100, BINS, dtype=torch.float64)
     encoded = bundle.model.encode(features, torch.tensor([100, 61]))
-    n_best = build_search(bundle.spec.search, bundle.model.heads).search(encoded)
+    n_best = build_search(bundle.spec.search, bundle.model.heads).search(encoded, [tuple(prompt)] * 2)
     for row, length in enumerate(encoded.lens.tolist()):
         frames, tokens = encoded.frames[row, :length], list(prompt)
         limit = math.ceil(length * bundle.spec.search.model_dump()["max_tokens_per_frame"])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from asr.bundle.bundle import Bundle
-from asr.bundle.decode import Searchers, SearchRequest
+from asr.bundle.decode import Searchers, SearchRequest, choose_decoding
 from asr.bundle.foreign import import_model, read_foreign
 from asr.bundle.recognition import DecodeOptions
 from asr.errors import BundleError
