@@ -17,6 +17,7 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Searchers, SearchRequest, choose_decoding
 from asr.bundle.foreign import import_model, read_foreign
 from asr.bundle.recognition import DecodeOptions
+from asr.decoding.hotwords import Hotword
 from asr.errors import BundleError
 from asr.lengths import pad_stack
 from tests.bundle.foreign.ctc_files import PIECES, VARIANTS, write_ctc
@@ -139,7 +140,7 @@ def test_beam_search_hotwords_and_alignment_work_on_an_imported_model(tmp_path: 
     waves = [wave.numpy().astype(np.float32) for wave in waveforms()]
     searchers = Searchers(bundle, choose_decoding(bundle, None))
     plain = bundle.decode(waves, [DecodeOptions(searchers.get(SearchRequest(name="ctc_prefix_beam")))] * 2)
-    helped = bundle.decode(waves, [DecodeOptions(searchers.get(SearchRequest(hotwords=("THEATRE:30",))))] * 2)
+    helped = bundle.decode(waves, [DecodeOptions(searchers.get(SearchRequest(hotwords=(Hotword("THEATRE", 30.0),))))] * 2)
     assert "THEATRE" not in plain[0].text
     assert "THEATRE" in helped[0].text
     assert all(0 <= word.start <= word.end <= 0.375 for word in plain[0].words)
