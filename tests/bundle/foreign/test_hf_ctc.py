@@ -140,7 +140,9 @@ def test_beam_search_hotwords_and_alignment_work_on_an_imported_model(tmp_path: 
     waves = [wave.numpy().astype(np.float32) for wave in waveforms()]
     searchers = Searchers(bundle, choose_decoding(bundle, None))
     plain = bundle.decode(waves, [DecodeOptions(searchers.get(SearchRequest(name="ctc_prefix_beam")))] * 2)
-    helped = bundle.decode(waves, [DecodeOptions(searchers.get(SearchRequest(hotwords=(Hotword("THEATRE", 30.0),))))] * 2)
+    helped = bundle.decode(
+        waves, [DecodeOptions(searchers.get(SearchRequest(hotwords=(Hotword("THEATRE", 30.0),))))] * 2
+    )
     assert "THEATRE" not in plain[0].text
     assert "THEATRE" in helped[0].text
     assert all(0 <= word.start <= word.end <= 0.375 for word in plain[0].words)
