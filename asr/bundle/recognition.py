@@ -11,6 +11,7 @@ words are in encoder frames; `PlacedWords.timed` makes seconds of them once the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -24,7 +25,7 @@ from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.backends.base import Backend
 from asr.bundle.loops import is_loop
-from asr.bundle.words import PlacedWords, place_words
+from asr.bundle.words import PlacedWords, TokenPlaces, place_words
 from asr.decoding.base import AnySearch, ctc_of
 from asr.features import Frontend
 from asr.lengths import pad_stack
@@ -102,7 +103,8 @@ def decode_waveforms(
         whole = [waveforms[rows[place]] for place in chosen]
         return encode_waveforms(bundle, [np.pad(waveform, (0, max(0, window - len(waveform)))) for waveform in whole])
 
-    results = decode_encoded(bundle, encoded, [options[row] for row in rows], in_full if window else None)
+    seconds = [len(waveforms[row]) / bundle.frontend.sample_rate for row in rows]
+    results = decode_encoded(bundle, encoded, [options[row] for row in rows], in_full if window else None, seconds)
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
         decoded[row] = replace(result, words=words)
@@ -121,8 +123,11 @@ def decode_encoded(
     encoded: EncoderOutput,
     options: Sequence[DecodeOptions],
     in_full: Callable[[Sequence[int]], EncoderOutput] | None = None,
+    seconds: Sequence[float] | None = None,
 ) -> list[Decoded]:
     """Search the encoder's output, one row of `options` each, and place the best hypotheses in it.
+
+    `seconds` are those of the audio of each row, where silence was added to it.
 
     Models of fixed windows fall into loops more often where they are given less than a window. `in_full` encodes rows
     with all of it; those whose text looks like a loop are decoded again from that.
@@ -134,14 +139,18 @@ def decode_encoded(
         vocabulary = chosen[0].searcher.vocabulary
         tokenizer = next((one for one in bundle.tokenizers.values() if one.vocabulary == vocabulary), bundle.tokenizer)
         n_best = _search(bundle.backend, part, chosen)
-        alignment = align_best(bundle.backend, part, vocabulary, n_best)
-        for row, one, hypotheses, (frames, log_probs) in zip(rows, chosen, n_best, alignment, strict=True):
-            placed = place_words(tokenizer, hypotheses[0].tokens, frames, log_probs, one.measure)
+        audio_lens = None if seconds is None else [math.ceil(seconds[row] / bundle.frame_seconds) for row in rows]
+        alignment = align_best(bundle.backend, part, vocabulary, n_best, audio_lens)
+        for row, one, hypotheses, places in zip(rows, chosen, n_best, alignment, strict=True):
+            placed = place_words(tokenizer, hypotheses[0].tokens, places, one.measure)
             if in_full is not None and is_loop(placed.text):
                 looped.append(row)
             decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
     if in_full is not None and looped:
-        again = decode_encoded(bundle, in_full(looped), [options[row] for row in looped])
+        whole = in_full(looped)
+        again = decode_encoded(
+            bundle, whole, [options[row] for row in looped], seconds=seconds and [seconds[row] for row in looped]
+        )
         for row, better in zip(looped, again, strict=True):
             decoded[row] = better
     return decoded
@@ -203,12 +212,17 @@ def _search(backend: Backend, encoded: EncoderOutput, options: Sequence[DecodeOp
 
 
 def align_best(
-    backend: Backend, encoded: EncoderOutput, vocabulary: Vocabulary, n_best: Sequence[Sequence[Hypothesis]]
-) -> list[tuple[np.ndarray | None, Tensor | None]]:
-    """Where the best hypotheses' tokens, of this vocabulary, are: frames (U, 2), and log-probabilities (S, V) by frame.
+    backend: Backend,
+    encoded: EncoderOutput,
+    vocabulary: Vocabulary,
+    n_best: Sequence[Sequence[Hypothesis]],
+    audio_lens: Sequence[int] | None = None,
+) -> list[TokenPlaces]:
+    """Where the best hypotheses' tokens, of this vocabulary, are, and how sure the model is of them.
 
-    A CTC head knows both, other heads and searches at most the frames. Frames are None where they are unknown and
-    where the tokens do not fit, log-probabilities, which are on the CPU, where there is no such head.
+    A CTC head knows both, and so does a decoder whose attention tells; other heads and searches know at most the
+    frames. Frames are None where they are unknown and where the tokens do not fit. `audio_lens` count the frames of
+    each row that hold audio, where silence was added to it.
     """
     texts = [hypotheses[0].tokens for hypotheses in n_best]
     heads = {head.id: head for head in backend.heads.values() if head.vocabulary == vocabulary}
@@ -218,10 +232,14 @@ def align_best(
             log_probs = ctc.log_probs(encoded).cpu()
         lens = encoded.lens.cpu()
         frames = align_texts(log_probs, lens, texts, vocabulary)
-        return [(own, row[:length]) for own, row, length in zip(frames, log_probs, lens, strict=True)]
+        return [TokenPlaces(own, row[:length]) for own, row, length in zip(frames, log_probs, lens, strict=True)]
+    languages = [hypotheses[0].language for hypotheses in n_best]
     with backend.running():
         for head in heads.values():
+            if hasattr(head, "place"):
+                placed = head.place(encoded, texts, languages, audio_lens)
+                return [TokenPlaces(own, None, likely, touching=True) for own, likely in placed]
             if (found := head.align(encoded, texts)) is not None:
-                return [(own, None) for own in found]
+                return [TokenPlaces(own) for own in found]
     spans = [hypotheses[0].spans for hypotheses in n_best]
-    return [(None if own is None else np.array(own, dtype=np.int64).reshape(-1, 2), None) for own in spans]
+    return [TokenPlaces(None if own is None else np.array(own, dtype=np.int64).reshape(-1, 2)) for own in spans]

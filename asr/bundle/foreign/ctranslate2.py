@@ -22,6 +22,7 @@ from asr.decoding.attention_greedy import AttentionGreedyConfig
 from asr.errors import BundleError, TextError
 from asr.features.whisper_log_mel import WhisperLogMelConfig
 from asr.models.encoders.whisper import WhisperEncoderConfig, encoder_positions
+from asr.models.heads.alignment_heads import alignment_heads
 from asr.models.heads.whisper import WhisperHeadConfig
 from asr.text.tokenizer.byte_bpe import ByteBpeConfig, ByteBpeTokenizer, whisper_vocabulary
 
@@ -249,6 +250,7 @@ def _spec(
     """The configuration that the sizes of the tensors imply."""
     encoder_dim, num_bins, _ = own["encoder.conv1.weight"].shape
     num_tokens, dim = own["heads.whisper.embedding.weight"].shape
+    num_layers, num_heads = _count(own, "heads.whisper.layers."), numbers.get("decoder/num_heads", dim // 64)
     is_multilingual = num_tokens >= SMALLEST_MULTILINGUAL
     encoder = WhisperEncoderConfig(
         dim=encoder_dim,
@@ -258,14 +260,15 @@ def _spec(
     )
     head = WhisperHeadConfig(
         dim=dim,
-        num_layers=_count(own, "heads.whisper.layers."),
-        num_heads=numbers.get("decoder/num_heads", dim // 64),
+        num_layers=num_layers,
+        num_heads=num_heads,
         ff_dim=len(own["heads.whisper.layers.0.feed_forward.widen.weight"]),
         max_tokens=len(own["heads.whisper.positions"]),
         language="en" if is_multilingual else None,
         task="transcribe" if is_multilingual else None,
         suppress=tuple(sorted(set(settings.get("suppress_ids", ())) - {tokenizer.vocabulary.eos})),
         suppress_first=tuple(settings.get("suppress_ids_begin", ())),
+        alignment=alignment_heads(settings.get("alignment_heads"), num_layers, num_heads, num_tokens),
     )
     return ModelSpec(
         frontend=WhisperLogMelConfig(num_mel_bins=num_bins),
