@@ -45,6 +45,7 @@ class PlacedWords:
     token_frames: np.ndarray | None = None  # (U, 2): first encoder frame of each token, and the one after its last
     between: str = " "  # what stands between the words of a text
     touching: bool = False  # `TokenPlaces.touching`
+    is_shortened: bool = False  # whether words of loops were dropped
 
     @property
     def is_timed(self) -> bool:
@@ -68,7 +69,8 @@ class PlacedWords:
             looped = {place for place in looped if self.confidences[place] < LOOP_CONFIDENCE}
         kept = [place for place in range(len(self.words)) if place not in looped]
         confidences = None if self.confidences is None else tuple(self.confidences[place] for place in kept)
-        return replace(self, words=tuple(self.words[place] for place in kept), confidences=confidences)
+        words = tuple(self.words[place] for place in kept)
+        return replace(self, words=words, confidences=confidences, is_shortened=len(kept) < len(self.words))
 
     def timed(self, waveform: np.ndarray, sample_rate: int, frame_seconds: float) -> tuple[Word, ...]:
         """The words in seconds of the utterance, whose samples (N,) tell where speech ends and pauses begin.
@@ -82,9 +84,8 @@ class PlacedWords:
         if self.token_frames is not None:
             seconds = (self.token_frames * frame_seconds).tolist()
             spikes = [(seconds[word.start][0], seconds[word.stop - 1][1]) for word in self.words]
-            times = (word_times_of_spans if self.touching else word_times)(
-                spikes, loudness(waveform, sample_rate), duration
-            )
+            find_times = word_times_of_spans if self.touching else word_times
+            times = find_times(spikes, loudness(waveform, sample_rate), duration)
         else:
             tokens = np.cumsum([0, *(word.stop - word.start for word in self.words)])
             times = list(itertools.pairwise((tokens * (duration / tokens[-1])).tolist()))
