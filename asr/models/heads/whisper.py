@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.errors import ConfigError
-from asr.models.heads.alignment_heads import AlignmentHead
+from asr.models.heads.alignment_heads import AlignmentHead, default_heads
 from asr.models.heads.base import HEADS, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
 from asr.models.heads.transformer import TransformerDecoder, TransformerDecoderConfig, TransformerDecoderLayer
@@ -194,8 +194,11 @@ class WhisperDecoder(TransformerDecoder):
         languages: Sequence[str | None] | None = None,
         audio_lens: Sequence[int] | None = None,
     ) -> list[tuple[np.ndarray | None, np.ndarray]]:
-        """See `asr.models.heads.whisper_alignment.place_tokens`."""
-        return place_tokens(self, encoded, texts, languages, audio_lens)
+        """Frames and probabilities of tokens, in languages by code: `asr.models.heads.whisper_alignment.place_tokens`."""
+        codes = languages or [None] * len(texts)
+        prompts = [self.build_prompt(code, timestamps=False) for code in codes]
+        heads = self.config.alignment or default_heads(self.config.num_layers, self.config.num_heads)
+        return place_tokens(self, heads, encoded, prompts, texts, audio_lens)
 
     def _embed(self, tokens: Tensor, position: int) -> Tensor:
         places = torch.arange(position, position + tokens.shape[1], device=tokens.device)

@@ -11,7 +11,6 @@ B utterances, U tokens, S frames, H heads, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,77 +18,55 @@ from torch import Tensor
 
 from asr.alignment.dtw import warp
 from asr.lengths import pad_stack
-from asr.models.heads.alignment_heads import AlignmentHead, default_heads
+from asr.models.heads.alignment_heads import AlignmentHead
+from asr.models.heads.transformer import TransformerDecoder
 from asr.nn.attention import CrossAttention
 from asr.types import EncoderOutput
 
-if TYPE_CHECKING:
-    from asr.models.heads.whisper import WhisperDecoder
-
 FRAME_SECONDS = 0.02  # of all Whisper models
-NO_TIMESTAMPS = "<|notimestamps|>"
 MIN_DEVIATION = 1e-9
 
 
 def place_tokens(
-    head: WhisperDecoder,
+    decoder: TransformerDecoder,
+    heads: Sequence[AlignmentHead],
     encoded: EncoderOutput,
+    prompts: Sequence[Sequence[int]],
     texts: Sequence[Sequence[int]],
-    languages: Sequence[str | None] | None = None,
     audio_lens: Sequence[int] | None = None,
 ) -> list[tuple[np.ndarray | None, np.ndarray]]:
-    """Frames (U, 2) and probabilities (U,) of the tokens of one text for each row.
+    """Frames (U, 2) and probabilities (U,) of the tokens of one text for each row, read after its prompt.
 
     A token's frames begin where those of the one before it end; those of the first begin at 0. They are None where
-    there are not more frames than tokens. `languages` are codes, None for the model's own; `audio_lens` count the
-    frames that hold audio, where silence was added to it.
+    there are not more frames than tokens. `audio_lens` count the frames that hold audio, where silence was added to it.
     """
-    prompts = [_prompt(head, language) for language in languages or [None] * len(texts)]
     tokens, lens = pad_stack(
         [torch.tensor([*prompt, *text], dtype=torch.int64) for prompt, text in zip(prompts, texts, strict=True)]
     )
-    weights, hidden = _read(head, encoded, tokens.to(encoded.frames.device))
+    scores, hidden = _read(decoder, heads, encoded, tokens.to(encoded.frames.device))
+    delays = [round(one.delay / FRAME_SECONDS) for one in heads]
     frames = encoded.lens.tolist() if audio_lens is None else list(map(min, audio_lens, encoded.lens.tolist()))
     placed = []
     for row, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
         first, stop = len(prompt) - 1, int(lens[row])  # the row of what predicts the first token, and past the end's
-        found = (
-            _align(weights[row, :, first:stop, : frames[row]], _delays(head)) if text else np.zeros((0, 2), np.int64)
-        )
-        log_probs = head._predict(hidden[row : row + 1, first : stop - 1])[0]
+        found = _align(scores[row, :, first:stop, : frames[row]], delays) if text else np.zeros((0, 2), np.int64)
+        log_probs = decoder._predict(hidden[row : row + 1, first : stop - 1])[0]
         wanted = torch.tensor([text], dtype=torch.int64, device=log_probs.device).reshape(-1, 1)
         placed.append((found, log_probs.gather(1, wanted).squeeze(1).exp().double().cpu().numpy()))
     return placed
 
 
-def _prompt(head: WhisperDecoder, language: str | None) -> list[int]:
-    """Start, language, task and no timestamps, of which a model of one language has fewer."""
-    config, vocabulary = head.config, head.vocabulary
-    code = language if language is not None and config.language is not None else config.language
-    pieces = [f"<|{code}|>" if code else None, f"<|{config.task}|>" if config.task else None, NO_TIMESTAMPS]
-    ids = [vocabulary.id(piece) for piece in pieces if piece is not None]
-    return [vocabulary.start, *(token for token in ids if token is not None and token in vocabulary.control)]
-
-
-def _chosen(head: WhisperDecoder) -> tuple[AlignmentHead, ...]:
-    return head.config.alignment or default_heads(head.config.num_layers, head.config.num_heads)
-
-
-def _delays(head: WhisperDecoder) -> list[int]:
-    """In frames."""
-    return [round(one.delay / FRAME_SECONDS) for one in _chosen(head)]
-
-
-def _read(head: WhisperDecoder, encoded: EncoderOutput, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (B, H, U, S), at least float32, of the chosen heads before the softmax, and outputs (B, U, D)."""
-    chosen = _chosen(head)
-    x = head._embed(tokens, position=0)
+def _read(
+    decoder: TransformerDecoder, heads: Sequence[AlignmentHead], encoded: EncoderOutput, tokens: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores (B, H, U, S), at least float32, of the heads before the softmax, and outputs (B, U, D)."""
+    x = decoder._embed(tokens, position=0)
     causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
     scores = []
-    for index, layer in enumerate(head._layers):
+    for index, layer in enumerate(decoder._layers):
         key, value = layer.cross_attention.memory(encoded.frames)
         x = x + layer.attention(x, causal)
-        if own := [one.head for one in chosen if one.layer == index]:
+        if own := [one.head for one in heads if one.layer == index]:
             scores.append(attention_scores(layer.cross_attention, x, key, own))
         x = x + layer.cross_attention(x, key, value, encoded.lens)
         x = x + layer.feed_forward(x)

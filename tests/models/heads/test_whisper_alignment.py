@@ -12,7 +12,7 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.foreign import import_model
 from asr.models.heads.alignment_heads import PUBLISHED, SIZES, alignment_heads, default_heads
 from asr.models.heads.whisper import WhisperDecoder, WhisperHeadConfig
-from asr.models.heads.whisper_alignment import _align, place_tokens
+from asr.models.heads.whisper_alignment import _align
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 from tests.bundle.foreign.whisper_files import random_variables, write_model
@@ -46,7 +46,7 @@ def encoded() -> EncoderOutput:
 @torch.no_grad()
 def test_silence_that_was_added_has_no_tokens_and_does_not_matter(head: WhisperDecoder, encoded: EncoderOutput) -> None:
     for lens in ([25, 20, 9], [11, 7, 5]):
-        for (frames, _), text, length in zip(place_tokens(head, encoded, TEXTS, None, lens), TEXTS, lens, strict=True):
+        for (frames, _), text, length in zip(head.place(encoded, TEXTS, None, lens), TEXTS, lens, strict=True):
             assert frames is not None
             assert frames.shape == (len(text), 2)
             assert (np.diff(frames.flatten()) >= 0).all()
@@ -56,12 +56,10 @@ def test_silence_that_was_added_has_no_tokens_and_does_not_matter(head: WhisperD
 
 @torch.no_grad()
 def test_a_row_is_placed_alone_as_beside_others(head: WhisperDecoder, encoded: EncoderOutput) -> None:
-    together = place_tokens(head, encoded, TEXTS, ["en", "de", None], [20, 15, 5])
+    together = head.place(encoded, TEXTS, ["en", "de", None], [20, 15, 5])
     for row, length in enumerate([25, 20, 9]):
         alone = EncoderOutput(encoded.frames[row : row + 1, :length], encoded.lens[row : row + 1])
-        ((frames, likely),) = place_tokens(
-            head, alone, TEXTS[row : row + 1], [["en", "de", None][row]], [[20, 15, 5][row]]
-        )
+        ((frames, likely),) = head.place(alone, TEXTS[row : row + 1], [["en", "de", None][row]], [[20, 15, 5][row]])
         assert frames is not None
         assert together[row][0] is not None
         assert frames.tolist() == together[row][0].tolist()
@@ -72,7 +70,7 @@ def test_a_row_is_placed_alone_as_beside_others(head: WhisperDecoder, encoded: E
 def test_probabilities_are_those_of_writing_the_text_token_by_token(
     head: WhisperDecoder, encoded: EncoderOutput
 ) -> None:
-    likely = place_tokens(head, encoded, TEXTS, [None, "de", None])[1][1]
+    likely = head.place(encoded, TEXTS, [None, "de", None])[1][1]
     one = EncoderOutput(encoded.frames[1:2], encoded.lens[1:2])
     state, expected = head.init_state(one), []
     for token, following in zip([9, 11, 12, 13, *TEXTS[1]], [None, None, None, *TEXTS[1]], strict=False):
@@ -97,7 +95,7 @@ def test_heads_that_look_past_their_words_are_moved_back_by_their_delays() -> No
 
 @torch.no_grad()
 def test_more_tokens_than_frames_have_no_place(head: WhisperDecoder, encoded: EncoderOutput) -> None:
-    placed = place_tokens(head, encoded, [[0] * 4] * 3, None, [5, 4, 3])
+    placed = head.place(encoded, [[0] * 4] * 3, None, [5, 4, 3])
     assert [frames is None for frames, _ in placed] == [False, True, True]
 
 
