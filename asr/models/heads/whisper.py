@@ -194,7 +194,7 @@ class WhisperDecoder(TransformerDecoder):
         languages: Sequence[str | None] | None = None,
         audio_lens: Sequence[int] | None = None,
     ) -> list[tuple[np.ndarray | None, np.ndarray]]:
-        """Frames and probabilities of tokens, in languages by code: `asr.models.heads.whisper_alignment.place_tokens`."""
+        """As `whisper_alignment.place_tokens`, with languages by code; None for the model's own."""
         codes = languages or [None] * len(texts)
         prompts = [self.build_prompt(code, timestamps=False) for code in codes]
         heads = self.config.alignment or default_heads(self.config.num_layers, self.config.num_heads)
