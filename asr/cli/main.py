@@ -119,4 +119,6 @@ def _show_warning(message: Warning | str, *_where: object, **_how: object) -> No
 
 
 if __name__ == "__main__":
-    main()
+    from asr.__main__ import main as own_process
+
+    own_process()
