@@ -44,7 +44,8 @@ def test_before_anything_has_begun_it_ends_the_process_with_a_line(tmp_path: Pat
 
 def test_it_waits_until_a_module_is_loaded_and_then_is_the_usual_exception(tmp_path: Path) -> None:
     (tmp_path / "heavy.py").write_text(f"{CTRL_C}\nimport time\ntime.sleep(0.2)\nprint('loaded')\n", encoding="utf-8")
-    program = f"raise_when_loaded()\ntry:\n  import heavy\n  time.sleep({LATER})\nexcept KeyboardInterrupt:\n  print('caught')"
+    loading = f"raise_when_loaded()\ntry:\n  import heavy\n  time.sleep({LATER})\n"
+    program = f"{loading}except KeyboardInterrupt:\n  print('caught')"
     assert run(program, tmp_path) == (0, "loaded\ncaught\n", "")
 
 
@@ -87,7 +88,9 @@ def test_where_somebody_else_handles_it_or_nobody_shall_it_stays_so(stage: str, 
 
 def interrupt(line: str, seconds: float, whole_group: bool, folder: Path) -> tuple[int, str]:
     """Status and messages of a command that gets Ctrl-C so many seconds after Python has begun with it."""
-    process = start("-c", "import asr\nprint(flush=True)\nfrom asr.__main__ import main\nmain()", *line.split(), cwd=folder)
+    process = start(
+        "-c", "import asr\nprint(flush=True)\nfrom asr.__main__ import main\nmain()", *line.split(), cwd=folder
+    )
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(seconds)
