@@ -144,6 +144,16 @@ class EncoderOutput:
 
 
 @dataclass(frozen=True)
+class TokenSegment:
+    """A stretch of a text to which a model that writes timestamps gave a time."""
+
+    first: int  # token
+    stop: int  # exclusive
+    start: int  # encoder frame
+    end: int  # exclusive
+
+
+@dataclass(frozen=True)
 class Hypothesis:
     """A result of a search. Searches keep their running state in types of their own."""
 
@@ -154,6 +164,7 @@ class Hypothesis:
     # last; None if the search cannot tell
     language: str | None = None  # as far as the search knows it
     measures: dict[str, float] = field(default_factory=dict)  # what else is known of it: avg_logprob, no_speech, ...
+    segments: tuple[TokenSegment, ...] = ()  # in order, all tokens; none of a model that writes no timestamps
 
 
 @dataclass(frozen=True)
@@ -176,6 +187,8 @@ class Segment:
     words: tuple[Word, ...] = ()
     confidence: float | None = None
     channel: int | None = None  # from 0, where the channels of a recording were transcribed apart
+    language: str | None = None  # as far as the model knows it
+    measures: Mapping[str, float] = field(default_factory=dict)  # avg_logprob, no_speech, compression_ratio
 
 
 @dataclass(frozen=True)
@@ -183,6 +196,8 @@ class Transcript:
     """The segments of one recording in time order; those of different channels may overlap."""
 
     segments: tuple[Segment, ...]
+    language: str | None = None  # the one spoken for longest, as far as the model knows
+    uncovered: tuple[tuple[float, float], ...] = ()  # seconds with speech for which there is no text, from and up to
 
     @property
     def text(self) -> str:

@@ -68,7 +68,7 @@ class Bundle:
             raise BundleError(f"{folder}: a language model, no acoustic model; `asr train` makes one")
         spec = load_spec(folder / CONFIG_FILE)
         tokenizers = {
-            name: load_tokenizer(_tokenizer_folder(folder, name), config)
+            name: load_tokenizer(tokenizer_folder(folder, name), config)
             for name, config in spec.tokenizer_configs.items()
         }
         bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
@@ -109,7 +109,7 @@ class Bundle:
         folder.mkdir(parents=True, exist_ok=True)
         write_text_atomic(folder / CONFIG_FILE, dump_yaml(self.spec))
         for name, tokenizer in self.tokenizers.items():
-            own_folder = _tokenizer_folder(folder, name)
+            own_folder = tokenizer_folder(folder, name)
             own_folder.mkdir(parents=True, exist_ok=True)
             tokenizer.save(own_folder)
         stored = {
@@ -140,5 +140,6 @@ class Bundle:
         fill(self.weights(), upgrade_tensors(load_tensors(path), list(self.model.heads)), path)
 
 
-def _tokenizer_folder(folder: Path, name: str) -> Path:
+def tokenizer_folder(folder: Path, name: str) -> Path:
+    """Where a model folder keeps one of its tokenizers."""
     return folder if name == MAIN_TOKENIZER else folder / TOKENIZERS_FOLDER / name

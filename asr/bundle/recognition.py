@@ -11,8 +11,9 @@ words are in encoder frames; `PlacedWords.timed` makes seconds of them once the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -23,12 +24,13 @@ from torch.nn import functional as F
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.backends.base import Backend
-from asr.bundle.loops import is_loop
+from asr.bundle.guard import Clips, end_with_clip, is_suspicious, rank
 from asr.bundle.words import PlacedWords, place_words
 from asr.decoding.base import AnySearch, ctc_of
+from asr.decoding.sampling import sample
+from asr.decoding.whole import distinct
 from asr.features import Frontend
 from asr.lengths import pad_stack
-from asr.models.asr_model import AsrModel
 from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
@@ -65,6 +67,7 @@ class DecodeOptions:
     prompt: tuple[int, ...] | None = None  # what a decoder reads before it writes; None is what the search begins with
     measure: Measure = posterior  # of confidence
     drop_loops: bool = False  # `PlacedWords.without_loops`
+    place: str = ""  # of the utterance in the data: random draws depend on it
 
 
 @dataclass(frozen=True)
@@ -95,18 +98,28 @@ def decode_waveforms(
     rows = [row for row, waveform in enumerate(waveforms) if bundle.encoder_frames(len(waveform)) > 0]
     if not rows:
         return decoded
-    encoded = encode_waveforms(bundle, [waveforms[row] for row in rows])
-    window = _window_samples(bundle.frontend)
-
-    def in_full(chosen: Sequence[int]) -> EncoderOutput:
-        whole = [waveforms[rows[place]] for place in chosen]
-        return encode_waveforms(bundle, [np.pad(waveform, (0, max(0, window - len(waveform)))) for waveform in whole])
-
-    results = decode_encoded(bundle, encoded, [options[row] for row in rows], in_full if window else None)
+    chosen = [waveforms[row] for row in rows]
+    encoded = encode_waveforms(bundle, chosen)
+    results = decode_encoded(bundle, encoded, [options[row] for row in rows], clips_of(bundle, chosen))
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
         decoded[row] = replace(result, words=words)
     return decoded
+
+
+def clips_of(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> Clips | None:
+    """The audio behind rows of a model that hears windows of a fixed length; None for other models."""
+    window = window_samples(bundle.frontend)
+    if not window:
+        return None
+
+    def in_full(rows: Sequence[int]) -> EncoderOutput:
+        padded = [np.pad(waveforms[row], (0, max(0, window - len(waveforms[row])))) for row in rows]
+        return encode_waveforms(bundle, padded)
+
+    seconds = [len(waveform) / bundle.frontend.sample_rate for waveform in waveforms]
+    is_whole = bundle.encoder_frames(1) == bundle.encoder_frames(window)
+    return Clips(seconds, None if is_whole else in_full)
 
 
 def encode_waveforms(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
@@ -117,61 +130,116 @@ def encode_waveforms(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> En
 
 
 def decode_encoded(
-    bundle: SpeechModel,
-    encoded: EncoderOutput,
-    options: Sequence[DecodeOptions],
-    in_full: Callable[[Sequence[int]], EncoderOutput] | None = None,
+    bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions], clips: Clips | None = None
 ) -> list[Decoded]:
     """Search the encoder's output, one row of `options` each, and place the best hypotheses in it.
 
-    Models of fixed windows fall into loops more often where they are given less than a window. `in_full` encodes rows
-    with all of it; those whose text looks like a loop are decoded again from that.
+    With `clips`, of models of fixed windows, texts end where their audio ends, and those that cannot be trusted are
+    decoded again, all together, from whole windows.
     """
     decoded = [NOTHING] * len(options)
-    looped: list[int] = []
-    for rows, part in _by_searcher(encoded, options):
+    for rows, part, n_best in _searched(bundle, encoded, options, clips):
         chosen = [options[row] for row in rows]
-        vocabulary = chosen[0].searcher.vocabulary
-        tokenizer = next((one for one in bundle.tokenizers.values() if one.vocabulary == vocabulary), bundle.tokenizer)
-        n_best = _search(bundle.backend, part, chosen)
-        alignment = align_best(bundle.backend, part, vocabulary, n_best)
+        tokenizer = _tokenizer_of(bundle, chosen[0].searcher)
+        alignment = align_best(bundle.backend, part, tokenizer.vocabulary, n_best)
         for row, one, hypotheses, (frames, log_probs) in zip(rows, chosen, n_best, alignment, strict=True):
             placed = place_words(tokenizer, hypotheses[0].tokens, frames, log_probs, one.measure)
-            if in_full is not None and is_loop(placed.text):
-                looped.append(row)
             decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
-    if in_full is not None and looped:
-        again = decode_encoded(bundle, in_full(looped), [options[row] for row in looped])
-        for row, better in zip(looped, again, strict=True):
-            decoded[row] = better
     return decoded
 
 
-def encode_in_full(
-    bundle: SpeechModel, model: AsrModel, features: Tensor, lens: Tensor, rows: Sequence[int]
-) -> EncoderOutput:
-    """Some rows of features (B, T, F) with the silence at their ends drawn out to a whole window."""
-    num_frames = int(bundle.frontend.output_lens(torch.tensor(_window_samples(bundle.frontend))))
-    chosen = [features[row, : int(lens[row])] for row in rows]
-    drawn_out = [torch.cat([row, row[-1:].expand(num_frames - len(row), -1)]) for row in chosen]
-    device = next(model.parameters()).device
-    return model.encode(torch.stack(drawn_out).to(device), torch.full((len(rows),), num_frames, device=device))
-
-
-def _window_samples(frontend: Frontend) -> int:
-    """Samples that a front-end takes at most; 0 for any number."""
-    return round((frontend.window_seconds or 0.0) * frontend.sample_rate)
-
-
 def search_encoded(
-    bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions]
+    bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions], clips: Clips | None = None
 ) -> list[list[Hypothesis]]:
-    """An n-best list for every row; rows that share a searcher are searched in one batch."""
+    """An n-best list for every row, as `decode_encoded` finds it."""
     n_best: list[list[Hypothesis]] = [[] for _ in options]
-    for rows, part in _by_searcher(encoded, options):
-        for row, hypotheses in zip(rows, _search(bundle.backend, part, [options[row] for row in rows]), strict=True):
+    for rows, _, found in _searched(bundle, encoded, options, clips):
+        for row, hypotheses in zip(rows, found, strict=True):
             n_best[row] = hypotheses
     return n_best
+
+
+def _searched(
+    bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions], clips: Clips | None
+) -> Iterator[tuple[list[int], EncoderOutput, list[list[Hypothesis]]]]:
+    """Rows that share a searcher, what the encoder made of them at last, and n-best lists that can be trusted."""
+    again: list[int] = []
+    for rows, part in _by_searcher(encoded, options):
+        n_best = _search(bundle.backend, part, [options[row] for row in rows])
+        if clips is not None:
+            tokenizer, own = _tokenizer_of(bundle, options[rows[0]].searcher), clips.select(rows)
+            n_best = _end_with_clips(n_best, tokenizer, own, bundle.frame_seconds)
+            is_whole = clips.in_full is None
+            doubtful = [
+                place
+                for place, (hypotheses, seconds) in enumerate(zip(n_best, own.seconds, strict=True))
+                if is_suspicious(hypotheses[0], tokenizer, seconds, strong=not is_whole)
+            ]
+            if doubtful and is_whole:
+                _try_temperatures(bundle, part, [options[row] for row in rows], own, n_best, doubtful)
+            elif doubtful:
+                again += [rows[place] for place in doubtful]
+                kept = [place for place in range(len(rows)) if place not in doubtful]
+                rows, n_best = [rows[place] for place in kept], [n_best[place] for place in kept]
+                part = _select(part, kept) if kept else part
+        if rows:
+            yield rows, part, n_best
+    if again and clips is not None and clips.in_full is not None:
+        whole = clips.in_full(again)
+        for rows, part, n_best in _searched(bundle, whole, [options[row] for row in again], clips.select(again)):
+            yield [again[row] for row in rows], part, n_best
+
+
+def _try_temperatures(
+    bundle: SpeechModel,
+    encoded: EncoderOutput,
+    options: Sequence[DecodeOptions],
+    clips: Clips,
+    n_best: list[list[Hypothesis]],
+    doubtful: Sequence[int],
+) -> None:
+    """Replace n-best lists of places by texts drawn at random: the first to be trusted, else the best by `rank`."""
+    searcher = options[0].searcher
+    if searcher.fallback is None:
+        return
+    tokenizer = _tokenizer_of(bundle, searcher)
+    tried = {place: [n_best[place][0]] for place in doubtful}
+    left = list(doubtful)
+    for temperature in searcher.fallback.temperatures:
+        part, prompts = _select(encoded, left), [options[place].prompt for place in left]
+        with bundle.backend.running():
+            drawn = sample(searcher.fallback, temperature, part, prompts, [options[place].place for place in left])
+        ended = _end_with_clips(drawn, tokenizer, clips.select(left), bundle.frame_seconds)
+        for place, hypotheses in zip(list(left), ended, strict=True):
+            if is_suspicious(hypotheses[0], tokenizer, clips.seconds[place], strong=False):
+                tried[place].append(hypotheses[0])
+            else:
+                n_best[place] = hypotheses
+                left.remove(place)
+        if not left:
+            return
+    for place in left:
+        n_best[place] = [min(tried[place], key=partial(rank, tokenizer=tokenizer, seconds=clips.seconds[place]))]
+
+
+def _tokenizer_of(bundle: SpeechModel, searcher: AnySearch) -> Tokenizer:
+    """The one of the tokens that a search writes."""
+    own = (one for one in bundle.tokenizers.values() if one.vocabulary == searcher.vocabulary)
+    return next(own, bundle.tokenizer)
+
+
+def _end_with_clips(
+    n_best: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer, clips: Clips, frame_seconds: float
+) -> list[list[Hypothesis]]:
+    return [
+        distinct(end_with_clip(hypothesis, tokenizer, seconds, frame_seconds) for hypothesis in hypotheses)
+        for hypotheses, seconds in zip(n_best, clips.seconds, strict=True)
+    ]
+
+
+def window_samples(frontend: Frontend) -> int:
+    """Samples that a front-end takes at most; 0 for any number."""
+    return round((frontend.window_seconds or 0.0) * frontend.sample_rate)
 
 
 def _by_searcher(encoded: EncoderOutput, options: Sequence[DecodeOptions]) -> Iterator[tuple[list[int], EncoderOutput]]:

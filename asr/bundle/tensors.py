@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from asr.bundle.folder import CONFIG_FILE
@@ -16,6 +17,20 @@ from asr.errors import BundleError
 from asr.system.runtime import atomic_path
 
 CHECKSUM = "sha256"  # key in the metadata of our safetensors files
+ALIGNMENT = 8  # bytes; where the values of a safetensors file begin
+DTYPE_NAMES = {  # of safetensors, in its own order
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int32: "I32",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+}
+DTYPE_ORDER = {name: place for place, name in enumerate(DTYPE_NAMES.values())}
 
 
 def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -39,10 +54,32 @@ def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors and their checksum as safetensors, whole or not at all."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(contiguous, metadata={CHECKSUM: _checksum(contiguous)}))
+    """Write tensors and their checksum as safetensors, whole or not at all.
+
+    Each tensor is asked for twice, and no two are held at once: a mapping that makes them as they are read needs little
+    memory. Nothing is written, not even an empty file, if one cannot be made.
+    """
+    digest = hashlib.sha256()
+    layout: dict[str, tuple[str, list[int], int]] = {}
+    for name in sorted(tensors):
+        tensor = _plain(tensors[name])
+        _add_to_checksum(digest, name, tensor)
+        layout[name] = (DTYPE_NAMES[tensor.dtype], list(tensor.shape), tensor.nbytes)
+    # the widest types first, as safetensors itself does, so that all of them are aligned
+    order = sorted(layout, key=lambda name: (-DTYPE_ORDER[layout[name][0]], name))
+    header: dict[str, Any] = {"__metadata__": {CHECKSUM: digest.hexdigest()}}
+    place = 0
+    for name in order:
+        dtype, shape, num_bytes = layout[name]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [place, place + num_bytes]}
+        place += num_bytes
+    described = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    described += b" " * (-len(described) % ALIGNMENT)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(described).to_bytes(8, "little"))
+        file.write(described)
+        for name in order:
+            file.write(_bytes_of(_plain(tensors[name])))
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -68,9 +105,22 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        _add_to_checksum(digest, name, tensor)
     return digest.hexdigest()
+
+
+def _add_to_checksum(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
+    digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+    digest.update(_bytes_of(tensor))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The values of a contiguous tensor as they lie in memory."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:

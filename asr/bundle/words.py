@@ -30,6 +30,7 @@ class PlacedWords:
     confidences: tuple[float, ...] | None = None  # 0..1
     token_frames: np.ndarray | None = None  # (U, 2): first encoder frame of each token, and the one after its last
     between: str = " "  # what stands between the words of a text
+    is_shortened: bool = False  # whether words of loops were dropped
 
     @property
     def is_timed(self) -> bool:
@@ -53,7 +54,8 @@ class PlacedWords:
             looped = {place for place in looped if self.confidences[place] < LOOP_CONFIDENCE}
         kept = [place for place in range(len(self.words)) if place not in looped]
         confidences = None if self.confidences is None else tuple(self.confidences[place] for place in kept)
-        return replace(self, words=tuple(self.words[place] for place in kept), confidences=confidences)
+        words = tuple(self.words[place] for place in kept)
+        return replace(self, words=words, confidences=confidences, is_shortened=len(kept) < len(self.words))
 
     def timed(self, waveform: np.ndarray, sample_rate: int, frame_seconds: float) -> tuple[Word, ...]:
         """The words in seconds of the utterance, whose samples (N,) tell where speech ends and pauses begin.

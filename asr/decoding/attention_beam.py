@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from asr.decoding.base import SEARCHES, Heads, Prompt, TokenFilter, require_decoder
+from asr.decoding.base import SEARCHES, Heads, Prompt, Temperatures, TokenFilter, require_decoder
 from asr.decoding.fusion import NO_FUSION, Fusion
 from asr.decoding.label_beam import LabelBeam, LabelBeamConfig
 from asr.decoding.whole import WholeSearch
@@ -24,6 +24,8 @@ class AttentionBeamConfig(LabelBeamConfig):
     name: Literal["attention_beam"] = "attention_beam"
     length_normalisation: float = Field(0.6, ge=0.0)  # exponent of a finished text's length that divides its score
     eos_threshold: float | None = Field(2.0, ge=1.0)  # near 1 a text ends only where eos is the best token
+    temperatures: Temperatures = None
+    seed: int = 0  # of draws with these temperatures
 
     @classmethod
     def tiny(cls) -> AttentionBeamConfig:

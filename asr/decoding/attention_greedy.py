@@ -10,8 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from asr.decoding.base import SEARCHES, Heads, Prompt, TokenFilter, require_decoder
+from asr.decoding.base import SEARCHES, Heads, Prompt, Temperatures, TokenFilter, require_decoder
 from asr.decoding.fusion import NO_FUSION, Fusion
+from asr.decoding.measures import Silence
 from asr.decoding.prompts import Prompts
 from asr.decoding.whole import WholeSearch
 from asr.registry import NamedConfig
@@ -23,6 +24,8 @@ class AttentionGreedyConfig(NamedConfig):
 
     name: Literal["attention_greedy"] = "attention_greedy"
     max_tokens_per_frame: float = Field(1.0, gt=0.0)  # tokens per encoder frame at most: no loop outlasts the audio
+    temperatures: Temperatures = None
+    seed: int = 0  # of draws with these temperatures
 
 
 @SEARCHES.register(AttentionGreedyConfig)
@@ -60,10 +63,13 @@ class AttentionGreedy(WholeSearch):
         limits = (encoded.lens[rows] * self.config.max_tokens_per_frame).ceil()
         begun = Prompts.of(prompts, rows.device).select(rows)
         texts = begun.first
+        silence = Silence(self.decoder, len(encoded.lens))
         scores = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         state = self.decoder.init_state(EncoderOutput(encoded.frames[rows], encoded.lens[rows]))
         while True:
             log_probs, state = self.decoder.step(texts[:, -1], state)
+            if texts.shape[1] <= begun.ids.shape[1]:
+                silence.see(log_probs, texts[:, -1], rows)
             at_limit = limits <= texts.shape[1] - begun.lens
             tokens, gained = self._best(log_probs, texts, begun, rows, at_limit)
             forced = begun.forced(texts.shape[1])
@@ -80,7 +86,8 @@ class AttentionGreedy(WholeSearch):
                 row, score = int(rows[place]), float(scores[place])
                 if math.isfinite(score):
                     text = tuple(texts[place].tolist()[len(prompts[row]) :])
-                    answers[row] = [Hypothesis(text, score, {"attention": score})]
+                    measures = silence.measures(row, score, len(text))
+                    answers[row] = [Hypothesis(text, score, {"attention": score}, measures=measures)]
             if len(done) == len(rows):
                 return answers
             texts = torch.cat([texts, tokens[:, None]], dim=1)

@@ -6,10 +6,13 @@ B utterances (rows), S encoder frames, U tokens, N rows of a decoder, V vocabula
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from asr.decoding.fusion import NO_FUSION, Fusion
@@ -19,6 +22,9 @@ from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis
 
 Prompt = tuple[int, ...]
+
+Temperatures = tuple[Annotated[float, Field(gt=0.0, le=2.0)], ...] | None
+"""Tried in order where a text cannot be trusted; None for those of the decoder's family, which for most are none."""
 
 
 class CtcScorer(Protocol):
@@ -73,6 +79,15 @@ class TokenFilter(Protocol):
     def __call__(self, log_probs: Tensor, tokens: Tensor, prompt_lens: Tensor, rows: Tensor) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class Fallback:
+    """How to search again for utterances whose text cannot be trusted: greedily, among draws of rising temperature."""
+
+    temperatures: tuple[float, ...]
+    seed: int
+    build: Callable[[Sequence[TokenFilter]], AnySearch]  # a greedy search with further filters after the decoder's own
+
+
 class SearchState(ABC):
     """What a search remembers of some utterances between two chunks; never changed in place."""
 
@@ -99,6 +114,9 @@ class Search(ABC, Generic[State]):
     needs: ClassVar[frozenset[str]] = frozenset()  # what heads must be able to do: "ctc", "decoder"
     vocabulary: Vocabulary  # of the tokens of its hypotheses
     default_prompt: Prompt | None = None  # of an utterance for which none is given; None for (vocabulary.sos,)
+    fallback: Fallback | None = None  # of a decoder that has temperatures, unless the settings want none
+    read: Callable[[Hypothesis, Prompt, int], Hypothesis] | None = None  # of a decoder whose tokens are not all text:
+    # a hypothesis, its prompt and number of frames, to the one people want
 
     @abstractmethod
     def start(
@@ -145,7 +163,7 @@ def build_search(
 ) -> AnySearch:
     """The configured search over the heads of a model, helped by the scorers of `fusion` and bound by `filters`.
 
-    A decoder may have a `default_prompt` and `filters()` of its own, as that of Whisper does; these come first.
+    A decoder may have `default_prompt`, `filters()`, which come first, `read` and `temperatures`, as Whisper.
     ConfigError if a head is missing that the search needs, or if the search has no use for the fusion.
     """
     build: Any = SEARCHES.part(config.name)
@@ -153,7 +171,22 @@ def build_search(
     own = decoder.filters() if hasattr(decoder, "filters") else ()
     searcher: AnySearch = build(config, heads, fusion, (*own, *filters))
     searcher.default_prompt = getattr(decoder, "default_prompt", None)
+    searcher.read = getattr(decoder, "read", None)
+    temperatures = getattr(config, "temperatures", None)
+    if temperatures is None:
+        temperatures = getattr(decoder, "temperatures", ())
+    if temperatures:
+        searcher.fallback = Fallback(temperatures, getattr(config, "seed", 0), partial(_greedy, config, heads, filters))
     return searcher
+
+
+def _greedy(
+    config: NamedConfig, heads: Heads, filters: Sequence[TokenFilter], further: Sequence[TokenFilter]
+) -> AnySearch:
+    """A greedy search over the decoder, with the limit of another one's settings and no fallback of its own."""
+    limit = {"max_tokens_per_frame": getattr(config, "max_tokens_per_frame", 1.0), "temperatures": ()}
+    greedy = SEARCHES.config("attention_greedy").model_validate(limit)
+    return build_search(greedy, heads, NO_FUSION, (*filters, *further))
 
 
 def ctc_of(heads: Heads) -> CtcScorer | None:

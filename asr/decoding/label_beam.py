@@ -16,8 +16,9 @@ B utterances (those that are not done), W texts of each, U tokens, P parts of a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,8 +29,11 @@ from torch.nn import functional as F
 from asr.decoding.base import Prompt, StepDecoder, TokenFilter
 from asr.decoding.ctc_prefix_score import CtcPrefixState, ctc_prefix_scores, ctc_prefix_state, extend_ctc_prefixes
 from asr.decoding.fusion import BeamConfig, FusedScorer, Fusion
+from asr.decoding.measures import Silence, of_all
 from asr.decoding.prompts import Prompts
 from asr.types import EncoderOutput, Hypothesis
+
+Measure = Callable[[float, int], dict[str, float]]  # of a part "attention" and a number of tokens
 
 
 class LabelBeamConfig(BeamConfig):
@@ -63,10 +67,10 @@ class Texts:
             torch.cat([self.lens, others.lens], dim=1).gather(1, kept),
         )
 
-    def n_best(self, utterance: int, prompt_len: int, names: tuple[str, ...]) -> list[Hypothesis]:
+    def n_best(self, utterance: int, prompt_len: int, names: tuple[str, ...], measure: Measure) -> list[Hypothesis]:
         """The texts of one utterance as hypotheses."""
         return [
-            Hypothesis(tuple(tokens[prompt_len : prompt_len + length]), score, dict(zip(names, parts, strict=True)))
+            _hypothesis(tuple(tokens[prompt_len : prompt_len + length]), score, names, parts, measure)
             for score, parts, tokens, length in zip(
                 self.scores[utterance].tolist(),
                 self.parts[utterance].tolist(),
@@ -171,9 +175,10 @@ class LabelBeam:
         finished = _no_texts(begun.first[:, None], 0, len(names))
         penalties = self._penalties(int(encoded.frames.shape[1] * self.config.max_tokens_per_frame) + 4, rows.device)
         ahead = Ahead.at(unfinished.tokens.shape[2], rows, limits, begun)
+        silence = Silence(self.decoder, len(encoded.lens))
         while True:
             penalty, penalty_after = (penalties[(ahead.written + more).clamp(min=0)] for more in (0, 1))
-            added, states = self._step(unfinished, states, ahead)
+            added, states = self._step(unfinished, states, ahead, silence)
             finished = finished.merge(self._end(unfinished, added, ahead, penalty), self.config.beam)
             width = unfinished.scores.shape[1]
             unfinished, parents = self._go_on(unfinished, added, ahead)
@@ -182,7 +187,8 @@ class LabelBeam:
             done = ahead.at_limit | decided | is_nan
             for utterance in (done & ~is_nan).nonzero().squeeze(1).tolist():
                 row = int(ahead.rows[utterance])
-                answers[row] = finished.n_best(utterance, len(prompts[row]), names) or answers[row]
+                measure = partial(self._measures, silence, row)
+                answers[row] = finished.n_best(utterance, len(prompts[row]), names, measure) or answers[row]
             going = (~done).nonzero().squeeze(1)
             if not len(going):
                 return answers
@@ -206,10 +212,22 @@ class LabelBeam:
         fused = self.fused.init_state(len(rows), rows.device)
         return ScorerStates(ctc, self.decoder.init_state(encoded), fused)
 
-    def _step(self, texts: Texts, states: ScorerStates, ahead: Ahead) -> tuple[list[Tensor], ScorerStates]:
+    def _measures(self, silence: Silence, row: int, attention: float, num_tokens: int) -> dict[str, float]:
+        """See `Silence.measures`; `attention` is a weighted part of a score."""
+        if self.ctc_weight == 1.0:
+            return {}
+        penalty = ((5 + num_tokens + 1) / 6) ** self.length_normalisation
+        return silence.measures(row, attention * penalty / (1.0 - self.ctc_weight), num_tokens)
+
+    def _step(
+        self, texts: Texts, states: ScorerStates, ahead: Ahead, silence: Silence
+    ) -> tuple[list[Tensor], ScorerStates]:
         """What each next token would add to the parts of the score but the length: (B, W, V) float64 each."""
         B, W, _ = texts.tokens.shape
-        log_probs, decoder_state = self.decoder.step(texts.tokens[..., -1].flatten(), states.decoder)
+        last = texts.tokens[..., -1].flatten()
+        log_probs, decoder_state = self.decoder.step(last, states.decoder)
+        if ahead.position <= ahead.prompts.ids.shape[1]:
+            of_all(silence, log_probs, last, ahead.rows, W)
         log_probs = log_probs.double()
         attention = _weighted(1.0 - self.ctc_weight, log_probs)
         if self.filters:
@@ -303,6 +321,13 @@ class LabelBeam:
         """What the scores of texts of 0, 1, ... tokens are divided by when they end, (num,); eos counts as a token."""
         penalties = [((5 + length + 1) / 6) ** self.length_normalisation for length in range(num)]
         return torch.tensor(penalties, dtype=torch.float64, device=device)
+
+
+def _hypothesis(
+    tokens: tuple[int, ...], score: float, names: tuple[str, ...], parts: Sequence[float], measure: Measure
+) -> Hypothesis:
+    named = dict(zip(names, parts, strict=True))
+    return Hypothesis(tokens, score, named, measures=measure(named["attention"], len(tokens)))
 
 
 def _no_texts(tokens: Tensor, num_texts: int, num_parts: int) -> Texts:

@@ -43,6 +43,7 @@ class LmRescored(Search[RescoredState]):
     def __init__(self, searcher: AnySearch, lm: TokenScorer, weight: float) -> None:
         self.searcher = searcher
         self.vocabulary = searcher.vocabulary
+        self.fallback = searcher.fallback
         self.lm = lm
         self.weight = weight
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -95,4 +95,20 @@ class WholeSearch(Search[Waiting]):
 
     def finish(self, state: Waiting) -> list[list[Hypothesis]]:
         """Decode all frames."""
-        return self.decode(state.readable(), state.prompts)
+        encoded = state.readable()
+        n_best = self.decode(encoded, state.prompts)
+        if self.read is None:
+            return n_best
+        lens = encoded.lens.tolist()
+        return [
+            distinct(self.read(hypothesis, prompt, length) for hypothesis in hypotheses)
+            for hypotheses, prompt, length in zip(n_best, state.prompts, lens, strict=True)
+        ]
+
+
+def distinct(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
+    """The first of each text."""
+    found: dict[tuple[int, ...], Hypothesis] = {}
+    for hypothesis in hypotheses:
+        found.setdefault(hypothesis.tokens, hypothesis)
+    return list(found.values())

@@ -13,23 +13,23 @@ import torch
 
 from asr.alignment.confidence import Measure, confidence_measure
 from asr.audio.io import load_audio
-from asr.bundle.backends.torch import inference
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import encode_corpus
 from asr.bundle.decode import Decoding
-from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, encode_in_full, search_encoded
+from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, search_encoded
 from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.words import PlacedWords
 from asr.data.manifest import read_manifest
 from asr.evaluate.evaluation import Evaluation
 from asr.evaluate.hotword_effect import HotwordEffect, hotword_effect
 from asr.evaluate.strata import score_of, strata_of
-from asr.experiments.prepare import evaluation_loader
+from asr.experiments.prepare import batch_seconds_of, evaluation_loader
 from asr.scoring.calibration import Calibration, calibrate
 from asr.scoring.html.media import worst_utterances
 from asr.scoring.wer import word_hits
 from asr.text.normalize import normalize
-from asr.types import Batch, EncoderOutput, Hypothesis, Utterance, Word
+from asr.transcribe.clips import Clip, clip_batches, joined
+from asr.types import Batch, Hypothesis, Utterance, Word
 
 NO_WORDS = PlacedWords((), ())
 
@@ -65,9 +65,16 @@ def evaluate(
     bundle.model.to(device)
     bundle = bundle.with_dtype(dtype)
     long_enough = [utterance for utterance in utterances if _makes_frames(bundle, utterance)]
-    loader = evaluation_loader(config, long_enough, bundle, num_workers=0, max_batch_seconds=max_batch_seconds)
     results = _Results(bundle, num_best)
-    for ids, decoded in _decode(bundle, loader.epoch(0), decoding, measure, device, dtype, results.plain_texts):
+    if bundle.frontend.window_seconds is not None:
+        limit = max_batch_seconds or batch_seconds_of(config)
+        batches = _decode_clips(bundle, long_enough, decoding, measure, limit, results.plain_texts)
+    else:
+        loader = evaluation_loader(config, long_enough, bundle, num_workers=0, max_batch_seconds=max_batch_seconds)
+        batches = _decode(bundle, loader.epoch(0), decoding, measure, device, dtype, results.plain_texts)
+    num_batches = 0
+    for ids, decoded in batches:
+        num_batches += 1
         for id, one in zip(ids, decoded, strict=True):
             results.add(id, one)
             on_progress(len(results.texts), len(long_enough))
@@ -93,7 +100,7 @@ def evaluate(
             if utterance.id in worst
         },
         decoding=decoding,
-        num_batches=loader.num_batches(0),
+        num_batches=num_batches,
         seconds=seconds,
     )
 
@@ -137,13 +144,40 @@ def _decode(
                 n_best = search_encoded(bundle, encoded, [plain] * len(batch.ids))
                 best = (bundle.tokenizer.decode(hypotheses[0].tokens) for hypotheses in n_best)
                 plain_texts.update(zip(batch.ids, best, strict=True))
+            yield batch.ids, decode_encoded(bundle, encoded, [options] * len(batch.ids))
 
-            def in_full(rows: Sequence[int], batch: Batch = batch) -> EncoderOutput:
-                with inference(device, dtype):
-                    return encode_in_full(bundle, bundle.model, batch.features, batch.feature_lens, rows)
 
-            whole = in_full if bundle.frontend.window_seconds is not None else None
-            yield batch.ids, decode_encoded(bundle, encoded, [options] * len(batch.ids), whole)
+def _decode_clips(
+    bundle: Bundle,
+    utterances: Sequence[Utterance],
+    decoding: Decoding,
+    measure: Measure,
+    max_batch_seconds: float,
+    plain_texts: dict[str, str],
+) -> Iterator[tuple[Sequence[str], list[Decoded]]]:
+    """As `_decode`, for models of windows, which need the audio to tell where a text ends."""
+    lm = decoding.load_lm(bundle)
+    options = DecodeOptions(decoding.build(bundle, lm), measure=measure)
+    plain = replace(options, searcher=decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
+    for clips in clip_batches(bundle, utterances, max_batch_seconds):
+        ids = list(dict.fromkeys(clip.utterance.id for clip in clips))
+        if plain is not None:
+            plain_texts |= zip(ids, (one.text for one in _by_utterance(bundle, clips, plain)), strict=True)
+        yield ids, _by_utterance(bundle, clips, options)
+
+
+def _by_utterance(bundle: Bundle, clips: Sequence[Clip], options: DecodeOptions) -> list[Decoded]:
+    decoded = bundle.decode([clip.waveform for clip in clips], [replace(options, place=clip.place) for clip in clips])
+    groups: dict[str, list[int]] = {}
+    for place, clip in enumerate(clips):
+        groups.setdefault(clip.utterance.id, []).append(place)
+    return [
+        joined(
+            [decoded[place] for place in places],
+            [round(clips[place].start / bundle.frame_seconds) for place in places],
+        )
+        for places in groups.values()
+    ]
 
 
 def _scored_text(bundle: Bundle, hypothesis: Hypothesis) -> dict[str, Any]:

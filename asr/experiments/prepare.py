@@ -212,7 +212,7 @@ def evaluation_loader(
     dataset = SpeechDataset(utterances, bundle.frontend, bundle.tokenizer, config.normalize)
     sampler = BucketSampler(
         durations_of(utterances),
-        max_batch_seconds=max_batch_seconds or _batch_seconds(config),
+        max_batch_seconds=max_batch_seconds or batch_seconds_of(config),
         seed=0,
         shuffle=False,
     )
@@ -220,7 +220,7 @@ def evaluation_loader(
     return Loader(dataset, sampler_of_rank, num_workers, skip_unreadable=skip_unreadable)
 
 
-def _batch_seconds(spec: ModelSpec) -> float:
+def batch_seconds_of(spec: ModelSpec) -> float:
     """Of a model's training, or the default where it was not trained here."""
     return spec.data.batch_seconds if isinstance(spec, Experiment) else DEFAULT_BATCH_SECONDS
 

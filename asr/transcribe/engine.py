@@ -22,16 +22,17 @@ import numpy as np
 
 from asr.errors import AudioError
 from asr.transcribe.events import Done, Event, Failed
+from asr.transcribe.recognized import Recognized
 from asr.transcribe.recordings import ArrayRecording, Audio, BytesRecording, FileRecording, LiveRecording, Recording
 from asr.transcribe.requests import Request, RequestOptions, SpanTask
 from asr.transcribe.scheduler import Scheduler
 from asr.transcribe.segmentation import Segmenter, Span
-from asr.types import Segment, Transcript
+from asr.types import Transcript
 
 MAX_PUSHED_SECONDS = 30.0  # of a stream that may wait for the reader
 
-RecognizeBatch = Callable[[Sequence[Span], Sequence[RequestOptions]], list[Segment | None]]
-"""Segments of spans, each by the options of its request; None where nothing was said."""
+RecognizeBatch = Callable[[Sequence[Span], Sequence[RequestOptions]], list[Recognized]]
+"""What spans say, each by the options of its request."""
 
 DEFAULT_OPTIONS = RequestOptions()
 
@@ -301,7 +302,7 @@ class _Core:
                 self._changed.wait()
         return []
 
-    def _finish(self, batch: Sequence[SpanTask], future: Future[list[Segment | None]]) -> None:
+    def _finish(self, batch: Sequence[SpanTask], future: Future[list[Recognized]]) -> None:
         """Hand out what became of a batch. One that failed is taken apart, until it is clear whose fault it was."""
         requests = {task.request: [other for other in batch if other.request is task.request] for task in batch}
         error = future.exception()
@@ -317,8 +318,8 @@ class _Core:
                     request.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
                 self._scheduler.touch(request)
             if error is None:
-                for task, segment in zip(batch, future.result(), strict=True):
-                    task.request.finish_task(task, segment)
+                for task, recognized in zip(batch, future.result(), strict=True):
+                    task.request.finish_task(task, recognized)
             for request in requests:
                 self._tidy(request)
             self._changed.notify_all()

@@ -13,7 +13,7 @@ from asr.errors import AsrError, AudioError
 from asr.transcribe.engine import Engine, Handle
 from asr.transcribe.events import Done, Failed, Progress, SegmentReady
 from asr.transcribe.recordings import Recording
-from asr.transcribe.requests import RequestOptions
+from asr.transcribe.requests import RequestOptions, whole_transcript
 from asr.transcribe.writers import Source
 from asr.types import Segment, Transcript
 
@@ -93,7 +93,7 @@ def _result(
                 return Transcribed(recording, event.transcript, source, event.has_speech)
             elif isinstance(event, Failed):
                 if partial and reached and isinstance(event.error, AudioError):
-                    in_time = Transcript(tuple(sorted(segments, key=lambda segment: segment.start)))
+                    in_time = whole_transcript(segments)
                     source = Source(recording.name, reached, model, __version__)
                     return Transcribed(recording, in_time, source, fault=str(event.error))
                 return Untranscribed(recording, _reason(recording, event.error))

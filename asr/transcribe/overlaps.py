@@ -23,29 +23,48 @@ class Joiner:
     """
 
     def __init__(self) -> None:
-        self._held: tuple[Span, Segment] | None = None
+        self._held: tuple[Span, tuple[Segment, ...]] | None = None
 
-    def add(self, span: Span, segment: Segment | None) -> Iterator[Segment]:
-        """The segments that are complete now that this span has been recognised."""
+    def add(self, span: Span, segments: Sequence[Segment]) -> Iterator[Segment]:
+        """The segments that are complete now that this span has been recognised, with these segments of its own."""
+        own = tuple(segment for segment in segments if segment.text)
         if self._held is not None:
             earlier, before = self._held
-            if segment is not None and span.start < earlier.end:
-                before, segment = hand_over(before, segment, span.start, earlier.end)
+            if own and span.start < earlier.end:
+                before, own = _handed_over(before, own, span.start, earlier.end)
             self._held = None
-            if before.text:
-                yield before
-        if segment is None or not segment.text:
-            return
-        if span.continues:
-            self._held = span, segment
+            yield from before
+        if own and span.continues:
+            self._held = span, own
         else:
-            yield segment
+            yield from own
 
     def finish(self) -> Iterator[Segment]:
         """What is held back, at the end of a recording."""
         if self._held is not None:
-            yield self._held[1]
+            yield from self._held[1]
             self._held = None
+
+
+def _handed_over(
+    before: Sequence[Segment], after: Sequence[Segment], start: float, end: float
+) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
+    """`hand_over` between those of both sides, none of them empty, that reach into what is shared; one at least."""
+    first = next((place for place, segment in enumerate(before) if segment.end > start), len(before) - 1)
+    stop = max(1, sum(segment.start < end for segment in after))
+    one, other = hand_over(merged(before[first:]), merged(after[:stop]), start, end)
+    earlier, later = (*before[:first], one), (other, *after[stop:])
+    return tuple(own for own in earlier if own.text), tuple(own for own in later if own.text)
+
+
+def merged(segments: Sequence[Segment]) -> Segment:
+    """Segments that follow each other as one."""
+    if len(segments) == 1:
+        return segments[0]
+    words = tuple(word for segment in segments for word in segment.words)
+    text = " ".join(segment.text for segment in segments)
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    return replace(segments[0], end=segments[-1].end, text=text, words=words, confidence=text_confidence(confidences))
 
 
 def hand_over(before: Segment, after: Segment, start: float, end: float) -> tuple[Segment, Segment]:
@@ -111,7 +130,14 @@ def _with_words(segment: Segment, words: Sequence[Word], start: float, end: floa
     if not words:
         return replace(segment, text="", words=(), confidence=None)
     confidences = [word.confidence for word in words if word.confidence is not None]
-    return Segment(words[0].start, words[-1].end, text, tuple(words), text_confidence(confidences), segment.channel)
+    return replace(
+        segment,
+        start=words[0].start,
+        end=words[-1].end,
+        text=text,
+        words=tuple(words),
+        confidence=text_confidence(confidences),
+    )
 
 
 def _not_before(words: list[Word], kept: Sequence[Word]) -> list[Word]:

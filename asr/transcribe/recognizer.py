@@ -14,10 +14,12 @@ import torch
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decoding
+from asr.bundle.store import find_model
 from asr.errors import ConfigError
 from asr.system.runtime import resolve_device, resolve_dtype
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.events import Failed, SegmentReady
+from asr.transcribe.recognized import Recognized
 from asr.transcribe.recordings import Audio
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig, Segmenter, Span
@@ -66,7 +68,7 @@ class Recognizer:
     @classmethod
     def load(
         cls,
-        folder: str | Path,
+        model: str | Path,
         device: str = "auto",
         dtype: str = "float32",
         search: str | SearchRequest | None = None,
@@ -76,7 +78,7 @@ class Recognizer:
         confidence: str = "posterior",
         min_confidence: float = 0.0,
     ) -> Self:
-        """A recognizer from a model folder.
+        """A recognizer from a model folder, or of a model by its name, fetched at the first use.
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
         and hotwords. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown
@@ -84,6 +86,7 @@ class Recognizer:
         """
         request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
+        folder = find_model(model)
         bundle = Bundle.load(folder, where)
         return cls(
             bundle,
@@ -104,7 +107,8 @@ class Recognizer:
         transcript. Raises AudioError for a file that cannot be read and for samples of another shape or type, not
         finite, or far beyond full scale.
         """
-        return Transcript(tuple(self.stream_segments(audio, sample_rate)))
+        with closing(self.engine.submit(audio, sample_rate=sample_rate)) as handle:
+            return handle.result()
 
     def stream_segments(self, audio: Audio, sample_rate: int = 16000) -> Iterator[Segment]:
         """Like `transcribe`, but yields each segment as soon as it is ready; a fault of the file shows when reached."""
@@ -120,6 +124,6 @@ class Recognizer:
         """Hz, of the spans it takes."""
         return self.bundle.frontend.sample_rate
 
-    def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions] | None = None) -> list[Segment | None]:
-        """Segments of spans, in one batch and in the thread of the caller, each by options of its own."""
+    def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions] | None = None) -> list[Recognized]:
+        """What spans say, in one batch and in the thread of the caller, each by options of its own."""
         return self._spans.recognize(spans, options or [DEFAULT_OPTIONS] * len(spans))

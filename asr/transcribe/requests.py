@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,8 @@ from asr.audio.channels import SPLIT, Channels
 from asr.bundle.decode import SearchRequest
 from asr.errors import AudioError
 from asr.transcribe.events import Done, Event, Failed, Partial, Progress, SegmentReady
-from asr.transcribe.overlaps import Joiner
+from asr.transcribe.overlaps import Joiner, merged
+from asr.transcribe.recognized import NOTHING, Recognized
 from asr.transcribe.recordings import LiveRecording, Recording
 from asr.transcribe.segmentation import Segmenter, Span, SpanStream
 from asr.types import Segment, Transcript
@@ -49,7 +50,7 @@ class SpanTask:
     is_partial: bool = False
     num_before: int = 0  # spans of the request before it
     is_done: bool = False
-    segment: Segment | None = None  # once it is done; None where nothing was said
+    recognized: Recognized = NOTHING  # once it is done
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Request:
         self._order: deque[_Item] = deque()
         self._joiner = Joiner()
         self._segments: list[Segment] = []
+        self._uncovered: list[tuple[float, float]] = []
         self._events: deque[Event] = deque()
 
     @property
@@ -136,15 +138,16 @@ class Request:
         self.ready = sorted([*back, *self.ready], key=lambda task: task.num_before)
         self.ready_seconds += sum(task.span.duration for task in back)
 
-    def finish_task(self, task: SpanTask, segment: Segment | None) -> None:
+    def finish_task(self, task: SpanTask, recognized: Recognized) -> None:
         """A span has been recognised."""
         self.num_running -= 1
         task.is_done = True
-        task.segment = None if segment is None else replace(segment, channel=task.channel)
+        segments = tuple(replace(segment, channel=task.channel) for segment in recognized.segments)
+        task.recognized = replace(recognized, segments=segments)
         if not task.is_partial:
             self._settle()
-        elif task.segment is not None and task.segment.text and task.num_before == self._num_spans and not self.is_over:
-            self._deliver(Partial(task.segment))
+        elif segments and segments[-1].text and task.num_before == self._num_spans and not self.is_over:
+            self._deliver(Partial(merged(segments)))
 
     def fail(self, error: Exception) -> None:
         """No more events but this one."""
@@ -211,7 +214,8 @@ class Request:
             if isinstance(item, SpanTask):
                 if not item.is_done:
                     return
-                for segment in self._joiner.add(item.span, item.segment):
+                self._uncovered += item.recognized.uncovered
+                for segment in self._joiner.add(item.span, item.recognized.segments):
                     self._deliver_segment(segment)
             elif isinstance(item, Progress):
                 self._deliver(item)
@@ -219,8 +223,8 @@ class Request:
                 for segment in self._joiner.finish():
                     self._deliver_segment(segment)
                 if isinstance(item, Done):
-                    in_time = sorted(self._segments, key=lambda segment: segment.start)
-                    self._end(Done(Transcript(tuple(in_time)), item.seconds, has_speech=self._num_spans > 0))
+                    transcript = whole_transcript(self._segments, self._uncovered)
+                    self._end(Done(transcript, item.seconds, has_speech=self._num_spans > 0))
                 elif isinstance(item, Failed):
                     self._end(item)
             self._order.popleft()
@@ -239,3 +243,14 @@ class Request:
             self._events.pop()
         self._events.append(event)
         self.changed.notify_all()
+
+
+def whole_transcript(segments: Iterable[Segment], uncovered: Iterable[tuple[float, float]] = ()) -> Transcript:
+    """Segments in order of their starts, with the language of most of their time."""
+    in_time = sorted(segments, key=lambda segment: segment.start)
+    seconds: dict[str, float] = {}
+    for segment in in_time:
+        if segment.language is not None:
+            seconds[segment.language] = seconds.get(segment.language, 0.0) + segment.end - segment.start
+    language = max(seconds, key=lambda code: seconds[code]) if seconds else None
+    return Transcript(tuple(in_time), language, tuple(sorted(uncovered)))

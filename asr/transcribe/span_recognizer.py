@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from asr.alignment.confidence import confidence_measure
+from asr.alignment.confidence import confidence_measure, text_confidence
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Searchers
 from asr.bundle.recognition import Decoded, DecodeOptions
@@ -15,9 +15,10 @@ from asr.decoding.base import decoder_of
 from asr.errors import ConfigError
 from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
+from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
-from asr.types import Segment
+from asr.types import Segment, Word
 
 LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")  # the piece of a language
 
@@ -79,23 +80,56 @@ class SpanRecognizer:
             return own
         return build_prompt(vocabulary, self._bundle.tokenizer, options.language, options.prompt)
 
-    def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Segment | None]:
-        """Segments of spans, in one batch, each by options of its own; None where nothing was said."""
+    def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Recognized]:
+        """What spans say, in one batch, each by options of its own."""
         by_request = {request: self.decode_options(request) for request in set(options)}
-        decoded = self._bundle.decode([span.waveform for span in spans], [by_request[request] for request in options])
-        return [self._segment(*row) for row in zip(spans, decoded, options, strict=True)]
+        chosen = [
+            replace(by_request[request], place=str(span.first)) for span, request in zip(spans, options, strict=True)
+        ]
+        decoded = self._bundle.decode([span.waveform for span in spans], chosen)
+        return [Recognized(self._segments(*row)) for row in zip(spans, decoded, options, strict=True)]
 
-    def _segment(self, span: Span, decoded: Decoded, options: RequestOptions) -> Segment | None:
-        """What was said in a span, in seconds of the recording; None for nothing and for noise."""
-        if not decoded.placed.is_timed:
-            first, last = (sample / span.sample_rate for sample in span.speech)
-            return Segment(first, last, decoded.text) if decoded.text else None
+    def _segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
+        """What was said in a span, in seconds of the recording; none for nothing and for noise."""
         confidence = decoded.placed.confidence
         least = self._min_confidence if options.min_confidence is None else options.min_confidence
-        if not decoded.words or (confidence is not None and confidence < least):
-            return None
-        words = tuple(
+        if not decoded.text or (confidence is not None and confidence < least):
+            return ()
+        if decoded.placed.is_timed and not decoded.words:
+            return ()
+        words = [
             replace(word, start=span.start + word.start, end=min(span.start + word.end, span.end))
             for word in decoded.words
-        )
-        return Segment(words[0].start, words[-1].end, decoded.text, words, confidence)
+        ]
+        best = decoded.n_best[0]
+        if not best.segments:
+            return (_segment(span, decoded, decoded.text, words, None),)
+        tokenizer = self._bundle.tokenizer
+        spelt = decoded.placed.words
+        found = []
+        for one in best.segments:
+            places = [place for place, word in enumerate(spelt) if one.first <= word.start < one.stop]
+            text = tokenizer.decode(best.tokens[one.first : one.stop])
+            if decoded.placed.is_shortened:
+                text = decoded.placed.between.join(spelt[place].text for place in places)
+            if text:
+                start, end = (span.start + frame * self._bundle.frame_seconds for frame in (one.start, one.end))
+                own = [words[place] for place in places] if words else []
+                found.append(_segment(span, decoded, text, own, (start, min(end, span.end))))
+        return tuple(found)
+
+
+def _segment(
+    span: Span, decoded: Decoded, text: str, words: Sequence[Word], times: tuple[float, float] | None
+) -> Segment:
+    """One segment of a span: where its words are, else where the model says, inside what the detector finds."""
+    best = decoded.n_best[0]
+    first, last = (sample / span.sample_rate for sample in span.speech)
+    start, end = times or (first, last)
+    if words:
+        start, end = words[0].start, words[-1].end
+    elif min(end, last) > max(start, first):
+        start, end = max(start, first), min(end, last)
+    confidences = [word.confidence for word in words if word.confidence is not None]
+    confidence = text_confidence(confidences) if times else decoded.placed.confidence
+    return Segment(start, end, text, tuple(words), confidence, language=best.language, measures=best.measures)

@@ -12,10 +12,10 @@ import torch
 from asr.errors import WorkerError
 from asr.system.processes import process_pool
 from asr.transcribe.engine import Engine
+from asr.transcribe.recognized import Recognized
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
-from asr.types import Segment
 
 _recognizer: Recognizer | None = None  # of a worker
 
@@ -57,7 +57,7 @@ def worker_pool(num_workers: int, load: Callable[[], Recognizer], threads: int) 
         ) from error
 
 
-def recognize(spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Segment | None]:
+def recognize(spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Recognized]:
     """`Recognizer.recognize` of the process that this runs in."""
     assert _recognizer is not None
     return _recognizer.recognize(spans, options)

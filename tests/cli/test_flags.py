@@ -308,6 +308,9 @@ CASES = {
         pictures("page.html"),
         before=EVALUATE,
     ),
+    "models pull NAME": Case("asr models pull an4", "asr models pull digits", out),
+    "models path NAME": Case("asr models path an4", "asr models path digits", out),
+    "models remove NAME": Case("asr models remove an4", "asr models remove nowhere", error),
     "models import PATH": Case("asr models import nowhere --out mean", "asr models import model --out mean", error),
     "models import --out": Case(
         "asr models import nowhere --out mean", "asr models import nowhere --out train.jsonl", error

@@ -11,16 +11,24 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import save_file
 
+from asr.bundle.bundle import Bundle
+from asr.bundle.foreign import FORMATS, import_model
+from asr.config import ModelSpec
 from asr.data.manifest import read_manifest
 from asr.decoding import SEARCHES
 from asr.decoding.base import build_search
+from asr.errors import BundleError
 from asr.features import FRONTENDS, build_frontend
+from asr.features.fbank import FbankConfig
 from asr.lengths import pad_stack
 from asr.losses.weights import LossConfig
 from asr.models.encoders import ENCODERS
+from asr.models.encoders.transformer import TransformerConfig
 from asr.models.heads import HEADS
 from asr.text.tokenizer import TOKENIZERS, load_tokenizer, train_tokenizer
+from asr.text.tokenizer.char import CharConfig
 from asr.types import Batch, EncoderOutput
 from tests.tiny_models import tiny_model
 
@@ -33,7 +41,9 @@ REGISTRIES = (ENCODERS, HEADS, SEARCHES, FRONTENDS, TOKENIZERS)
 @pytest.fixture(autouse=True)
 def _registries_as_they_were() -> Iterator[None]:
     before = [dict(registry._parts) for registry in REGISTRIES]  # type: ignore[attr-defined]
+    formats = list(FORMATS)
     yield
+    FORMATS[:] = formats
     for registry, parts in zip(REGISTRIES, before, strict=True):
         registry._parts.clear()  # type: ignore[attr-defined]
         registry._parts.update(parts)  # type: ignore[attr-defined]
@@ -59,7 +69,15 @@ def example_batch(num_features: int = 8) -> Batch:
 
 
 def test_the_page_shows_one_block_for_each_kind_of_part() -> None:
-    assert set(SECTIONS) == {"An encoder", "A head", "A search", "A front-end", "A tokenizer", "A corpus"}
+    assert set(SECTIONS) == {
+        "An encoder",
+        "A head",
+        "A search",
+        "A front-end",
+        "A tokenizer",
+        "A foreign format",
+        "A corpus",
+    }
 
 
 def test_the_encoder_learns_and_encodes_an_utterance_the_same_alone_and_in_a_batch() -> None:
@@ -134,6 +152,29 @@ def test_the_tokenizer_writes_what_it_read_also_from_its_folder(tmp_path: Path) 
     again = load_tokenizer(tmp_path, config)
     assert again.digest == tokenizer.digest
     assert again.encode("go left") == tokenizer.encode("go left")
+
+
+def test_the_foreign_format_is_read_into_a_model_folder_and_is_total(tmp_path: Path) -> None:
+    run_block("A foreign format")
+    source = tmp_path / "source"
+    tokenizer = train_tokenizer(CharConfig(), ["go left", "stop"])
+    tokenizer.save(source)
+    spec = ModelSpec(frontend=FbankConfig(cmvn="utterance"), encoder=TransformerConfig(dim=16, num_layers=2))
+    bundle = Bundle.build(spec, build_frontend(spec.frontend), {"main": tokenizer}, seed=1)
+    theirs = {name.replace("encoder.", "body."): tensor for name, tensor in bundle.weights().items()}
+    theirs["letters"] = theirs.pop("heads.ctc.output.linear.weight").T.contiguous()
+    theirs["letters_bias"] = theirs.pop("heads.ctc.output.linear.bias")
+    save_file(theirs, source / "net.safetensors")
+    (source / "net.json").write_text('{"width": 16, "depth": 2}')
+    import_model(source, tmp_path / "model")
+    again = Bundle.load(tmp_path / "model")
+    assert all(torch.equal(tensor, bundle.weights()[name]) for name, tensor in again.weights().items())
+    save_file(theirs | {"body.extra": torch.zeros(1)}, source / "net.safetensors")
+    with pytest.raises(BundleError, match=r"tensor 'encoder\.extra' is unknown"):
+        import_model(source, tmp_path / "other")
+    (source / "net.json").write_text('{"width": 16}')
+    with pytest.raises(BundleError, match=r"net\.json: num_layers: Input should be a valid integer"):
+        import_model(source, tmp_path / "other")
 
 
 def test_the_recipe_writes_manifests_of_its_corpus(tmp_path: Path) -> None:

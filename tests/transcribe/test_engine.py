@@ -17,13 +17,14 @@ from asr.audio.channels import SPLIT
 from asr.errors import AudioError
 from asr.transcribe.engine import Engine
 from asr.transcribe.events import Done, Event, Failed, Partial, Progress, SegmentReady
+from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import MAX_EVENTS, RequestOptions
 from asr.transcribe.segmentation import SegmentationConfig, Segmenter, Span
 from asr.types import Segment
 
 RATE = 8000
 BULK = RequestOptions(bulk=True)
-Answer = list[Segment | None]
+Answer = list[Recognized]
 
 
 def bursts(*lengths: float, seed: int = 0) -> np.ndarray:
@@ -72,7 +73,7 @@ class Model:
         assert len(spans) == len(options)
         self.batches.append([span.duration for span in spans])
         self.threads.add(threading.get_ident())
-        return [Segment(span.start, span.end, f"{span.duration:.1f}") for span in spans]
+        return [Recognized((Segment(span.start, span.end, f"{span.duration:.1f}"),)) for span in spans]
 
 
 class Detector:
@@ -158,7 +159,7 @@ def test_a_span_that_the_model_cannot_take_fails_its_own_request_and_no_other() 
     def recognize(spans: Sequence[Span], options: Sequence[RequestOptions]) -> Answer:
         if any(round(span.duration) == 3 for span in spans):
             raise RuntimeError("no three")
-        return [Segment(span.start, span.end, f"{span.duration:.1f}") for span in spans]
+        return [Recognized((Segment(span.start, span.end, f"{span.duration:.1f}"),)) for span in spans]
 
     with engine(recognize, 60.0) as shared:
         handles = [shared.submit(sounds(*lengths), BULK) for lengths in [(2, 1), (1, 3), (4,), (2,)]]
@@ -217,7 +218,7 @@ def test_a_long_recording_delays_a_short_one_by_no_more_than_the_batch_that_is_r
         if len(batches) == 3:  # in the middle of the long recording
             submitted.set()
             assert was_read.wait(30)
-        return [Segment(span.start, span.end, "x") for span in spans]
+        return [Recognized((Segment(span.start, span.end, "x"),)) for span in spans]
 
     three_hours = [bursts(*[3] * 20)] * 135
     with engine(recognize) as shared:
@@ -255,7 +256,7 @@ def test_spans_without_a_pause_between_them_hand_over() -> None:
     answers = iter(["a b c", "c d e", "e f g"])
 
     def recognize(spans: Sequence[Span], options: Sequence[RequestOptions]) -> Answer:
-        return [Segment(span.start, span.end, next(answers)) for span in spans]
+        return [Recognized((Segment(span.start, span.end, next(answers)),)) for span in spans]
 
     long = np.random.default_rng(0).uniform(0.1, 0.2, 15 * RATE).astype(np.float32)
     with engine(recognize, 1.0) as shared:
@@ -393,7 +394,7 @@ def test_requests_that_wait_at_the_same_time_share_a_batch() -> None:
         while not sizes and not all(were_read.acquire(timeout=30) for _ in range(12)):
             pass
         sizes.append(len(spans))
-        return [Segment(span.start, span.end, "x") for span in spans]
+        return [Recognized((Segment(span.start, span.end, "x"),)) for span in spans]
 
     with engine(recognize, 60.0) as shared:
         handles = [shared.submit(Sounds(source)) for _ in range(12)]

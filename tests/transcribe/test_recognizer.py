@@ -116,10 +116,15 @@ def test_the_text_does_not_depend_on_the_batch(tiny_workspace: Path, search: str
 
 
 def without_confidence(transcript: Transcript) -> Transcript:
-    """The rest of it: a confidence may differ in its last digits by the size of the batch."""
+    """The rest of it: confidences and measures may differ in their last digits by the size of the batch."""
     return Transcript(
         tuple(
-            replace(segment, confidence=None, words=tuple(replace(word, confidence=None) for word in segment.words))
+            replace(
+                segment,
+                confidence=None,
+                measures={},
+                words=tuple(replace(word, confidence=None) for word in segment.words),
+            )
             for segment in transcript.segments
         )
     )

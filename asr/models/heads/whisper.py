@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -15,13 +18,15 @@ from asr.errors import ConfigError
 from asr.models.heads.base import HEADS, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
 from asr.models.heads.transformer import TransformerDecoder, TransformerDecoderConfig, TransformerDecoderLayer
-from asr.models.heads.whisper_rules import WhisperRules
+from asr.models.heads.whisper_rules import Timestamps, WhisperRules, control_id
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
+from asr.types import EncoderOutput, Hypothesis
 
-NO_TIMESTAMPS = "<|notimestamps|>"
+LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")  # the piece of a language
+TASKS = ("translate", "transcribe")
 BEFORE = "<|startofprev|>"  # what was said before the text follows
 ENGLISH = "en"  # the one language of models that have no choice
 MAX_BEFORE = 223  # tokens of it
@@ -69,6 +74,7 @@ class WhisperDecoder(TransformerDecoder):
     """
 
     positions: nn.Parameter
+    temperatures = (0.2, 0.4, 0.6, 0.8, 1.0)  # tried where a text cannot be trusted
 
     def __init__(self, config: WhisperHeadConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
         Decoder.__init__(self, config, vocabulary)  # the parent's own has other positions and another output
@@ -95,23 +101,77 @@ class WhisperDecoder(TransformerDecoder):
         """What is read before a text where nobody gives a prompt."""
         return self.build_prompt()
 
-    def build_prompt(self, language: str | None = None, before: Sequence[int] = ()) -> tuple[int, ...]:
-        """What is read before a text: the end of what was said before, start, language, task, and no timestamps.
+    @cached_property
+    def languages(self) -> dict[str, int]:
+        """The ids of the languages among which the model tells apart, by code; none of a model of one language."""
+        if self.config.language is None:
+            return {}
+        known = ((LANGUAGE.fullmatch(self.vocabulary.piece(token)), token) for token in sorted(self.vocabulary.control))
+        return {match[1]: token for match, token in known if match is not None}
 
-        ConfigError for a language that the model does not know.
+    @cached_property
+    def no_speech_token(self) -> int | None:
+        """The id that is likely after the start where nobody speaks; it stands before that of no timestamps."""
+        none = Timestamps.of(self.vocabulary).none
+        return None if none is None else none - 1
+
+    def build_prompt(
+        self,
+        language: str | None = None,
+        before: Sequence[int] = (),
+        task: str | None = None,
+        *,
+        timestamps: bool = True,
+    ) -> tuple[int, ...]:
+        """What is read before a text: the end of what was said before, start, language, task.
+
+        ConfigError for a language or a task that the model does not know.
         """
-        code = language or self.config.language
-        if code is not None and self.config.language is None:
-            if code != ENGLISH:
-                raise ConfigError(f"the model does not know a language '{code}'; leave the language out")
-            code = None
-        if code is not None and self.vocabulary.id(f"<|{code}|>") not in self.vocabulary.control:
-            raise ConfigError(f"the model does not know a language '{code}'; use the code of one it knows, as en")
-        wanted = [f"<|{part}|>" for part in (code, self.config.task) if part is not None]
-        ids = [self.vocabulary.id(piece) for piece in (*wanted, NO_TIMESTAMPS)]
-        prompt = (self.vocabulary.start, *(id for id in ids if id is not None and id in self.vocabulary.control))
-        mark = self.vocabulary.id(BEFORE)
+        pieces = [self.vocabulary.start]
+        code = language or self.config.language or ENGLISH
+        if self.languages or code != ENGLISH:
+            pieces.append(self._language(code))
+        task = task or self.config.task
+        if task is not None and (self.languages or task != "transcribe"):
+            pieces.append(self._task(task))
+        none = Timestamps.of(self.vocabulary).none
+        if not timestamps and none is not None:
+            pieces.append(none)
+        mark = control_id(self.vocabulary, BEFORE)
+        prompt = tuple(pieces)
         return (mark, *before[-MAX_BEFORE:], *prompt) if before and mark is not None else prompt
+
+    def _language(self, code: str) -> int:
+        if code in self.languages:
+            return self.languages[code]
+        if not self.languages:
+            raise ConfigError(f"the model does not know a language '{code}': it writes English alone; leave it out")
+        known = ", ".join(sorted(self.languages))
+        raise ConfigError(f"the model does not know a language '{code}'; use auto or one of {known}")
+
+    def _task(self, task: str) -> int:
+        token = control_id(self.vocabulary, f"<|{task}|>")
+        if task not in TASKS or token is None or not self.languages:
+            raise ConfigError(f"the model does not know a task '{task}'; it writes down what is said, in its language")
+        return token
+
+    def detect_language(self, encoded: EncoderOutput) -> Tensor:
+        """Probabilities (B, L) of the languages, in the order of `languages`; ConfigError for a model of one."""
+        if not self.languages:
+            raise ConfigError("the model knows one language and cannot tell languages apart")
+        state = self.init_state(encoded)
+        start = torch.full((len(encoded.lens),), self.vocabulary.start, device=encoded.frames.device)
+        log_probs, _ = self.step(start, state)
+        index = torch.tensor(list(self.languages.values()), device=log_probs.device)
+        return log_probs[:, index].softmax(dim=1)
+
+    def read(self, hypothesis: Hypothesis, prompt: Sequence[int], num_frames: int) -> Hypothesis:
+        """A hypothesis of a search less its timestamps, with the segments that they mark and the prompt's language."""
+        tokens, segments = Timestamps.of(self.vocabulary).segments(hypothesis.tokens, num_frames)
+        language = next((code for code, token in self.languages.items() if token in prompt), None)
+        if not self.languages:
+            language = ENGLISH
+        return replace(hypothesis, tokens=tokens, segments=segments, language=language)
 
     def filters(self) -> tuple[WhisperRules, ...]:
         """The rules that every search over this head keeps."""

@@ -11,6 +11,8 @@ from asr.transcribe.timeline import milliseconds, recording_end
 from asr.transcribe.writers.base import Source
 from asr.types import Segment, Transcript, Word
 
+MEASURES = ("avg_logprob", "no_speech", "compression_ratio")
+
 
 def to_json(transcript: Transcript, source: Source, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
     """One JSON object on one line, so that several make JSON Lines. Times are seconds, confidences 0..1 or null."""
@@ -22,6 +24,8 @@ def to_json(transcript: Transcript, source: Source, _rules: SubtitleRules = DEFA
         "segments": [_segment(segment, limit) for segment in transcript.segments],
         "model": source.model,
         "version": source.version,
+        "language": transcript.language,
+        "uncovered": [[milliseconds(moment, limit) / 1000 for moment in stretch] for stretch in transcript.uncovered],
     }
     return SURROGATES.sub("\ufffd", json.dumps(value, ensure_ascii=False)) + "\n"
 
@@ -31,6 +35,8 @@ def _segment(segment: Segment, limit: int) -> dict[str, Any]:
         **_timed(segment, limit),
         "words": [_timed(word, limit) for word in segment.words],
         **({} if segment.channel is None else {"channel": segment.channel}),
+        **({} if segment.language is None else {"language": segment.language}),
+        **{name: round(segment.measures[name], 4) for name in MEASURES if name in segment.measures},
     }
 
 

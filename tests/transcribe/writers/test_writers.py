@@ -30,7 +30,9 @@ TRANSCRIPT = Transcript(
 
 def test_json_has_exactly_the_keys_of_the_design_in_their_order() -> None:
     value = json.loads(WRITERS["json"](TRANSCRIPT, SOURCE))
-    assert list(value) == ["audio", "duration", "text", "segments", "model", "version"]
+    assert list(value) == [
+        "audio", "duration", "text", "segments", "model", "version", "language", "uncovered",
+    ]  # fmt: skip
     assert list(value["segments"][0]) == ["start", "end", "text", "confidence", "words"]
     assert list(value["segments"][0]["words"][0]) == ["start", "end", "text", "confidence"]
 
@@ -46,6 +48,15 @@ def test_json_tells_everything_in_seconds_to_the_millisecond() -> None:
     assert value["text"] == "grüße an alle"
     assert value["segments"][0]["words"][0] == {"start": 0.123, "end": 0.5, "text": "grüße", "confidence": None}
     assert value["segments"][1] == {"start": 1.5, "end": 3.25, "text": "alle", "confidence": 0.5, "words": []}
+
+
+def test_json_tells_what_the_model_knows_of_a_segment_and_where_speech_has_no_text() -> None:
+    measures = {"compression_ratio": 1.23456, "no_speech": 0.01, "avg_logprob": -0.25, "of its own": 1.0}
+    segment = Segment(0.0, 1.0, "da", language="de", measures=measures)
+    value = json.loads(WRITERS["json"](Transcript((segment,), "de", ((1.0001, 2.5),)), SOURCE))
+    assert (value["language"], value["uncovered"]) == ("de", [[1.0, 2.5]])
+    assert list(value["segments"][0])[5:] == ["language", "avg_logprob", "no_speech", "compression_ratio"]
+    assert list(value["segments"][0].values())[5:] == ["de", -0.25, 0.01, 1.2346]
 
 
 def test_json_is_one_line_of_readable_letters() -> None:
