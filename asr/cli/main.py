@@ -119,6 +119,4 @@ def _show_warning(message: Warning | str, *_where: object, **_how: object) -> No
 
 
 if __name__ == "__main__":
-    from asr.__main__ import main as own_process
-
-    own_process()
+    main()
