@@ -16,6 +16,7 @@ from asr.bundle.foreign.whisper import (
     FRAMES_A_SECOND,
     WhisperRules,
     map_hub_names,
+    read_alignment,
     whisper_spec,
     whisper_tokenizer,
     with_times,
@@ -64,6 +65,7 @@ class HuggingFaceWhisper(ForeignFormat):
         rules = WhisperRules(
             suppress=tuple(token for token in _ids(path, config, generation, "suppress_tokens") if token != eos),
             suppress_first=_ids(path, config, generation, "begin_suppress_tokens"),
+            alignment=read_alignment(path / GENERATION, generation),
             is_multilingual=_is_multilingual(generation),
             window_seconds=_number(path / CONFIG, config, "max_source_positions", 1500) / FRAMES_A_SECOND,
         )
