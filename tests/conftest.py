@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +20,10 @@ torch.set_num_threads(1)
 # No test depends on how fast the machine is just now.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
+
+# No test finds models of whoever runs it, or asks a hub that is not of its own making.
+os.environ["ASR_HOME"] = os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir(), "asr-tests-have-no-models"))
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 

@@ -34,7 +34,7 @@ class Level(StrEnum):
 def align(
     audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="A recording of any length.")],
     text: Annotated[Path, typer.Argument(metavar="TEXT_FILE", help="What is said in it, as lines of UTF-8 text.")],
-    model: Annotated[Path, typer.Option(help="Model folder.")],
+    model: Annotated[Path, typer.Option(help="Model folder, or a name that `asr models list` shows.")],
     formats: Annotated[
         str, typer.Option("--format", help="txt, srt, vtt, json, tsv, ctm, textgrid; several with commas: ctm,srt.")
     ] = "json",
@@ -54,7 +54,7 @@ def align(
     Lines and words that were not spoken are named on standard error; they have confidence near 0 in the output.
     """
     require_files(audio, text)
-    require_model(model)
+    folder = require_model(model)
     from asr import __version__
     from asr.audio.io import audio_info
     from asr.bundle.bundle import Bundle
@@ -68,13 +68,13 @@ def align(
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
     outputs = plan_outputs([FileRecording(audio, Path(audio.name))], names, output_dir)[0].outputs if output_dir else {}
-    check_outputs(outputs.values(), (audio, text), model)
+    check_outputs(outputs.values(), (audio, text), folder)
     if outputs and not overwrite and all(path.exists() for path in outputs.values()):
         typer.echo(f"{audio} is done already; --overwrite does it again", err=True)
         return
     use_threads(threads)
     where = resolve_device(device)
-    bundle = Bundle.load(model, where)
+    bundle = Bundle.load(folder, where)
     aligned = Aligner(bundle, confidence=confidence).align(audio, read_script(text, bundle))
     for missing in aligned.unspoken:
         what = "line" if missing.whole else "words"

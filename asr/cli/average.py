@@ -22,7 +22,7 @@ def average(
     """Average the weights of several epochs into a new model."""
     if (best is None) == (last is None):
         raise typer.BadParameter("give either --best K or --last K")
-    require_model(experiment)
+    experiment = require_model(experiment)
     from asr.experiments.average import average_epochs
     from asr.system.outputs import check_folder
     from asr.system.runtime import resolve_dtype

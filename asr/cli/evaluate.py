@@ -33,7 +33,7 @@ FILES = ("hypotheses.jsonl", "wer.json", "reliability.png", "report.html")
 
 
 def evaluate(
-    experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")],
+    experiment: Annotated[Path, typer.Argument(help="Model folder, or a name.", metavar="EXP")],
     manifest: Annotated[Path, typer.Argument(help="What to transcribe, with reference texts.", metavar="MANIFEST")],
     out: Annotated[
         Path | None,
@@ -62,7 +62,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
-    require_model(experiment)
+    experiment = require_model(experiment)
     require_files(manifest, hotwords)
     require_lm(lm)
     check_overrides(overrides, "search")

@@ -20,6 +20,10 @@ EXAMPLES = {
     "data shard": "asr data shard data/an4/train.jsonl --out shards/an4",
     "data cut": "asr data cut exp/an4 data/an4/train.jsonl --out pieces.jsonl",
     "lm train": "asr lm train data/an4/train.jsonl --order 3 --out words.arpa",
+    "models list": "asr models list",
+    "models pull": "asr models pull whisper-base",
+    "models path": "asr models path whisper-base",
+    "models remove": "asr models remove whisper-base",
     "models import": "asr models import faster-whisper-tiny.en --out models/tiny.en",
 }
 

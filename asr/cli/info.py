@@ -10,9 +10,9 @@ import typer
 from asr.cli.inputs import require_model
 
 
-def info(experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")]) -> None:
+def info(experiment: Annotated[Path, typer.Argument(help="Model folder, or a name.", metavar="EXP")]) -> None:
     """Show what a model folder holds: data, sizes, training state, results."""
-    require_model(experiment)
+    experiment = require_model(experiment)
     from asr.experiments.summary import summarize
 
     for name, value in summarize(experiment):

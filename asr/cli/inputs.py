@@ -22,11 +22,14 @@ def require_lm(lm: str | None) -> None:
     require_files(None if lm == "none" else lm)
 
 
-def require_model(folder: Path) -> None:
-    """BundleError unless all parts of a model folder are there; they are not read."""
-    from asr.bundle.folder import require_parts
+def require_model(model: Path) -> Path:
+    """The folder of a model that is given as a folder or by name, fetched if need be; its parts are not read.
 
-    require_parts(folder, "asr train")
+    BundleError unless all of them are there.
+    """
+    from asr.bundle.store import find_model
+
+    return find_model(model)
 
 
 def require_some_source(sources: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.console import shown
-from asr.cli.inputs import require_files
+from asr.cli.inputs import require_files, require_model
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
 
 Reproduce = Annotated[
@@ -48,6 +48,7 @@ def train(
             raise typer.BadParameter(
                 "--set, --dry-run and --profile are only for a CONFIG; --reproduce changes nothing"
             )
+        reproduce = require_model(reproduce)
         from asr.experiments.reproduce import reproduce as repeat
 
         same = repeat(reproduce, out, resume=resume, device=device, threads=threads, tensorboard=tensorboard)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from asr.bundle.catalogue import DEFAULT_MODEL
 from asr.cli.audio_options import Channel, MaxSpan, MinConfidence, Raw, Vad, parse_channel_option, parse_raw_option
 from asr.cli.inputs import check_overrides, require_files, require_lm, require_model, require_some_source
 from asr.cli.options import (
@@ -42,6 +43,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(metavar="FILE_OR_DIR", help="Audio and video files, folders, globs, manifests, - for a pipe."),
 ]
+Model = Annotated[Path, typer.Option(help="Model folder, or a name that `asr models list` shows.")]
 Formats = Annotated[
     str, typer.Option("--format", help="txt, srt, vtt, json, tsv, ctm, textgrid; several with commas: txt,json.")
 ]
@@ -60,7 +62,7 @@ BatchSeconds = Annotated[
 
 def transcribe(
     audio: Sources,
-    model: Annotated[Path, typer.Option(help="Model folder.")],
+    model: Model = Path(DEFAULT_MODEL),
     formats: Formats = "txt",
     output_dir: OutputDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do files again whose output exists.")] = False,
@@ -103,10 +105,10 @@ def transcribe(
     kept, so that the same command goes on with what was interrupted.
     """
     require_some_source(audio)
-    require_model(model)
     require_files(hotwords)
     require_lm(lm)
     check_overrides(overrides, "search", "segmentation")
+    folder = require_model(model)
     from asr.system.display import Display
     from asr.transcribe.inputs import OutputClashError
     from asr.transcribe.recognizer import Recognizer
@@ -116,19 +118,16 @@ def transcribe(
 
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
-    request = RequestOptions(
-        language=language, each_language=each_language, task=task, prompt=prompt, channel=parse_channel_option(channel)
-    )
     where = parse_channel_option(channel)
     request = RequestOptions(None, language, each_language, task, prompt, channel=where)
     output = OutputOptions(names, rules, str(model), output_dir, overwrite, request, verbose)
-    read = (lm, hotwords, *(model / name for name in MODEL_FILES))
+    read = (lm, hotwords, *(folder / name for name in MODEL_FILES))
     output = replace(output, partial=partial, also_read=read)
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)
     load = functools.partial(
         Recognizer.load,
-        model,
+        folder,
         device,
         dtype,
         search_request(search, of_search, lm, lm_mode, hotwords, hotword),

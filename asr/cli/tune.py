@@ -14,7 +14,7 @@ from asr.cli.outputs import check_outputs
 
 
 def tune(
-    experiment: Annotated[Path, typer.Argument(help="Model folder.", metavar="EXP")],
+    experiment: Annotated[Path, typer.Argument(help="Model folder, or a name.", metavar="EXP")],
     manifest: Annotated[
         Path, typer.Argument(help="Dev utterances; never those you report results on.", metavar="DEV_MANIFEST")
     ],
@@ -36,7 +36,7 @@ def tune(
     Later commands decode with these settings and this language model, unless options say otherwise. Ctrl-C keeps the
     best so far, if it is better than the settings it began with.
     """
-    require_model(experiment)
+    experiment = require_model(experiment)
     require_files(manifest)
     require_lm(lm)
     check_overrides(overrides, "search")

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -31,13 +31,14 @@ def download(
     sha256: str | None = None,
     md5: str | None = None,
     progress: Progress | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Path:
     """Fetch a file, going on where an earlier attempt broke off, and return `destination`.
 
     Until it is complete and its checksum (hex) right, the file is called NAME.part. A file that is there already
     and has the right checksum, or for which none is given, is not fetched again. A broken connection is taken up again
     for as long as it brings bytes; a server without ranges makes the file start over. `progress` is called with the
-    bytes here so far and in all (None if unknown).
+    bytes here so far and in all (None if unknown). `headers` go to the server of the url, not to where it redirects.
 
     DownloadError if the server cannot be reached, refuses or breaks off (what came stays, to go on from), if the file
     cannot be written, and if the checksum is wrong (what came is removed).
@@ -49,7 +50,7 @@ def download(
         if destination.exists() and _fault(destination, sha256, md5) is None:
             return destination
         target.parent.mkdir(parents=True, exist_ok=True)
-        while not _fetch(url, part, progress):
+        while not _fetch(url, part, progress, headers or {}):
             pass
         if fault := _fault(part, sha256, md5):
             part.unlink()
@@ -88,11 +89,13 @@ def extract(archive: Path | str, folder: Path | str) -> Path:
     return folder
 
 
-def _fetch(url: str, part: Path, progress: Progress | None) -> bool:
+def _fetch(url: str, part: Path, progress: Progress | None, headers: Mapping[str, str]) -> bool:
     """Fetch what is missing of `part` over one connection; False if it broke but brought some of it."""
     present = part.stat().st_size if part.exists() else 0
     start = present
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    for name, value in headers.items():
+        request.add_unredirected_header(name, value)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             if start and response.status != http.HTTPStatus.PARTIAL_CONTENT:

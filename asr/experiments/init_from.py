@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.store import find_model
 from asr.config import InitConfig
 from asr.errors import ConfigError
 from asr.models.asr_model import build_model
@@ -68,7 +69,7 @@ def init_from(bundle: Bundle, config: InitConfig, say: Callable[[str], None]) ->
     models, if the encoders differ and `partial` does not allow it, or if nothing fits. A front-end set otherwise than
     the other model's is warned about.
     """
-    source = Bundle.load(config.folder)
+    source = Bundle.load(find_model(config.folder))
     _warn_of_other_features(bundle, source, config.folder, say)
     own, given = bundle.model.state_dict(), source.model.state_dict()
     asked = set(own)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import LmBundle
+from asr.bundle.store import find_model
 from asr.config import LmDataConfig, LmExperiment, TextConfig, load_lm_experiment
 from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.sampler import BucketSampler, RememberingSampler
@@ -137,7 +138,7 @@ def _sampler(sentences: Sequence[Sentence], config: LmDataConfig, seed: int, *, 
 
 def begin(config: LmExperiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
     """A task with fresh weights; tokenizer and normaliser are those of the acoustic model it names."""
-    acoustic = Bundle.load(config.model)
+    acoustic = Bundle.load(find_model(config.model))
     text = TextConfig(normalize=acoustic.spec.normalize, tokenizer=acoustic.spec.tokenizer)
     bundle = LmBundle.build(config.model_copy(update={"text": text}), acoustic.tokenizer)
     ready = _ready(bundle, out, world, say)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.store import find_model
 from asr.data.manifest import read_manifest
 from asr.errors import LmError
 from asr.lm.ngram.arpa import open_binary, write_arpa
@@ -141,7 +142,7 @@ def _texts(path: Path) -> Iterator[str]:
 def _speller(settings: NgramSettings) -> Spell:
     normalize("", settings.normalizer)  # an unknown name shows before any text is read
     if settings.tokens is not None:
-        tokenizer = Bundle.load(settings.tokens).tokenizer
+        tokenizer = Bundle.load(find_model(settings.tokens)).tokenizer
         pieces = tokenizer.vocabulary.pieces
         return lambda text: [pieces[token] for token in tokenizer.encode(normalize(text, settings.normalizer))]
     if settings.normalizer == "none":

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.import_record import RECORD_FILE, read_import_record
 from asr.bundle.lm import LmBundle, is_language_model
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, Provenance
@@ -17,6 +18,8 @@ from asr.experiments.ready import num_parameters
 from asr.system.display import clock, counted
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.metrics import LOG_FILE, PERPLEXITY, WER, Metric, read_log
+
+MOST_LISTED = 12  # values of a setting
 
 
 def summarize(folder: Path) -> Iterator[tuple[str, str]]:
@@ -41,6 +44,7 @@ def _acoustic_model(folder: Path) -> Iterator[tuple[str, str]]:
     yield "texts", f"normalised with '{config.normalize}'"
     if isinstance(config, Experiment):
         yield "data", f"train {config.data.train}, dev {config.data.dev}"
+    yield from _foreign_origin(folder)
     yield from _origin(config.provenance)
     texts = TrainingTexts.load(folder)
     yield "seen", f"{len(texts.hashes)} training texts and speakers" if texts else "not on record"
@@ -74,6 +78,13 @@ def _settings(values: dict[str, Any]) -> str:
     return f"{name} ({_listed(values)})" if values else str(name)
 
 
+def _foreign_origin(folder: Path) -> Iterator[tuple[str, str]]:
+    origin = read_import_record(folder / RECORD_FILE)
+    if origin is not None:
+        yield "source", origin.description
+        yield "licence", origin.licence or "not stated"
+
+
 def _origin(provenance: Provenance | None) -> Iterator[tuple[str, str]]:
     if provenance is None:
         return
@@ -90,7 +101,13 @@ def _origin(provenance: Provenance | None) -> Iterator[tuple[str, str]]:
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
+    return ", ".join(f"{key} {_shortened(value)}" for key, value in values.items())
+
+
+def _shortened(value: Any) -> str:
+    """A list is shown as long as one can take it in."""
+    is_long = isinstance(value, list | tuple) and len(value) > MOST_LISTED
+    return f"[{len(value)} values]" if is_long else str(value)
 
 
 def _training_state(folder: Path, epochs: int, metric: Metric) -> str:

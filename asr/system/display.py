@@ -28,6 +28,13 @@ class Display:
             self.stream.write(f"\r\x1b[K{text}")
             self.stream.flush()
 
+    def clear(self) -> None:
+        """Take the live line away."""
+        if self.is_live:
+            self._next_update = 0.0
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
 
 def clock(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""

@@ -14,6 +14,7 @@ import torch
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decoding
+from asr.bundle.store import find_model
 from asr.errors import ConfigError
 from asr.system.runtime import resolve_device, resolve_dtype
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
@@ -67,7 +68,7 @@ class Recognizer:
     @classmethod
     def load(
         cls,
-        folder: str | Path,
+        model: str | Path,
         device: str = "auto",
         dtype: str = "float32",
         search: str | SearchRequest | None = None,
@@ -78,7 +79,7 @@ class Recognizer:
         min_confidence: float = 0.0,
         exact: bool = False,
     ) -> Self:
-        """A recognizer from a model folder.
+        """A recognizer from a model folder, or of a model by its name, fetched at the first use.
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
         and hotwords. `exact` has a model of fixed windows always hear a whole one, which is slower. Raises BundleError
@@ -87,6 +88,7 @@ class Recognizer:
         """
         request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
+        folder = find_model(model)
         bundle = Bundle.load(folder, where)
         if exact:
             bundle = bundle.exact()

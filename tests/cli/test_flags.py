@@ -22,6 +22,7 @@ import typer.main
 from torch.nn.modules.module import register_module_forward_hook
 
 from asr.cli.main import app, main
+from tests.bundle.foreign.whisper_files import multilingual_model
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,10 @@ HYPOTHESES = content("results/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
 
+WHISPER = "asr transcribe audio --model whisper --device cpu --vad none --max-span 2 --format json"
+WHISPER_SET = "asr evaluate whisper dev.jsonl --device cpu --out results"
+WHISPER_TUNE = "asr tune whisper dev.jsonl --device cpu --trials 1 --dry-run"
+
 CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
     "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
@@ -239,6 +244,21 @@ CASES = {
     ),
     "transcribe --hotwords": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotwords hot.txt", out),
     "transcribe --hotword": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotword nine:200", out),
+    "transcribe --language": Case(f"{WHISPER} --language en", f"{WHISPER} --language de", out),
+    "transcribe --each-language": Case(WHISPER, f"{WHISPER} --each-language", out),
+    "transcribe --task": Case(WHISPER, f"{WHISPER} --task translate", out),
+    "transcribe --prompt": Case(WHISPER, f"{WHISPER} --prompt the", out),
+    "transcribe --exact": Case(WHISPER, f"{WHISPER} --exact", out),
+    "evaluate --language": Case(
+        f"{WHISPER_SET} --language en", f"{WHISPER_SET} --language de", content("results/wer.json")
+    ),
+    "evaluate --task": Case(WHISPER_SET, f"{WHISPER_SET} --task translate", HYPOTHESES),
+    "evaluate --prompt": Case(WHISPER_SET, f"{WHISPER_SET} --prompt the", HYPOTHESES),
+    "evaluate --exact": Case(WHISPER_SET, f"{WHISPER_SET} --exact", HYPOTHESES),
+    "tune --language": Case(f"{WHISPER_TUNE} --language en", f"{WHISPER_TUNE} --language de", out),
+    "tune --task": Case(WHISPER_TUNE, f"{WHISPER_TUNE} --task other", works),
+    "tune --prompt": Case(WHISPER_TUNE, f"{WHISPER_TUNE} --prompt the", out),
+    "tune --exact": Case(WHISPER_TUNE, f"{WHISPER_TUNE} --exact", out),
     "evaluate --lm": Case(EVALUATE, f"{EVALUATE} --lm words.arpa", HYPOTHESES, before=LM_FILE),
     "evaluate --lm-mode": Case(
         f"{EVALUATE} --lm words.arpa --nbest 3",
@@ -308,6 +328,9 @@ CASES = {
         pictures("page.html"),
         before=EVALUATE,
     ),
+    "models pull NAME": Case("asr models pull an4", "asr models pull digits", out),
+    "models path NAME": Case("asr models path an4", "asr models path digits", out),
+    "models remove NAME": Case("asr models remove an4", "asr models remove nowhere", error),
     "models import PATH": Case("asr models import nowhere --out mean", "asr models import model --out mean", error),
     "models import --out": Case(
         "asr models import nowhere --out mean", "asr models import nowhere --out train.jsonl", error
@@ -449,9 +472,13 @@ def test_a_flag_makes_a_visible_difference(
 ) -> None:
     case = CASES[name]
     seen = []
+    if " whisper " in case.without:
+        multilingual_model(tmp_path / "source", tmp_path / "whisper")
     for line in (case.without, case.flag):
         folder = tmp_path / str(len(seen))
         shutil.copytree(tiny_workspace, folder)
+        if " whisper " in case.without:
+            shutil.copytree(tmp_path / "whisper", folder / "whisper")
         monkeypatch.chdir(folder)
         if case.before:
             assert run(case.before, folder, capsys).status == 0

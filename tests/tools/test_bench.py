@@ -14,6 +14,7 @@ import torch
 from asr.data.manifest import read_manifest
 from asr.scoring.alignment import ErrorCounts, count_operations, levenshtein
 from tools.benchmarks import common, exact, manifest, posteriors, score
+from tools.benchmarks.whisper_random import WRITTEN, random_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,7 +129,22 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
         "train",
         "transcribe",
         "vad",
+        "whisper",
     ]
     refused = subprocess.run([ROOT / "tools" / "bench", "common"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: no benchmark 'common'")
+
+
+def test_random_whisper_models_write_the_text_that_their_positions_say():
+    pieces = [*"abc", *(f"\u0120{chr(97 + one)}{chr(97 + two)}" for one in range(26) for two in range(4))]
+    pieces += ["<|endoftext|>"]
+    variables = random_variables(pieces, dim=64, layers=1)
+    scores = (
+        variables["decoder/position_encodings/encodings"].astype(np.float32)
+        @ variables["decoder/embeddings/weight"].astype(np.float32).T
+    )
+    written = scores.argmax(1)
+    assert len(set(written[:WRITTEN])) == WRITTEN
+    assert (written[WRITTEN:] == len(pieces) - 1).all()
+    assert all(pieces[token].startswith("\u0120") for token in written[:WRITTEN])

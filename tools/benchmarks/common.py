@@ -133,6 +133,17 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def peak_mb() -> float:
+    """Most MB that this process ever held; not those of the process that started it, as `getrusage` on Linux."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if platform.system() == "Darwin" else 1e3)
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
+
+
 def machine() -> dict[str, Any]:
     """The processor, how many of its cores are ours, how busy they are, and the time."""
     return {

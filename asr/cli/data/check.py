@@ -72,7 +72,7 @@ def check(
     """
     require_files(manifest, config)
     if model is not None:
-        require_model(model)
+        model = require_model(model)
     from asr.cli.console import print_tables
     from asr.corpora.doctor.check import check as examine
     from asr.system.display import Display, clock, counted

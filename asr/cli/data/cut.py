@@ -22,8 +22,8 @@ def cut(
     threads: Threads = None,
 ) -> None:
     """Cut utterances at the pauses between their words, by forced alignment."""
-    require_model(experiment)
     require_files(manifest)
+    experiment = require_model(experiment)
     from asr.bundle.bundle import Bundle
     from asr.data.manifest import read_manifest, write_manifest
     from asr.experiments.pieces import cut as run

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.inputs import require_files
+from asr.cli.inputs import require_files, require_model
 from asr.cli.options import Device, Overrides, Tensorboard, Threads
 from asr.cli.outputs import check_outputs
 
@@ -26,7 +26,9 @@ Prune = Annotated[
 ]
 VocabSize = Annotated[int | None, typer.Option(min=1, help="Keep the most frequent words; others are <unk>.")]
 Vocab = Annotated[Path | None, typer.Option(help="Keep the words of this file, one a line; others are <unk>.")]
-Tokens = Annotated[Path | None, typer.Option(help="Model folder; its tokens are then the words of the language model.")]
+Tokens = Annotated[
+    Path | None, typer.Option(help="Model folder, or a name; its tokens are then the words of the language model.")
+]
 Normalize = Annotated[str, typer.Option(help="Normaliser of all texts: none, upper, basic or english.")]
 Dev = Annotated[Path | None, typer.Option(help="Held-out text, to print the perplexity of.")]
 Resume = Annotated[bool, typer.Option("--resume", help="With --neural: resume from the newest checkpoint in --out.")]
@@ -57,7 +59,9 @@ def train(
 
     --set, --resume, --tensorboard, --device and --threads are for neural models.
     """
-    require_files(neural, *(texts or ()), vocab, tokens, dev)
+    require_files(neural, *(texts or ()), vocab, dev)
+    if tokens is not None:
+        tokens = require_model(tokens)
     if neural is not None:
         _refuse(context, NGRAM_PARAMETERS, "not with --neural, whose configuration has all settings")
         from asr.experiments import launch
