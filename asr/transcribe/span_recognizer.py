@@ -8,8 +8,9 @@ from dataclasses import replace
 from asr.alignment.confidence import confidence_measure, text_confidence
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Searchers
-from asr.bundle.prompting import Wish, reading
+from asr.bundle.prompting import AUTO, Wish, reading
 from asr.bundle.recognition import Decoded, DecodeOptions
+from asr.errors import ConfigError
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
@@ -35,6 +36,10 @@ class SpanRecognizer:
     def decode_options(self, options: RequestOptions) -> DecodeOptions:
         """How spans of a request are decoded; ConfigError for options that the model or its search cannot follow."""
         measure = confidence_measure(options.confidence or self._confidence)
+        if options.each_language and options.language not in (None, AUTO):
+            raise ConfigError(
+                f"--each-language finds languages, but '{options.language}' is given; leave one of them out"
+            )
         searcher = self._searchers.get(options.search)
         found = reading(self._bundle, searcher, Wish(options.language, options.task, options.prompt))
         return DecodeOptions(searcher, found.prompt, measure, drop_loops=True, prompt_of=found.of_language)

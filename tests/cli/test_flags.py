@@ -245,7 +245,7 @@ CASES = {
     "transcribe --hotwords": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotwords hot.txt", out),
     "transcribe --hotword": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotword nine:200", out),
     "transcribe --language": Case(f"{WHISPER} --language en", f"{WHISPER} --language de", out),
-    "transcribe --each-language": Case(WHISPER, f"{WHISPER} --each-language", out),
+    "transcribe --each-language": Case(f"{WHISPER} --language de", f"{WHISPER} --language de --each-language", works),
     "transcribe --task": Case(WHISPER, f"{WHISPER} --task translate", out),
     "transcribe --prompt": Case(WHISPER, f"{WHISPER} --prompt the", out),
     "transcribe --exact": Case(WHISPER, f"{WHISPER} --exact", out),
