@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def test_words_of_one_token_share_its_time() -> None:
     assert placed.text == "\u65e5\u672c\u8a9e"
     found = timed(placed)
     assert [word.start for word in found] == pytest.approx([0.0, 0.6, 1.6], abs=0.25)
-    assert all(before.end <= after.start for before, after in zip(found, found[1:], strict=False))
+    assert all(before.end <= after.start for before, after in itertools.pairwise(found))
 
 
 def test_a_decoder_is_sure_of_its_loops_and_they_are_dropped_all_the_same() -> None:
