@@ -9,11 +9,12 @@ import numpy as np
 
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
-from asr.bundle.recognition import Decoded
+from asr.bundle.guard import Clips
+from asr.bundle.recognition import Decoded, clips_of, encode_waveforms
 from asr.bundle.words import PlacedWords
 from asr.text.tokenizer import WordSpan
 from asr.transcribe.long_form import split_windows
-from asr.types import Hypothesis, Utterance
+from asr.types import EncoderOutput, Hypothesis, Utterance
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ def clips_of_utterance(bundle: Bundle, utterance: Utterance) -> list[Clip]:
     if window is None or len(waveform) <= round(window * rate):
         return [Clip(utterance, 0.0, waveform)]
     return [Clip(utterance, each.start, each.waveform) for each in split_windows([waveform], rate, window)]
+
+
+def encoded_clips(bundle: Bundle, clips: Sequence[Clip]) -> tuple[EncoderOutput, Clips | None]:
+    """What the encoder makes of clips, and what decoding has to know of them."""
+    waveforms = [clip.waveform for clip in clips]
+    return encode_waveforms(bundle, waveforms), clips_of(bundle, waveforms)
 
 
 def joined(parts: Sequence[Decoded], starts: Sequence[int]) -> Decoded:
