@@ -11,6 +11,7 @@ from asr.bundle.decode import Searchers
 from asr.bundle.prompting import AUTO, Wish, reading
 from asr.bundle.recognition import Decoded, DecodeOptions
 from asr.errors import ConfigError
+from asr.text.tokenizer.word_breaks import joined
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
@@ -79,7 +80,7 @@ class SpanRecognizer:
             places = [place for place, word in enumerate(spelt) if one.first <= word.start < one.stop]
             text = tokenizer.decode(best.tokens[one.first : one.stop])
             if decoded.placed.is_shortened:
-                text = decoded.placed.between.join(spelt[place].text for place in places)
+                text = joined([spelt[place] for place in places], decoded.placed.between)
             if text:
                 start, end = (span.start + frame * self._bundle.frame_seconds for frame in (one.start, one.end))
                 own = [words[place] for place in places] if words else []
