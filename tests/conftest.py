@@ -49,6 +49,13 @@ training: {epochs: 2}
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures_of_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training draws no `curves.png`, which takes longer than the training of a tiny model, but with this mark."""
+    if request.node.get_closest_marker("draws_curves") is None:
+        monkeypatch.setattr("asr.training.metrics.draw_curves", lambda *_: True)
+
+
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """The folder of real speech corpora that lies beside a checkout in CI."""
@@ -104,6 +111,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "part.jsonl").write_text('{"id": "a", "text": "one"}\n', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr("asr.training.metrics.draw_curves", lambda *_: True)
         launch.train(Path("experiment.yaml"), Path("model"), device="cpu")
     return folder
 

@@ -23,7 +23,7 @@ def list_() -> None:
     from rich.table import Table
 
     from asr.bundle.catalogue import CATALOGUE
-    from asr.bundle.origin import ORIGIN_FILE, read_origin
+    from asr.bundle.import_record import RECORD_FILE, read_import_record
     from asr.bundle.store import known_model, places
     from asr.bundle.store.files import megabytes
     from asr.cli.console import print_tables
@@ -44,7 +44,7 @@ def list_() -> None:
         )
     for name in places.kept_names():
         if name not in CATALOGUE:
-            origin = read_origin(places.model_folder(name) / ORIGIN_FILE)
+            origin = read_import_record(places.model_folder(name) / RECORD_FILE)
             licence, source = (origin.licence or "-", origin.source) if origin is not None else ("-", "-")
             table.add_row(name, "yes", "own", "-", "-", "-", licence, source)
     print_tables(table)
@@ -93,8 +93,8 @@ def import_(
     from asr.system.outputs import check_folder
 
     check_folder(out)
-    model = import_model(path, out)
-    record_import(path, out)
+    model = import_model(path, out, archives=True)
+    record_import(model, path, out)
     typer.echo(f"imported {model.num_parameters / 1e6:.1f} M parameters into {out}")
 
 

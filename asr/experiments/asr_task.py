@@ -69,7 +69,7 @@ class AsrTask:
 
     def loss(self, batch: Batch, draws: StepDraws) -> LossOutput:
         """The losses of all heads, weighted and summed over the utterances of a batch."""
-        return batch_loss(self.model, batch, self._config.loss)
+        return batch_loss(self.model, batch, self._config.loss, draws)
 
     def count(self, batch: Batch) -> int:
         """Utterances, each counted once however many views of it there are."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from asr.bundle.folder import CONFIG_FILE
+from asr.bundle.import_record import CARD_FILE, RECORD_FILE, read_import_record
 from asr.bundle.lm import is_language_model
-from asr.bundle.origin import CARD_FILE, ORIGIN_FILE, read_origin
 from asr.config import LmExperiment, ModelSpec, Provenance, load_spec
 from asr.experiments.records import read_experiment
 from asr.system.runtime import write_text_atomic
@@ -32,7 +32,7 @@ Use it:
 def write_card(folder: Path) -> None:
     """(Re)write README.md from config.yaml, and from every results/<set>/wer.json or the log of a language model."""
     config = read_experiment(folder) if is_language_model(folder) else load_spec(folder / CONFIG_FILE)
-    origin = read_origin(folder / ORIGIN_FILE)
+    origin = read_import_record(folder / RECORD_FILE)
     if origin is not None and config.provenance is None:
         write_text_atomic(folder / CARD_FILE, origin.card(_results_table(folder / "results")))
         return

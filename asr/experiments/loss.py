@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from asr.losses.weights import LossConfig, weighted_sum
 from asr.models.asr_model import AsrModel
-from asr.training.task import LossOutput
+from asr.training.task import LossOutput, StepDraws
 from asr.types import Batch
 
 
-def batch_loss(model: AsrModel, batch: Batch, config: LossConfig) -> LossOutput:
+def batch_loss(model: AsrModel, batch: Batch, config: LossConfig, draws: StepDraws | None = None) -> LossOutput:
     """The loss summed over the utterances of a batch; of several views of one, the mean.
 
+    An encoder that learns to stream sees the chunks of this step, which `draws` choose; without, whole utterances.
     Its parts are those of the heads before weighting, `ctc` and `ctc.intermediate` for example.
     """
-    losses = model(batch, config)
+    chunking = None if draws is None else model.encoder.draw_chunking(draws.rng("chunks"))
+    losses = model(batch, config, chunking)
     scale = 1.0 / batch.num_views
     per_utterance = scale * weighted_sum(losses, config)
     parts = {

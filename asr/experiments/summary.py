@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.import_record import RECORD_FILE, read_import_record
 from asr.bundle.lm import LmBundle, is_language_model
-from asr.bundle.origin import ORIGIN_FILE, read_origin
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment, Provenance
 from asr.experiments.ready import num_parameters
@@ -79,7 +79,7 @@ def _settings(values: dict[str, Any]) -> str:
 
 
 def _foreign_origin(folder: Path) -> Iterator[tuple[str, str]]:
-    origin = read_origin(folder / ORIGIN_FILE)
+    origin = read_import_record(folder / RECORD_FILE)
     if origin is not None:
         yield "source", origin.description
         yield "licence", origin.licence or "not stated"

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from asr.errors import ConfigError
 from asr.losses.weights import LossConfig
 from asr.models.encoders import ENCODERS, Encoder, EncoderConfig
+from asr.models.encoders.base import Tap
+from asr.models.encoders.streaming import StreamingEncoder, StreamState
 from asr.models.heads import HEADS, Head
 from asr.models.heads.base import NamedHeadConfig
 from asr.models.heads.ctc import CtcHeadConfig, IntermediateCtc, IntermediateCtcConfig
+from asr.nn.chunks import Chunking
 from asr.text.vocabulary import Vocabulary
 from asr.types import Batch, EncoderOutput
 
@@ -50,21 +53,43 @@ class AsrModel(nn.Module):
         """Encoder frames made of `lens` feature frames."""
         return self.encoder.output_lens(lens)
 
-    def encode(self, features: Tensor, feature_lens: Tensor) -> EncoderOutput:
-        """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any."""
+    def encode(self, features: Tensor, feature_lens: Tensor, chunking: Chunking | None = None) -> EncoderOutput:
+        """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any.
+
+        With `chunking`, which a `StreamingEncoder` understands, frames see no more than they would in a stream.
+        """
         collected: list[Tensor] = []
+        limits = {} if chunking is None else {"chunking": chunking}
+        encoded: EncoderOutput = self.encoder(features, feature_lens, self._tap(collected), **limits)
+        return replace(encoded, intermediate=tuple(collected))
+
+    @property
+    def streaming_encoder(self) -> StreamingEncoder | None:
+        """The encoder, if it can encode audio that is still coming in."""
+        return self.encoder if isinstance(self.encoder, StreamingEncoder) and self.encoder.streams else None
+
+    def encode_step(
+        self, features: Tensor, lens: Tensor, state: StreamState, is_last: Sequence[bool]
+    ) -> tuple[EncoderOutput, StreamState]:
+        """`StreamingEncoder.step`, with CTC between the layers where the model has it."""
+        assert isinstance(self.encoder, StreamingEncoder)
+        return self.encoder.step(features, lens, state, is_last, self._tap([]))
+
+    def _tap(self, collected: list[Tensor]) -> Tap | None:
+        """Shows the frames between the layers to the intermediate CTC; `collected` gets its log-probabilities."""
 
         def tap(index: int, frames: Tensor) -> Tensor:
             for id, layer in self.intermediate.items():
                 frames = layer(index, frames, collected, self.heads[id])
             return frames
 
-        encoded: EncoderOutput = self.encoder(features, feature_lens, tap if len(self.intermediate) else None)
-        return replace(encoded, intermediate=tuple(collected))
+        return tap if len(self.intermediate) else None
 
-    def forward(self, batch: Batch, config: LossConfig) -> dict[str, dict[str, Tensor]]:
+    def forward(
+        self, batch: Batch, config: LossConfig, chunking: Chunking | None = None
+    ) -> dict[str, dict[str, Tensor]]:
         """Unweighted losses (B,) of a batch by head and name; see `Head.losses`."""
-        encoded = self.encode(batch.features, batch.feature_lens)
+        encoded = self.encode(batch.features, batch.feature_lens, chunking)
         encoded = replace(encoded, host_lens=self.output_lens(batch.readable_lens[0]))
         return {id: cast("Head", head).losses(encoded, batch, config) for id, head in self.heads.items()}
 

@@ -31,10 +31,12 @@ class ConvolutionModule(nn.Module):
     """Pre-norm residual branch (B, S, D) -> (B, S, D): gate, depthwise convolution, LayerNorm, SiLU, mix channels.
 
     As in Gulati et al. 2020, but normalised over channels: BatchNorm would let utterances of a batch see each other.
+    A `causal` one sees `kernel_size` - 1 frames of the past and none of the future.
     """
 
-    def __init__(self, dim: int, kernel_size: int, dropout: float) -> None:
+    def __init__(self, dim: int, kernel_size: int, dropout: float, *, causal: bool = False) -> None:
         super().__init__()
+        self.causal = causal
         self.norm = nn.LayerNorm(dim)
         self.pointwise_in = nn.Linear(dim, 2 * dim)
         self.depthwise = DepthwiseConvolution(dim, kernel_size)
@@ -44,9 +46,30 @@ class ConvolutionModule(nn.Module):
 
     def forward(self, x_BSD: Tensor, padding: Tensor | None) -> Tensor:
         """`padding` (B, S) is True beyond each length; None when every frame is valid."""
-        x = F.glu(self.pointwise_in(self.norm(x_BSD)), dim=-1)
-        if padding is not None:
-            x = x.masked_fill(padding[..., None], 0.0)  # else padding leaks into valid frames
-        x = F.silu(self.depthwise_norm(self.depthwise(x)))
+        gated = self._gate(x_BSD, padding)
+        if self.causal:  # what would be the middle of the kernel looks at half a kernel earlier
+            later = self.depthwise(F.pad(gated, (0, 0, self.kernel_size // 2, 0)))
+            return self._finish(later[:, : gated.shape[1]])
+        return self._finish(self.depthwise(gated))
+
+    def step(self, x_BSD: Tensor, padding: Tensor | None, past: Tensor) -> tuple[Tensor, Tensor]:
+        """The branch for the next frames after `past` (B, kernel_size - 1, D), zeros at first, and the next `past`."""
+        assert self.causal, "a convolution that sees the future cannot go step by step"
+        joined = torch.cat([past.to(x_BSD.dtype), self._gate(x_BSD, padding)], dim=1)
+        first = self.kernel_size // 2
+        convolved = self.depthwise(joined)[:, first : first + x_BSD.shape[1]]
+        return self._finish(convolved), joined[:, x_BSD.shape[1] :]
+
+    @property
+    def kernel_size(self) -> int:
+        """Frames."""
+        return self.depthwise.weight.shape[-1]
+
+    def _gate(self, x_BSD: Tensor, padding: Tensor | None) -> Tensor:
+        gated = F.glu(self.pointwise_in(self.norm(x_BSD)), dim=-1)
+        return gated if padding is None else gated.masked_fill(padding[..., None], 0.0)  # else it leaks
+
+    def _finish(self, convolved_BSD: Tensor) -> Tensor:
+        x = F.silu(self.depthwise_norm(convolved_BSD))
         branch: Tensor = self.dropout(self.pointwise_out(x))
         return branch

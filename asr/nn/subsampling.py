@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,6 +42,7 @@ class Subsampling(nn.Module):
                 "choose a smaller factor"
             )
         self.factor = config.factor
+        self.num_features = num_features
         self.stages = nn.ModuleList()
         channels, width = 1, num_features
         for _ in range(config.factor.bit_length() - 1):
@@ -66,3 +68,33 @@ class Subsampling(nn.Module):
         x = x.permute(0, 2, 3, 1)  # (B, S, F, C), which is how it lies in memory
         # under autocast too the sums of all layers start, and hence stay, in the weights' dtype: 2 % of a step
         return self.project(x.flatten(2)).to(self.project.weight.dtype), lens
+
+    def init_cache(self, rows: int) -> tuple[Tensor, ...]:
+        """What `step` remembers of so many recordings before their first frame: the last frame each stage saw."""
+        cache, width = [], self.num_features
+        for stage in self.stages:
+            assert isinstance(stage, nn.Conv2d)
+            cache.append(self.project.weight.new_zeros(rows, stage.in_channels, 1, width))
+            width = (width + 1) // 2
+        return tuple(cache)
+
+    def step(
+        self, features: Tensor, lens: Tensor, cache: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """As `forward` for the next features (B, T, F), T a multiple of `factor`; lens below T end a recording.
+
+        An encoder frame sees the `factor` feature frames that it stands for and as many less one before them, so
+        nothing has to wait for what comes later.
+        """
+        assert features.shape[1] % self.factor == 0
+        x = features.masked_fill(padding_mask(lens, features.shape[1])[..., None], 0.0)[:, None]
+        following = []
+        for stage, past in zip(self.stages, cache, strict=True):
+            assert isinstance(stage, nn.Conv2d)
+            following.append(x[:, :, -1:])
+            lens = (lens + 1) // 2
+            joined = torch.cat([past.to(x.dtype), x], dim=2)
+            convolved = F.conv2d(joined, stage.weight, stage.bias, stride=2, padding=(0, 1))
+            x = relu_within(convolved, lens)
+        x = x.permute(0, 2, 3, 1)
+        return self.project(x.flatten(2)).to(self.project.weight.dtype), lens, tuple(following)

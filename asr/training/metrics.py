@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from asr.system.runtime import atomic_path, written_on
 from asr.training.tensorboard import FOLDER, EventFile
 
 LOG_FILE = "train.jsonl"  # in `training/`
+CURVES_SECONDS = 30.0  # between two pictures, which take half a second each; epochs of small corpora do not
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class TrainLog:
     def __init__(self, path: Path, keep_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._drawn = time.monotonic()
         self._file = open(path, "ab")
         self._file.truncate(keep_bytes)  # lines after the checkpoint will be written again
         folder = path.with_name(FOLDER)
@@ -75,6 +78,12 @@ class TrainLog:
             self._file.flush()
             os.fsync(self._file.fileno())
         return self._file.tell()
+
+    def draw(self, metric: Metric, item: str, *, at_once: bool = False) -> None:
+        """Draw `curves.png` beside the log; unless `at_once`, only where the last time is CURVES_SECONDS ago."""
+        if at_once or time.monotonic() - self._drawn > CURVES_SECONDS:
+            draw_curves(self.path, self.path.with_name("curves.png"), metric, item)
+            self._drawn = time.monotonic()
 
     def close(self) -> None:
         """Close the files; nothing can be written any more."""

@@ -35,7 +35,7 @@ from asr.training.compile import num_compilations
 from asr.training.distributed import ALONE, World
 from asr.training.freezing import FrozenParts
 from asr.training.memory import describe_parts
-from asr.training.metrics import LOG_FILE, TrainLog, by_part, draw_curves, finite
+from asr.training.metrics import LOG_FILE, TrainLog, by_part, finite
 from asr.training.step import StepOutcome, Stepper
 from asr.training.stopping import CTRL_C, stop_requests
 from asr.training.task import AnyBatch, Task
@@ -103,6 +103,7 @@ class Trainer(Generic[AnyBatch]):
             self._keep_average()
         finally:
             if self.log is not None:
+                self.log.draw(self.task.metric, self.task.item, at_once=True)
                 self.log.close()
         return self.progress
 
@@ -289,7 +290,7 @@ class Trainer(Generic[AnyBatch]):
         self._save()
         if self.log is not None:
             self.checkpoints.prune_epochs(set(self._kept_epochs()))
-            draw_curves(self.log.path, self.log.path.with_name("curves.png"), self.task.metric, self.task.item)
+            self.log.draw(self.task.metric, self.task.item)
 
     def _validate(self) -> dict[str, float]:
         """Measures of the averaged weights, which become the model if they are the best so far."""

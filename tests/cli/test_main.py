@@ -29,7 +29,6 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ["sing"],
         ["transcribe"],
-        ["transcribe", "a.wav"],
         ["transcribe", "a.wav", "--model", "m", "--formt", "txt"],
         ["transcribe", "a.wav", "--model", "m", "--threads", "many"],
         ["transcribe", "a.wav", "--model", "m", "--threads", "0"],

@@ -1,4 +1,7 @@
-"""Real processes that train together, as `torchrun` starts them, against one that trains alone."""
+"""Real processes that train together, as `torchrun` starts them, against one that trains alone.
+
+`torchrun` itself starts those of one test; others are forks that are told the same.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from safetensors.torch import load_file
 from asr.experiments import launch
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
+from tests.warm import run_ranks
 
 SETTINGS = (
     "training={epochs: 3, log_every: 1, checkpoint_every: 2, ema_decay: 0.9, accumulation: 2, average_num: 2}",
@@ -38,6 +42,7 @@ from asr.config import load_experiment, load_lm_experiment
 from asr.experiments.asr_task import AsrTask
 from asr.training.checkpoint import CheckpointFolder
 from asr.training.distributed import joined
+from tests.warm import run_ranks
 from asr.experiments.prepare import prepare
 from asr.experiments.launch import build_trainer
 from asr.experiments.lm_task import LANGUAGE_MODEL
@@ -119,9 +124,10 @@ def train_arguments(out: str, *more: str) -> list[str]:
     return ["train", "experiment.yaml", "--out", out, "--device", "cpu", "--threads", "1", *settings, *more]
 
 
-def with_accident(accident: str, out: str) -> subprocess.CompletedProcess[str]:
+def with_accident(accident: str) -> str:
+    """The name of a program in which it happens."""
     Path("accident.py").write_text(ACCIDENT.replace("{accident}", accident), encoding="utf-8")
-    return torchrun(2, "accident.py", *train_arguments(out))
+    return "accident.py"
 
 
 def log(out: str) -> list[dict[str, object]]:
@@ -129,9 +135,9 @@ def log(out: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines]
 
 
-def errors(result: subprocess.CompletedProcess[str]) -> list[str]:
+def errors(*results: subprocess.CompletedProcess[str]) -> list[str]:
     """What we say; torchrun reports in its own words besides."""
-    return re.findall(r"^(?:error: |stopped by ).*", result.stderr, re.MULTILINE)
+    return [line for one in results for line in re.findall(r"^(?:error: |stopped by ).*", one.stderr, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
@@ -139,8 +145,8 @@ def test_ranks_have_the_gradients_weights_and_scores_of_one_process(
     ranks: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("gradients.py").write_text(GRADIENTS, encoding="utf-8")
-    result = torchrun(ranks, "gradients.py", "many")
-    assert result.returncode == 0, result.stderr
+    for result in run_ranks(ranks, "gradients.py", "many"):
+        assert result.returncode == 0, result.stderr
     monkeypatch.setattr(sys, "argv", ["gradients.py", "one"])
     runpy.run_path("gradients.py", run_name="__main__")
     for task in ("asr", "lm"):
@@ -155,7 +161,8 @@ def test_ranks_have_the_gradients_weights_and_scores_of_one_process(
 
 
 def test_a_killed_rank_ends_the_job_and_any_number_of_ranks_can_go_on(workspace: Path) -> None:
-    result = with_accident("os.kill(os.getpid(), signal.SIGKILL)", "cut")
+    program = with_accident("os.kill(os.getpid(), signal.SIGKILL)")
+    result = torchrun(2, program, *train_arguments("cut"))
     assert result.returncode != 0
     (error,) = errors(result)
     assert "a rank was lost" in error
@@ -169,26 +176,27 @@ def test_a_killed_rank_ends_the_job_and_any_number_of_ranks_can_go_on(workspace:
 
 
 def test_a_signal_to_one_rank_makes_all_stop_after_the_same_step(workspace: Path) -> None:
-    result = with_accident("os.kill(os.getpid(), signal.SIGTERM)", "cut")
-    assert result.returncode != 0
-    (error,) = errors(result)
+    results = run_ranks(2, with_accident("os.kill(os.getpid(), signal.SIGTERM)"), *train_arguments("cut"))
+    assert 0 not in [result.returncode for result in results]
+    (error,) = errors(*results)
     assert "after step 3; state saved, go on with --resume" in error
     assert CheckpointFolder(Path("cut/training")).load_newest()[0].step == 3
-    result = torchrun(3, "-m", "asr", *train_arguments("cut", "--resume"))
-    assert result.returncode == 0, result.stderr
-    assert result.stderr.count("resuming after step 3") == 1
-    assert result.stderr.count("done in") == 1
+    results = run_ranks(3, "-m", "asr", *train_arguments("cut", "--resume"))
+    assert [result.returncode for result in results] == [0, 0, 0], results[0].stderr
+    told = "".join(result.stderr for result in results)
+    assert told.count("resuming after step 3") == 1
+    assert told.count("done in") == 1
     assert Path("cut/model.safetensors").exists()
 
 
 def test_a_failure_of_one_rank_is_told_once(workspace: Path) -> None:
     for number in range(4):
         Path(f"audio/{number}.wav").unlink()
-    result = torchrun(2, "-m", "asr", *train_arguments("out", "--set", "frontend.cmvn=global"))
-    assert result.returncode != 0
-    (error,) = errors(result)
+    results = run_ranks(2, "-m", "asr", *train_arguments("out", "--set", "frontend.cmvn=global"))
+    assert 0 not in [result.returncode for result in results]
+    (error,) = errors(*results)
     assert "audio/0.wav" in error
-    assert "Traceback" not in result.stderr.partition("torch/distributed/elastic")[0]
+    assert not any("Traceback" in result.stderr for result in results)
 
 
 def test_a_process_started_by_itself_is_a_world_of_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from asr.errors import AsrError, BundleError, TrainingError
 from asr.experiments import asr_task, launch
 from asr.training.checkpoint import CheckpointFolder, Progress
 from asr.training.trainer import Trainer
+from tests import warm
 
 SETTINGS = (
     "training.epochs=3",
@@ -112,7 +111,7 @@ def test_a_disk_too_small_for_a_checkpoint_keeps_the_one_before(whole: bytes, wo
         "launch.train(Path('experiment.yaml'), Path('cut'),\n"
         f"          overrides={SETTINGS!r}, device='cpu', threads=1, on_step=fill)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    ended = warm.run("-c", script)
     assert "cannot write (File too large)" in ended.stderr
     loaded = CheckpointFolder(Path("cut/training")).load_newest()
     assert loaded is not None
@@ -156,8 +155,7 @@ def test_a_second_run_into_the_same_folder_is_refused(workspace: Path) -> None:
     said: list[str] = []
 
     def start_another(_trainer: Trainer) -> None:
-        command = [sys.executable, "-m", "asr.cli.main", "train", "experiment.yaml", "--out", "cut", "--resume"]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        ended = warm.run("-m", "asr", "train", "experiment.yaml", "--out", "cut", "--resume")
         said.append(f"{ended.returncode} {ended.stderr}")
 
     train("cut", on_step=at_step(1, start_another))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,13 +61,30 @@ def records(out: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in json.loads(line).items() if key not in clocks} for line in lines]
 
 
+@pytest.fixture(scope="module")
+def finished(tiny_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("finished") / "workspace"
+    shutil.copytree(tiny_workspace, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train("whole")
+    return folder / "whole"
+
+
+@pytest.fixture
+def whole(finished: Path, workspace: Path) -> Path:
+    """The same among the data of this test's own."""
+    shutil.copytree(finished, workspace / "whole")
+    return workspace / "whole"
+
+
 @pytest.mark.parametrize("step", [1, 3, 4, 5])
-def test_a_killed_run_resumes_to_the_same_weights_and_log(step: int, workspace: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights_and_log(step: int, whole: Path, workspace: Path) -> None:
     def die(trainer: Trainer) -> None:
         if trainer.progress.step == step:
             raise Killed
 
-    train("whole")
     with pytest.raises(Killed):
         train("cut", on_step=die)
     train("cut", resume=True)
@@ -76,7 +94,7 @@ def test_a_killed_run_resumes_to_the_same_weights_and_log(step: int, workspace: 
 
 
 def test_a_run_killed_between_the_last_step_and_the_end_of_its_epoch_logs_the_same(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = CheckpointFolder.save
 
@@ -85,7 +103,6 @@ def test_a_run_killed_between_the_last_step_and_the_end_of_its_epoch_logs_the_sa
         if (progress.epoch, progress.step) == (0, 2):  # an epoch has two steps
             raise Killed
 
-    train("whole")
     with monkeypatch.context() as patch:
         patch.setattr(CheckpointFolder, "save", save_and_die)
         with pytest.raises(Killed):
@@ -94,12 +111,11 @@ def test_a_run_killed_between_the_last_step_and_the_end_of_its_epoch_logs_the_sa
     assert records("cut") == records("whole")
 
 
-def test_ctrl_c_saves_the_state_and_says_how_to_go_on(workspace: Path) -> None:
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(whole: Path) -> None:
     def interrupt(trainer: Trainer) -> None:
         if trainer.progress.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    train("whole")
     with pytest.raises(InterruptedRunError, match="--resume"):
         train("cut", on_step=interrupt)
     assert CheckpointFolder(Path("cut/training")).load_newest()[0].step == 3
@@ -118,12 +134,11 @@ def former_names(path: Path) -> None:
     save_tensors(path, renamed)
 
 
-def test_a_run_that_version_1_began_is_resumed_to_the_same_weights(workspace: Path) -> None:
+def test_a_run_that_version_1_began_is_resumed_to_the_same_weights(whole: Path) -> None:
     def die(trainer: Trainer) -> None:
         if trainer.progress.step == 5:
             raise Killed
 
-    train("whole")
     with pytest.raises(Killed):
         train("cut", on_step=die)
     former_names(Path("cut/model.safetensors"))
@@ -134,10 +149,9 @@ def test_a_run_that_version_1_began_is_resumed_to_the_same_weights(workspace: Pa
     assert Path("cut/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 
 
-def test_resuming_with_another_configuration_is_refused(workspace: Path) -> None:
-    train("first")
+def test_resuming_with_another_configuration_is_refused(whole: Path) -> None:
     with pytest.raises(ValueError, match=r"configuration in training\.epochs \(3 there, 5 given\); resume with"):
-        train("first", resume=True, settings=(*SETTINGS, "training.epochs=5"))
+        train("whole", resume=True, settings=(*SETTINGS, "training.epochs=5"))
 
 
 def test_a_folder_that_is_not_empty_is_refused_without_resume(workspace: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from itertools import accumulate
 from pathlib import Path
@@ -18,7 +19,7 @@ from asr.errors import TrainingError
 from asr.optim.optimizers.adamw import AdamW, AdamWConfig
 from asr.system.display import Display
 from asr.training.checkpoint import CheckpointFolder
-from asr.training.metrics import AUDIO_SECONDS, WER, curves
+from asr.training.metrics import AUDIO_SECONDS, WER, TrainLog, curves
 from asr.training.task import LossOutput, StepDraws
 from asr.training.trainer import Trainer
 from asr.types import Batch
@@ -157,6 +158,34 @@ def test_curves_show_the_parts_of_a_loss_and_a_rate_in_percent() -> None:
         "dev WER (%)": {"WER": [(2, 50.0)]},
         "learning rate": {"lr": [(1, 0.1), (2, 0.2)]},
     }
+
+
+@pytest.mark.draws_curves
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_run_of_short_epochs_draws_its_curves_when_it_ends_however_that_is(tmp_path: Path, interrupted: bool) -> None:
+    pytest.importorskip("matplotlib")
+    task = Line([batch_of(torch.randn(2, 5, 3, dtype=torch.float64))])
+
+    def stop(trainer: Trainer) -> None:
+        assert not (tmp_path / "curves.png").exists(), "not after every epoch"
+        if interrupted and trainer.progress.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        trainer_for(task, tmp_path, on_step=stop, epochs=2).run()
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_long_run_draws_its_curves_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, drawn = [0.0], []
+    monkeypatch.setattr("asr.training.metrics.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("asr.training.metrics.draw_curves", lambda *_: drawn.append(now[0]))
+    log = TrainLog(tmp_path / "train.jsonl", 0)
+    for second in range(0, 100, 10):
+        now[0] = float(second)
+        log.draw(WER, "utterance")
+    log.close()
+    assert drawn == [40.0, 80.0]
 
 
 def test_a_non_finite_loss_names_its_utterance_and_leaves_the_weights_alone(

@@ -34,14 +34,14 @@ def read_foreign(path: Path, *, archives: bool = False) -> ForeignModel:
     raise BundleError(f"{path}: {_unknown(path)}")
 
 
-def import_model(path: Path, out: Path) -> ForeignModel:
+def import_model(path: Path, out: Path, *, archives: bool = False) -> ForeignModel:
     """Write a foreign model as a model folder of ours, with weights in the type of the source; all of it or nothing.
 
-    BundleError for a folder that is not empty, before anything is read.
+    BundleError for a folder that is not empty, before anything is read. `archives` is as of `read_foreign`.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out}: the folder is not empty; choose another --out")
-    model = read_foreign(path, archives=True)
+    model = read_foreign(path, archives=archives)
     own = Path(os.path.realpath(out))
     unfinished = own.with_name(f".{own.name}.{os.getpid()}{TEMPORARY}")
     try:

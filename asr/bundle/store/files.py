@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from asr.bundle.catalogue import Layout
-from asr.bundle.origin import OriginFile
+from asr.bundle.import_record import ImportedFile
 from asr.system.display import Display, counted
 
 CHUNK_BYTES = 1 << 20
@@ -64,7 +64,7 @@ def weight_files(names: Iterable[str], layout: Layout, index: Callable[[], Path]
     return shards
 
 
-def digest(path: Path, advance: Advance) -> OriginFile:
+def digest(path: Path, advance: Advance) -> ImportedFile:
     """Size and checksum of a file."""
     sha256, size = hashlib.sha256(), 0
     with open(path, "rb") as file:
@@ -72,10 +72,10 @@ def digest(path: Path, advance: Advance) -> OriginFile:
             sha256.update(chunk)
             size += len(chunk)
             advance(len(chunk))
-    return OriginFile(size, sha256.hexdigest())
+    return ImportedFile(size, sha256.hexdigest())
 
 
-def join(parts: Iterable[Path], target: Path, advance: Advance) -> OriginFile:
+def join(parts: Iterable[Path], target: Path, advance: Advance) -> ImportedFile:
     """Write parts one behind the other; size and checksum of the whole."""
     sha256, size = hashlib.sha256(), 0
     with open(target, "wb") as whole:
@@ -86,7 +86,7 @@ def join(parts: Iterable[Path], target: Path, advance: Advance) -> OriginFile:
                     sha256.update(chunk)
                     size += len(chunk)
                     advance(len(chunk))
-    return OriginFile(size, sha256.hexdigest())
+    return ImportedFile(size, sha256.hexdigest())
 
 
 class Bar:

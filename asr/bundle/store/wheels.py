@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from asr.bundle.catalogue import Wheel
-from asr.bundle.origin import OriginFile
+from asr.bundle.import_record import ImportedFile
 from asr.bundle.store.files import Advance, UnavailableError, join
 from asr.bundle.store.places import writes_to
 
@@ -19,14 +19,14 @@ def locate(wheel: Wheel) -> dict[str, list[Path]]:
     return found
 
 
-def assemble(wheel: Wheel, into: Path, advance: Advance) -> dict[str, OriginFile]:
+def assemble(wheel: Wheel, into: Path, advance: Advance) -> dict[str, ImportedFile]:
     """Write all files into a folder; UnavailableError if one is not what the catalogue says."""
     located = locate(wheel)
     about = {}
     for file in wheel.files:
         with writes_to(into):
             about[file.name] = join(located[file.name], into / file.name, advance)
-        if about[file.name] != OriginFile(file.size, file.sha256):
+        if about[file.name] != ImportedFile(file.size, file.sha256):
             parts = ", ".join(map(str, located[file.name]))
             raise UnavailableError(
                 f"{parts}: damaged or of another version (sha256 {about[file.name].sha256}, expected {file.sha256})"

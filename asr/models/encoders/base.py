@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+import numpy as np
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from asr.lengths import padding_mask
 from asr.nn.attention import attention_mask
+from asr.nn.chunks import Chunking
 from asr.nn.kernels import may_hold_padding
 from asr.nn.subsampling import SubsamplingConfig
 from asr.registry import NamedConfig, Registry
@@ -41,6 +43,15 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def subsampling_factor(self) -> int:
         """Feature frames for each encoder frame."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is a `StreamingEncoder` (`asr.models.encoders.streaming`) whose settings let it stream."""
+        return False
+
+    def draw_chunking(self, rng: np.random.Generator) -> Chunking | None:
+        """The chunks of one training step, for encoders whose `forward` takes `chunking`; None for the whole."""
+        return None
 
     @abstractmethod
     def output_lens(self, lens: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -17,10 +17,9 @@ from asr.nn.subsampling import Subsampling, SubsamplingConfig
 from asr.types import EncoderOutput
 
 
-class ConformerConfig(BaseEncoderConfig):
-    """Sizes of a Conformer. `stochastic_depth` is the drop probability of the last layer; earlier ones get less."""
+class ConformerSizes(BaseEncoderConfig):
+    """What Conformers share. `stochastic_depth` is the drop probability of the last layer; earlier ones get less."""
 
-    name: Literal["conformer"] = "conformer"
     num_heads: PositiveInt = 4
     ff_dim: PositiveInt = 576
     kernel_size: PositiveInt = 31
@@ -29,12 +28,18 @@ class ConformerConfig(BaseEncoderConfig):
     stochastic_depth: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
-    def _fits(self) -> ConformerConfig:
+    def _fits(self) -> Self:
         if self.dim % (2 * self.num_heads):
             raise ValueError(f"dim {self.dim} must be a multiple of 2 x num_heads ({2 * self.num_heads})")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} must be odd; use {self.kernel_size + 1}")
         return self
+
+
+class ConformerConfig(ConformerSizes):
+    """Sizes of a Conformer that sees the whole utterance."""
+
+    name: Literal["conformer"] = "conformer"
 
     @classmethod
     def tiny(cls) -> ConformerConfig:
@@ -46,12 +51,12 @@ class ConformerConfig(BaseEncoderConfig):
 class ConformerLayer(nn.Module):
     """Half a feed-forward step, attention, convolution, the other half, LayerNorm: (B, S, D) -> (B, S, D)."""
 
-    def __init__(self, config: ConformerConfig) -> None:
+    def __init__(self, config: ConformerSizes, *, causal: bool = False) -> None:
         super().__init__()
         dim, dropout = config.dim, config.dropout
         self.feed_forward_in = FeedForward(dim, config.ff_dim, dropout)
         self.attention = build_attention(config.positions, dim, config.num_heads, dropout, config.attention_dropout)
-        self.convolution = ConvolutionModule(dim, config.kernel_size, dropout)
+        self.convolution = ConvolutionModule(dim, config.kernel_size, dropout, causal=causal)
         self.feed_forward_out = FeedForward(dim, config.ff_dim, dropout)
         self.norm = nn.LayerNorm(dim)
 

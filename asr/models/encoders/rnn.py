@@ -9,9 +9,11 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from asr.lengths import padding_mask
-from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Encoder, Tap
+from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Tap
+from asr.models.encoders.streaming import Caches, StreamingEncoder
+from asr.nn.chunks import Chunking
 from asr.nn.dropout import Dropout
-from asr.nn.kernels import recur
+from asr.nn.kernels import RecurrentState, recur
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
 from asr.types import EncoderOutput
 
@@ -57,6 +59,15 @@ class RnnLayer(nn.Module):
         if self.backward_direction is not None:
             backward, _ = recur(self.backward_direction, reorder_frames(x, reversal))
             recurrent = torch.cat([recurrent, reorder_frames(backward, reversal)], dim=-1)
+        return self._finish(recurrent)
+
+    def step(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """The next frames of a layer in one direction, and its next state."""
+        assert self.backward_direction is None, "what runs backward needs the end first"
+        recurrent, state = recur(self.forward_direction, x, state)
+        return self._finish(recurrent), state
+
+    def _finish(self, recurrent: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(self.norm(self.projection(recurrent)))
         return dropped
 
@@ -73,12 +84,18 @@ def reorder_frames(x_BSD: Tensor, index: Tensor) -> Tensor:
 
 
 @ENCODERS.register(RnnConfig)
-class RnnEncoder(Encoder):
-    """Convolutional subsampling, then recurrent layers."""
+class RnnEncoder(StreamingEncoder):
+    """Convolutional subsampling, then recurrent layers. In one direction it streams, with the same frames always.
+
+    Caches: the last frame of each stage of the subsampling, and of each layer the hidden state (B, dim), of an LSTM
+    then the cells.
+    """
 
     def __init__(self, config: RnnConfig, num_features: int) -> None:
         super().__init__()
+        self.config = config
         self.num_layers = config.num_layers
+        self.num_features = num_features
         self.subsampling = Subsampling(config.subsampling, num_features, config.dim)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList()
@@ -96,7 +113,16 @@ class RnnEncoder(Encoder):
     def output_lens(self, lens: Tensor) -> Tensor:
         return self.subsampling.output_lens(lens)
 
-    def forward(self, features: Tensor, lens: Tensor, tap: Tap | None = None) -> EncoderOutput:
+    @property
+    def streams(self) -> bool:
+        return not self.config.bidirectional
+
+    def default_left_chunks(self, chunk_frames: int) -> int:
+        return 0
+
+    def forward(
+        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunking: Chunking | None = None
+    ) -> EncoderOutput:
         frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)
         reversal = reversal_index(lens, frames.shape[1])
@@ -105,3 +131,23 @@ class RnnEncoder(Encoder):
             if tap is not None:
                 frames = tap(index, frames)
         return EncoderOutput(frames, lens)
+
+    def init_caches(self, rows: int, chunking: Chunking) -> Caches:
+        nothing = self.subsampling.project.weight.new_zeros(rows, self.config.dim)
+        num_states = self.num_layers * (2 if self.config.cell == "lstm" else 1)
+        return (*self.subsampling.init_cache(rows), *(nothing,) * num_states)
+
+    def encode_chunk(
+        self, features: Tensor, lens: Tensor, caches: Caches, chunking: Chunking, tap: Tap | None
+    ) -> tuple[Tensor, Tensor, Caches]:
+        num_stages = len(self.subsampling.stages)
+        frames, lens, following = self.subsampling.step(features, lens, caches[:num_stages])
+        states = iter(state[None].contiguous() for state in caches[num_stages:])  # torch's have a dimension of layers
+        for index, layer in enumerate(self.layers, start=1):
+            state = (next(states), next(states)) if self.config.cell == "lstm" else next(states)
+            assert isinstance(layer, RnnLayer)
+            frames, state = layer.step(frames, state)
+            following += tuple(part[0] for part in (state if isinstance(state, tuple) else (state,)))
+            if tap is not None:
+                frames = tap(index, frames)
+        return frames, lens, following

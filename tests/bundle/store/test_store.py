@@ -15,7 +15,7 @@ import pytest
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.catalogue import CATALOGUE, Entry
-from asr.bundle.origin import ORIGIN_FILE, read_origin
+from asr.bundle.import_record import RECORD_FILE, read_import_record
 from asr.bundle.store import find_by_name, find_model, known_model, places
 from asr.errors import AsrError, BundleError, DownloadError
 from asr.system.display import Display
@@ -71,7 +71,7 @@ def test_halves_in_two_wheels_become_one_model_whose_origin_is_on_record(
     assert folder == tmp_path / "home" / "models" / NAME
     assert "half-one==1 and half-two==1, licence MIT" in said
     assert Bundle.load(folder).tokenizer.vocab_size
-    origin = read_origin(folder / ORIGIN_FILE)
+    origin = read_import_record(folder / RECORD_FILE)
     assert origin is not None
     assert origin.licence == "MIT"
     assert entry.wheel is not None
@@ -125,7 +125,7 @@ def test_what_another_program_fetched_is_taken_from_the_hub_s_cache(source: Path
     put_into_cache(tmp_path / "cache", REPO, source)
     folder, said = fetched()
     assert f"{REPO} in the hub's cache, revision {COMMIT[:12]}" in said
-    origin = read_origin(folder / ORIGIN_FILE)
+    origin = read_import_record(folder / RECORD_FILE)
     assert origin is not None
     assert (origin.source, origin.revision) == (REPO, COMMIT)
 
@@ -154,7 +154,7 @@ def test_the_hub_gives_the_same_model_and_its_revision_stays_on_record(
     import_model(source, tmp_path / "other")
     assert same_weights(folder, tmp_path / "other")
     places.remove(folder)
-    record = read_origin(places.record_file(NAME))
+    record = read_import_record(places.record_file(NAME))
     assert record is not None
     assert record.revision == COMMIT
     hub.requests.clear()

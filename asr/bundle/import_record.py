@@ -12,7 +12,7 @@ from asr import __version__
 from asr.errors import BundleError
 from asr.system.runtime import write_text_atomic
 
-ORIGIN_FILE = "source.json"
+RECORD_FILE = "source.json"
 CARD_FILE = "README.md"
 
 CARD = """# {title}
@@ -31,7 +31,7 @@ Imported by asr {version} from {source}{revision}. The weights are other people'
 
 
 @dataclass(frozen=True)
-class OriginFile:
+class ImportedFile:
     """A file that was read."""
 
     size: int  # bytes
@@ -39,7 +39,7 @@ class OriginFile:
 
 
 @dataclass(frozen=True)
-class Origin:
+class ImportRecord:
     """What is on record about foreign weights."""
 
     name: str  # that the model is called by
@@ -47,7 +47,7 @@ class Origin:
     kind: str  # hub, wheel or import
     revision: str | None  # of a repository
     licence: str | None  # None where nobody said
-    files: Mapping[str, OriginFile]  # by name
+    files: Mapping[str, ImportedFile]  # by name
     version: str = __version__  # of asr
 
     @property
@@ -57,7 +57,7 @@ class Origin:
 
     def save(self, folder: Path) -> None:
         """Write the record, and the model card."""
-        write_text_atomic(folder / ORIGIN_FILE, self.to_json())
+        write_text_atomic(folder / RECORD_FILE, self.to_json())
         write_text_atomic(folder / CARD_FILE, self.card())
 
     def to_json(self) -> str:
@@ -83,12 +83,12 @@ class Origin:
         )
 
 
-def read_origin(path: Path) -> Origin | None:
+def read_import_record(path: Path) -> ImportRecord | None:
     """What a record says; None where there is none, as beside a model that was trained here. BundleError if damaged."""
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files = {name: OriginFile(**about) for name, about in fields.pop("files").items()}
-        return Origin(**fields, files=files)
+        files = {name: ImportedFile(**about) for name, about in fields.pop("files").items()}
+        return ImportRecord(**fields, files=files)
     except FileNotFoundError:
         return None
     except OSError as error:
