@@ -14,12 +14,13 @@ from asr.system.display import Display
 from asr.system.outputs import check_outputs
 from asr.system.processes import num_cores
 from asr.system.runtime import peak_memory_mb, write_text_atomic
-from asr.transcribe.engine import Engine
+from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.files import Transcribed, Untranscribed, transcribe_files
 from asr.transcribe.inputs import Job, find_all, plan_outputs, standard_input
 from asr.transcribe.progress import Progress
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.recordings import Recording
+from asr.transcribe.requests import RequestOptions
 from asr.transcribe.subtitles import SubtitleRules
 from asr.transcribe.tally import Tally
 from asr.transcribe.workers import worker_engine
@@ -37,7 +38,7 @@ class OutputOptions:
     model: str  # its name in outputs
     folder: Path | None = None  # for outputs; None is standard output
     overwrite: bool = False  # what exists
-    channel: Channels = None
+    request: RequestOptions = DEFAULT_OPTIONS
     verbose: bool = False  # segments are shown as they come
     partial: bool = False  # what can be read of a recording that breaks off counts
     also_read: Sequence[Path | str | None] = ()  # besides the sources: nothing is written over these
@@ -103,7 +104,7 @@ def run(
     `load` makes the model, once or in every worker, where it is pickled.
     """
     recognizer = load()
-    progress = Progress(_total_seconds(jobs, output.channel) if display.is_live else None)
+    progress = Progress(_total_seconds(jobs, output.request.channel) if display.is_live else None)
 
     def show_segment(recording: Recording, segment: Segment) -> None:
         if output.verbose:
@@ -121,7 +122,7 @@ def run(
             engine,
             [replace(job.recording, partial=output.partial) for job in jobs],
             output.model,
-            channel=output.channel,
+            options=output.request,
             partial=output.partial,
             on_segment=show_segment,
             on_read=show_position,
