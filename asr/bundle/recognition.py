@@ -12,10 +12,10 @@ words are in encoder frames; `PlacedWords.timed` makes seconds of them once the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from asr.alignment.forced import align_texts
 from asr.bundle.backends.base import Backend
 from asr.bundle.guard import Clips, end_with_clip, is_suspicious, rank
 from asr.bundle.words import PlacedWords, TokenPlaces, place_words
-from asr.decoding.base import AnySearch, ctc_of
+from asr.decoding.base import AnySearch, ctc_of, decoder_of
 from asr.decoding.sampling import sample
 from asr.decoding.whole import distinct
 from asr.features import Frontend
@@ -67,6 +67,7 @@ class DecodeOptions:
     prompt: tuple[int, ...] | None = None  # what a decoder reads before it writes; None is what the search begins with
     measure: Measure = posterior  # of confidence
     drop_loops: bool = False  # `PlacedWords.without_loops`
+    prompt_of: Callable[[str], tuple[int, ...]] | None = None  # without a prompt: that of the language that is found
     place: str = ""  # of the utterance in the data: random draws depend on it
 
 
@@ -137,6 +138,7 @@ def decode_encoded(
     With `clips`, of models of fixed windows, texts end where their audio ends, and those that cannot be trusted are
     decoded again, all together, from whole windows.
     """
+    options = _with_languages(bundle, encoded, options)
     decoded = [NOTHING] * len(options)
     for rows, part, n_best in _searched(bundle, encoded, options, clips):
         chosen = [options[row] for row in rows]
@@ -153,11 +155,31 @@ def search_encoded(
     bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions], clips: Clips | None = None
 ) -> list[list[Hypothesis]]:
     """An n-best list for every row, as `decode_encoded` finds it."""
+    options = _with_languages(bundle, encoded, options)
     n_best: list[list[Hypothesis]] = [[] for _ in options]
     for rows, _, found in _searched(bundle, encoded, options, clips):
         for row, hypotheses in zip(rows, found, strict=True):
             n_best[row] = hypotheses
     return n_best
+
+
+def _with_languages(
+    bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions]
+) -> list[DecodeOptions]:
+    """The options with a prompt for each row whose language is to be found."""
+    settled = list(options)
+    rows = [row for row, one in enumerate(options) if one.prompt is None and one.prompt_of is not None]
+    if not rows:
+        return settled
+    decoder: Any = decoder_of(bundle.backend.heads)
+    with bundle.backend.running():
+        found = decoder.detect_language(_select(encoded, rows)).argmax(1).tolist()
+    codes = list(decoder.languages)
+    for row, place in zip(rows, found, strict=True):
+        prompt_of = options[row].prompt_of
+        assert prompt_of is not None
+        settled[row] = replace(options[row], prompt=prompt_of(codes[place]))
+    return settled
 
 
 def _searched(
