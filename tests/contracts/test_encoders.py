@@ -101,7 +101,7 @@ def test_the_order_of_a_batch_does_not_matter(config: NamedConfig) -> None:
 def test_output_lens_tells_the_frames_of_every_length(config: NamedConfig) -> None:
     encoder = build(config)
     assert encoder.output_lens(torch.tensor([0, 1])).tolist() == [0, 1]
-    for length in range(1, 201):
+    for length in (*range(1, 50), 127, 128, 200):
         encoded = encoder(torch.zeros(1, length, NUM_FEATURES, dtype=torch.float64), torch.tensor([length]))
         expected = -(-length // encoder.subsampling_factor)
         assert encoded.frames.shape == (1, expected, encoder.output_dim)
