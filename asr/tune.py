@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,19 @@ import torch
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import encode_corpus
 from asr.bundle.decode import Decoding
-from asr.bundle.recognition import DecodeOptions, search_encoded
+from asr.bundle.guard import Clips
+from asr.bundle.recognition import search_encoded
 from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
 from asr.data.manifest import manifest_hash, read_manifest
 from asr.decoding.fusion import BeamConfig
 from asr.errors import ConfigError, StoppedError
-from asr.experiments.prepare import evaluation_loader
+from asr.experiments.prepare import batch_seconds_of, evaluation_loader
 from asr.lm.base import TokenScorer
 from asr.scoring.wer import Score, score
 from asr.system.display import counted
 from asr.system.environment import environment
 from asr.system.runtime import atomic_path, write_text_atomic
+from asr.transcribe.clips import clip_batches, encoded_clips
 from asr.types import EncoderOutput, Utterance
 
 Value = float | int
@@ -80,25 +82,48 @@ class Tuner:
     def __init__(self, bundle: Bundle, manifest: Path, device: torch.device) -> None:
         self.bundle = bundle
         self.utterances = read_manifest(manifest)
-        loader = evaluation_loader(bundle.spec, self.utterances, bundle, num_workers=0)
-        corpus = encode_corpus(bundle.model.to(device), loader.epoch(0), device)
-        # log-probabilities of intermediate CTC are large, and no search asks for them
-        self._encoded = [(batch.ids, EncoderOutput(encoded.frames, encoded.lens)) for batch, encoded in corpus]
+        bundle.model.to(device)
+        self._encoded = list(
+            _encoded_clips(bundle, self.utterances) or _encoded_features(bundle, self.utterances, device)
+        )
         self._references = {utterance.id: utterance.text for utterance in self.utterances}
         self._seconds = sum(utterance.duration for utterance in self.utterances)
 
     def measure(self, decoding: Decoding, lm: TokenScorer | None, settings: Mapping[str, Value]) -> Trial:
         """Search all dev data."""
-        options = DecodeOptions(decoding.build(self.bundle, lm))
+        options = decoding.options(self.bundle, lm)
         began = time.perf_counter()
         texts: dict[str, str] = {}
-        for ids, encoded in self._encoded:
-            best = (n_best[0].tokens for n_best in search_encoded(self.bundle, encoded, [options] * len(ids)))
-            texts |= {id: self.bundle.tokenizer.decode(tokens) for id, tokens in zip(ids, best, strict=True)}
+        for ids, encoded, clips in self._encoded:
+            for id, n_best in zip(ids, search_encoded(self.bundle, encoded, [options] * len(ids), clips), strict=True):
+                text = self.bundle.tokenizer.decode(n_best[0].tokens)
+                texts[id] = f"{texts[id]} {text}" if id in texts else text  # of several windows
         seconds = time.perf_counter() - began
         hypotheses = {id: texts.get(id, "") for id in self._references}
         result = score(self._references, hypotheses, normalize=self.bundle.spec.normalize)
         return Trial(settings, result, seconds / max(self._seconds, 1e-9))
+
+
+_Encoded = tuple[Sequence[str], EncoderOutput, Clips | None]  # utterance ids, the model's windows of them or None
+
+
+def _encoded_features(bundle: Bundle, utterances: Sequence[Utterance], device: torch.device) -> Iterator[_Encoded]:
+    loader = evaluation_loader(bundle.spec, utterances, bundle, num_workers=0)
+    for batch, encoded in encode_corpus(bundle.model, loader.epoch(0), device):
+        # log-probabilities of intermediate CTC are large, and no search asks for them
+        yield batch.ids, EncoderOutput(encoded.frames, encoded.lens), None
+
+
+def _encoded_clips(bundle: Bundle, utterances: Sequence[Utterance]) -> Iterator[_Encoded] | None:
+    """None for a model that takes audio of any length."""
+    if bundle.frontend.window_seconds is None:
+        return None
+    rate = bundle.frontend.sample_rate
+    heard = [one for one in utterances if bundle.encoder_frames(round(one.duration * rate)) > 0]
+    return (
+        ([clip.utterance.id for clip in clips], *encoded_clips(bundle, clips))
+        for clips in clip_batches(bundle, heard, batch_seconds_of(bundle.spec))
+    )
 
 
 def tune(

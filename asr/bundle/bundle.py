@@ -23,7 +23,7 @@ from asr.bundle.lm import is_language_model
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
 from asr.bundle.tensors import fill, load_tensors, save_tensors
 from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
-from asr.errors import BundleError
+from asr.errors import BundleError, ConfigError
 from asr.features import Frontend, build_frontend
 from asr.models.asr_model import AsrModel, build_model
 from asr.system.runtime import derive_seed, write_text_atomic
@@ -87,6 +87,19 @@ class Bundle:
         if dtype == torch.float32:
             return self
         return replace(self, runtime=TorchBackend(self.frontend, self.model, dtype))
+
+    def exact(self) -> Bundle:
+        """The same model hearing whole windows, as it was trained, however short the audio is.
+
+        ConfigError for a model that takes audio of any length.
+        """
+        window = self.frontend.window_seconds
+        if window is None:
+            raise ConfigError("--exact: this model takes audio of any length, there is no window to fill; leave it out")
+        device = next(self.model.parameters()).device
+        frontend = build_frontend(self.spec.frontend.model_copy(update={"min_seconds": window})).to(device).eval()
+        runtime = replace(self.runtime, frontend=frontend) if isinstance(self.runtime, TorchBackend) else None
+        return replace(self, frontend=frontend, runtime=runtime)
 
     @property
     def frame_seconds(self) -> float:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.lm import load_lm
+from asr.bundle.prompting import NO_WISH, Wish, reading
+from asr.bundle.recognition import DecodeOptions
 from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml, with_overrides
 from asr.config_errors import validate
 from asr.decoding import SEARCHES
@@ -65,6 +67,8 @@ class Decoding:
     lm: Path | None = None
     lm_mode: str = "fusion"
     hotwords: tuple[Hotword, ...] = ()
+    wish: Wish = NO_WISH
+    exact: bool = False  # `Bundle.exact`
 
     def load_lm(self, bundle: Bundle) -> TokenScorer | None:
         """The language model in a model's tokens; BundleError if they do not go together."""
@@ -91,6 +95,12 @@ class Decoding:
             raise ConfigError(f"search '{self.search.name}' gives one hypothesis, there is nothing to rescore")
         return LmRescored(searcher, lm, self.search.lm_weight)
 
+    def options(self, bundle: Bundle, lm: TokenScorer | None) -> DecodeOptions:
+        """How an utterance is decoded; ConfigError as of `build`, and for a wish that the model cannot follow."""
+        searcher = self.build(bundle, lm)
+        found = reading(bundle, searcher, self.wish)
+        return DecodeOptions(searcher, found.prompt, prompt_of=found.of_language)
+
     def without_hotwords(self) -> Decoding:
         """The same without hotwords."""
         return replace(self, hotwords=())
@@ -102,6 +112,8 @@ class Decoding:
             "lm": str(self.lm) if self.lm is not None else None,
             "lm_mode": self.lm_mode if self.lm is not None else None,
             "hotwords": {hotword.text: hotword.boost for hotword in self.hotwords},
+            **{name: value for name, value in asdict(self.wish).items() if value is not None},
+            **({"exact": True} if self.exact else {}),
         }
 
 

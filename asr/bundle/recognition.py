@@ -11,22 +11,22 @@ words are in encoder frames; `PlacedWords.timed` makes seconds of them once the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.backends.base import Backend
 from asr.bundle.guard import Clips, end_with_clip, is_suspicious, rank
-from asr.bundle.words import PlacedWords, place_words
-from asr.decoding.base import AnySearch, ctc_of
+from asr.bundle.words import PlacedWords, TokenPlaces, place_words
+from asr.decoding.base import AnySearch, ctc_of, decoder_of
 from asr.decoding.sampling import sample
 from asr.decoding.whole import distinct
 from asr.features import Frontend
@@ -67,6 +67,7 @@ class DecodeOptions:
     prompt: tuple[int, ...] | None = None  # what a decoder reads before it writes; None is what the search begins with
     measure: Measure = posterior  # of confidence
     drop_loops: bool = False  # `PlacedWords.without_loops`
+    prompt_of: Callable[[str], tuple[int, ...]] | None = None  # without a prompt: that of the language that is found
     place: str = ""  # of the utterance in the data: random draws depend on it
 
 
@@ -137,13 +138,15 @@ def decode_encoded(
     With `clips`, of models of fixed windows, texts end where their audio ends, and those that cannot be trusted are
     decoded again, all together, from whole windows.
     """
+    options = _with_languages(bundle, encoded, options)
     decoded = [NOTHING] * len(options)
     for rows, part, n_best in _searched(bundle, encoded, options, clips):
         chosen = [options[row] for row in rows]
         tokenizer = _tokenizer_of(bundle, chosen[0].searcher)
-        alignment = align_best(bundle.backend, part, tokenizer.vocabulary, n_best)
-        for row, one, hypotheses, (frames, log_probs) in zip(rows, chosen, n_best, alignment, strict=True):
-            placed = place_words(tokenizer, hypotheses[0].tokens, frames, log_probs, one.measure)
+        audio_lens = None if clips is None else [math.ceil(clips.seconds[row] / bundle.frame_seconds) for row in rows]
+        alignment = align_best(bundle.backend, part, tokenizer.vocabulary, n_best, audio_lens)
+        for row, one, hypotheses, places in zip(rows, chosen, n_best, alignment, strict=True):
+            placed = place_words(tokenizer, hypotheses[0].tokens, places, one.measure)
             decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
     return decoded
 
@@ -152,11 +155,31 @@ def search_encoded(
     bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions], clips: Clips | None = None
 ) -> list[list[Hypothesis]]:
     """An n-best list for every row, as `decode_encoded` finds it."""
+    options = _with_languages(bundle, encoded, options)
     n_best: list[list[Hypothesis]] = [[] for _ in options]
     for rows, _, found in _searched(bundle, encoded, options, clips):
         for row, hypotheses in zip(rows, found, strict=True):
             n_best[row] = hypotheses
     return n_best
+
+
+def _with_languages(
+    bundle: SpeechModel, encoded: EncoderOutput, options: Sequence[DecodeOptions]
+) -> list[DecodeOptions]:
+    """The options with a prompt for each row whose language is to be found."""
+    settled = list(options)
+    rows = [row for row, one in enumerate(options) if one.prompt is None and one.prompt_of is not None]
+    if not rows:
+        return settled
+    decoder: Any = decoder_of(bundle.backend.heads)
+    with bundle.backend.running():
+        found = decoder.detect_language(_select(encoded, rows)).argmax(1).tolist()
+    codes = list(decoder.languages)
+    for row, place in zip(rows, found, strict=True):
+        prompt_of = options[row].prompt_of
+        assert prompt_of is not None
+        settled[row] = replace(options[row], prompt=prompt_of(codes[place]))
+    return settled
 
 
 def _searched(
@@ -271,12 +294,17 @@ def _search(backend: Backend, encoded: EncoderOutput, options: Sequence[DecodeOp
 
 
 def align_best(
-    backend: Backend, encoded: EncoderOutput, vocabulary: Vocabulary, n_best: Sequence[Sequence[Hypothesis]]
-) -> list[tuple[np.ndarray | None, Tensor | None]]:
-    """Where the best hypotheses' tokens, of this vocabulary, are: frames (U, 2), and log-probabilities (S, V) by frame.
+    backend: Backend,
+    encoded: EncoderOutput,
+    vocabulary: Vocabulary,
+    n_best: Sequence[Sequence[Hypothesis]],
+    audio_lens: Sequence[int] | None = None,
+) -> list[TokenPlaces]:
+    """Where the best hypotheses' tokens, of this vocabulary, are, and how sure the model is of them.
 
-    A CTC head knows both, other heads and searches at most the frames. Frames are None where they are unknown and
-    where the tokens do not fit, log-probabilities, which are on the CPU, where there is no such head.
+    A CTC head knows both, and so does a decoder whose attention tells; other heads and searches know at most the
+    frames. Frames are None where they are unknown and where the tokens do not fit. `audio_lens` count the frames of
+    each row that hold audio, where silence was added to it.
     """
     texts = [hypotheses[0].tokens for hypotheses in n_best]
     heads = {head.id: head for head in backend.heads.values() if head.vocabulary == vocabulary}
@@ -286,10 +314,14 @@ def align_best(
             log_probs = ctc.log_probs(encoded).cpu()
         lens = encoded.lens.cpu()
         frames = align_texts(log_probs, lens, texts, vocabulary)
-        return [(own, row[:length]) for own, row, length in zip(frames, log_probs, lens, strict=True)]
+        return [TokenPlaces(own, row[:length]) for own, row, length in zip(frames, log_probs, lens, strict=True)]
+    languages = [hypotheses[0].language for hypotheses in n_best]
     with backend.running():
         for head in heads.values():
+            if hasattr(head, "place"):
+                placed = head.place(encoded, texts, languages, audio_lens)
+                return [TokenPlaces(own, None, likely, touching=True) for own, likely in placed]
             if (found := head.align(encoded, texts)) is not None:
-                return [(own, None) for own in found]
+                return [TokenPlaces(own) for own in found]
     spans = [hypotheses[0].spans for hypotheses in n_best]
-    return [(None if own is None else np.array(own, dtype=np.int64).reshape(-1, 2), None) for own in spans]
+    return [TokenPlaces(None if own is None else np.array(own, dtype=np.int64).reshape(-1, 2)) for own in spans]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,16 @@ from asr.cli.options import (
     Confidence,
     Device,
     Dtype,
+    Exact,
     HotwordList,
     Hotwords,
+    Language,
     Lm,
     LmMode,
     Overrides,
+    Prompt,
     Search,
+    Task,
     Threads,
     search_request,
     use_threads,
@@ -41,6 +46,10 @@ def evaluate(
     hotword: HotwordList = None,
     nbest: Annotated[int, typer.Option(min=1, help="Hypotheses of each utterance in hypotheses.jsonl.")] = 1,
     overrides: Overrides = None,
+    language: Language = None,
+    task: Task = None,
+    prompt: Prompt = None,
+    exact: Exact = False,
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "float32",
@@ -59,6 +68,7 @@ def evaluate(
     check_overrides(overrides, "search")
     from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
+    from asr.bundle.prompting import Wish
     from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate.evaluator import evaluate as run
     from asr.evaluate.report import silence, table
@@ -79,7 +89,7 @@ def evaluate(
     display = Display()
     bundle = Bundle.load(experiment)
     request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
-    decoding = choose_decoding(bundle, experiment, request)
+    decoding = replace(choose_decoding(bundle, experiment, request), wish=Wish(language, task, prompt), exact=exact)
     folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment))
     check_outputs((folder / name for name in FILES), read, experiment)
     note = replaced_results(folder, decoding)

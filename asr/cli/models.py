@@ -93,7 +93,7 @@ def import_(
     from asr.system.outputs import check_folder
 
     check_folder(out)
-    model = import_model(path, out)
+    model = import_model(path, out, archives=True)
     record_import(model, path, out)
     typer.echo(f"imported {model.num_parameters / 1e6:.1f} M parameters into {out}")
 

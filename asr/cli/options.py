@@ -58,6 +58,32 @@ Tensorboard = Annotated[
 Confidence = Annotated[
     str, typer.Option(help="Measure of confidence: posterior (of each token) or entropy (of all tokens).")
 ]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact",
+        help="Whisper: the encoder always hears 30 s, as in training, not just the speech; two to four times slower.",
+    ),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE|auto",
+        help="Spoken language: en, de, ...; auto finds it on the first speech of each recording, the default where the "
+        "model knows several.",
+    ),
+]
+EachLanguage = Annotated[
+    bool, typer.Option("--each-language", help="With --language auto: find the language of every stretch of speech.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(metavar="transcribe|translate", help="Whisper: write what is said, or what it means in English."),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="What was said before: names and spellings that a decoder goes on with."),
+]
 MaxLineLength = Annotated[int, typer.Option(min=10, help="srt, vtt: longest line, in columns.")]
 MaxLines = Annotated[int, typer.Option(min=1, help="srt, vtt: lines of a subtitle at most.")]
 MaxCueSeconds = Annotated[float, typer.Option(min=1.0, help="srt, vtt: how long a subtitle stays at most.")]

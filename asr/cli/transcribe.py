@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,15 +18,20 @@ from asr.cli.options import (
     CuePause,
     Device,
     Dtype,
+    EachLanguage,
+    Exact,
     HotwordList,
     Hotwords,
+    Language,
     Lm,
     LmMode,
     MaxCueSeconds,
     MaxLineLength,
     MaxLines,
     Overrides,
+    Prompt,
     Search,
+    Task,
     Threads,
     choose_formats,
     search_request,
@@ -73,6 +79,11 @@ def transcribe(
     hotwords: Hotwords = None,
     hotword: HotwordList = None,
     overrides: Overrides = None,
+    language: Language = None,
+    each_language: EachLanguage = False,
+    task: Task = None,
+    prompt: Prompt = None,
+    exact: Exact = False,
     confidence: Confidence = "posterior",
     max_line_length: MaxLineLength = 42,
     max_lines: MaxLines = 2,
@@ -102,14 +113,17 @@ def transcribe(
     from asr.system.display import Display
     from asr.transcribe.inputs import OutputClashError
     from asr.transcribe.recognizer import Recognizer
+    from asr.transcribe.requests import RequestOptions
     from asr.transcribe.run import OutputOptions, WorkerOptions, transcribe_sources
     from asr.transcribe.segmentation import segmentation_config, split_overrides
 
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
-    output = OutputOptions(names, rules, str(model), output_dir, overwrite, parse_channel_option(channel), verbose)
+    where = parse_channel_option(channel)
+    request = RequestOptions(None, language, each_language, task, prompt, channel=where)
+    output = OutputOptions(names, rules, str(model), output_dir, overwrite, request, verbose)
     read = (lm, hotwords, *(folder / name for name in MODEL_FILES))
-    output = replace(output, partial=partial, also_read=read)
+    output = replace(output, partial=partial, also_read=read, to_terminal=sys.stdout.isatty())
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)
     load = functools.partial(
@@ -122,6 +136,7 @@ def transcribe(
         max_batch_seconds=batch_seconds,
         confidence=confidence,
         min_confidence=min_confidence,
+        exact=exact,
     )
     write = functools.partial(typer.echo, nl=False)
     try:

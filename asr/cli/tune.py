@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from asr.cli.inputs import check_overrides, require_files, require_lm, require_model
-from asr.cli.options import Device, Lm, LmMode, Overrides, Search, Threads, use_threads
+from asr.cli.options import Device, Exact, Language, Lm, LmMode, Overrides, Prompt, Search, Task, Threads, use_threads
 from asr.cli.outputs import check_outputs
 
 
@@ -21,6 +22,10 @@ def tune(
     lm: Lm = None,
     lm_mode: LmMode = None,
     overrides: Overrides = None,
+    language: Language = None,
+    task: Task = None,
+    prompt: Prompt = None,
+    exact: Exact = False,
     trials: Annotated[int, typer.Option(min=1, help="Settings tried at most.")] = 80,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the table, write nothing.")] = False,
     device: Device = "auto",
@@ -43,6 +48,7 @@ def tune(
 
     from asr.bundle.bundle import Bundle
     from asr.bundle.decode import SearchRequest, choose_beam_search
+    from asr.bundle.prompting import Wish
     from asr.system.display import Display
     from asr.system.runtime import resolve_device
     from asr.tune import Trial, Tuner, keep_the_best, trial_row, write_decode_config
@@ -54,8 +60,9 @@ def tune(
     display = Display()
     bundle = Bundle.load(experiment, resolve_device(device))
     request = SearchRequest(search, tuple(overrides or ()), lm, lm_mode)
-    decoding = choose_beam_search(bundle, experiment, request)
-    tuner = Tuner(bundle, manifest, resolve_device(device))
+    wish = Wish(language, task, prompt)
+    decoding = replace(choose_beam_search(bundle, experiment, request), wish=wish, exact=exact)
+    tuner = Tuner(bundle.exact() if exact else bundle, manifest, resolve_device(device))
 
     def show(trial: Trial) -> None:
         display.update("  ".join(f"{name} {cell}" for name, cell in trial_row(trial).items()))

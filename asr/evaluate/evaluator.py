@@ -64,6 +64,8 @@ def evaluate(
     device = torch.device(device)
     bundle.model.to(device)
     bundle = bundle.with_dtype(dtype)
+    if decoding.exact:
+        bundle = bundle.exact()
     long_enough = [utterance for utterance in utterances if _makes_frames(bundle, utterance)]
     results = _Results(bundle, num_best)
     if bundle.frontend.window_seconds is not None:
@@ -136,8 +138,8 @@ def _decode(
 ) -> Iterator[tuple[Sequence[str], list[Decoded]]]:
     """Ids and results batch by batch, the encoder running once; with hotwords `plain_texts` gets texts without them."""
     lm = decoding.load_lm(bundle)
-    options = DecodeOptions(decoding.build(bundle, lm), measure=measure)
-    plain = DecodeOptions(decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
+    options = replace(decoding.options(bundle, lm), measure=measure)
+    plain = decoding.without_hotwords().options(bundle, lm) if decoding.hotwords else None
     with closing(encode_corpus(bundle.model, batches, device, dtype)) as corpus:
         for batch, encoded in corpus:
             if plain is not None:
@@ -157,8 +159,8 @@ def _decode_clips(
 ) -> Iterator[tuple[Sequence[str], list[Decoded]]]:
     """As `_decode`, for models of windows, which need the audio to tell where a text ends."""
     lm = decoding.load_lm(bundle)
-    options = DecodeOptions(decoding.build(bundle, lm), measure=measure)
-    plain = replace(options, searcher=decoding.without_hotwords().build(bundle, lm)) if decoding.hotwords else None
+    options = replace(decoding.options(bundle, lm), measure=measure)
+    plain = decoding.without_hotwords().options(bundle, lm) if decoding.hotwords else None
     for clips in clip_batches(bundle, utterances, max_batch_seconds):
         ids = list(dict.fromkeys(clip.utterance.id for clip in clips))
         if plain is not None:

@@ -11,7 +11,7 @@ SCORE_FILE = "wer.json"
 
 
 def results_folder(experiment: Path, manifest: Path, decoding: Decoding, own: Decoding) -> Path:
-    """`results/<set>` for the model's own decoding, else `results/<set>.<search>[.<lm>][.hotwords]`."""
+    """`results/<set>` for the model's own decoding, else `results/<set>.<search>[.<lm>][.hotwords][.exact]`, ..."""
     name = manifest.stem
     if decoding != own:
         name += f".{decoding.search.name}"
@@ -19,6 +19,8 @@ def results_folder(experiment: Path, manifest: Path, decoding: Decoding, own: De
             name += f".{decoding.lm.name.removesuffix('.gz').removesuffix('.arpa')}"
         if decoding.hotwords:
             name += ".hotwords"
+        told = (decoding.wish.language, decoding.wish.task, decoding.wish.prompt and "prompt")
+        name += "".join(f".{part}" for part in (*told, decoding.exact and "exact") if part)
     return experiment / "results" / name
 
 

@@ -36,7 +36,7 @@ class SpecAugment:
         config = self.config
         num_frames, num_features = features.shape
         features = self._warp(features, rng) if config.max_freq_warp else features.clone()
-        for _ in range(config.num_freq_masks):
+        for _ in range(config.num_freq_masks if num_features > 1 else 0):  # a waveform is one band
             start, end = _stripe(num_features, min(config.max_freq_width, num_features), rng)
             features[:, start:end] = 0.0
         max_width = int(config.max_time_fraction * num_frames)

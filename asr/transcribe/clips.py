@@ -9,11 +9,12 @@ import numpy as np
 
 from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
-from asr.bundle.recognition import Decoded
+from asr.bundle.guard import Clips
+from asr.bundle.recognition import Decoded, clips_of, encode_waveforms
 from asr.bundle.words import PlacedWords
 from asr.text.tokenizer import WordSpan
 from asr.transcribe.long_form import split_windows
-from asr.types import Hypothesis, Utterance
+from asr.types import EncoderOutput, Hypothesis, Utterance
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ def clips_of_utterance(bundle: Bundle, utterance: Utterance) -> list[Clip]:
     return [Clip(utterance, each.start, each.waveform) for each in split_windows([waveform], rate, window)]
 
 
+def encoded_clips(bundle: Bundle, clips: Sequence[Clip]) -> tuple[EncoderOutput, Clips | None]:
+    """What the encoder makes of clips, and what decoding has to know of them."""
+    waveforms = [clip.waveform for clip in clips]
+    return encode_waveforms(bundle, waveforms), clips_of(bundle, waveforms)
+
+
 def joined(parts: Sequence[Decoded], starts: Sequence[int]) -> Decoded:
     """What the clips of an utterance say, each beginning at an encoder frame; of several the best texts alone."""
     if len(parts) == 1:
@@ -86,6 +93,7 @@ def joined(parts: Sequence[Decoded], starts: Sequence[int]) -> Decoded:
         tuple(known) if all(own is not None for own in confidences) else None,
         np.concatenate(frames) if frames else None,
         parts[0].placed.between,
+        parts[0].placed.touching,
     )
     first = parts[0].n_best[0]
     score = sum(part.n_best[0].score for part in parts)

@@ -94,7 +94,8 @@ class Engine:
 
     Spans are recognised by `recognize`, in batches whose longest span times size is at most `max_batch_seconds`: in the
     engine's own thread or, with an `executor` for up to `max_in_flight` batches at once, elsewhere. `check` is called
-    with the options of every new request and raises ConfigError where they cannot be followed.
+    with the options of every new request and raises ConfigError where they cannot be followed. Where it says True, the
+    language is to be found on the first speech, and the rest of the recording waits until it is.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Engine:
         max_batch_seconds: float = 60.0,
         executor: Executor | None = None,
         max_in_flight: int = 1,
-        check: Callable[[RequestOptions], object] = lambda _: None,
+        check: Callable[[RequestOptions], bool] = lambda _: False,
     ) -> None:
         self._core = _Core(segmenter, recognize, Scheduler(max_batch_seconds), executor, max_in_flight)
         self._check = check
@@ -123,14 +124,14 @@ class Engine:
         Returns at once; whatever is wrong with a file is an event. Raises AudioError for an array that is no waveform,
         and what `check` raises.
         """
-        self._check(options)
-        return Handle(self, self._core, self._core.add(as_recording(recording, sample_rate), options))
+        finds_language = self._check(options)
+        return Handle(self, self._core, self._core.add(as_recording(recording, sample_rate), options, finds_language))
 
     def open(self, options: RequestOptions = DEFAULT_OPTIONS, *, sample_rate: int = 16000) -> Stream:
         """Begin to transcribe a waveform that will be pushed, at `sample_rate` in Hz."""
-        self._check(options)
+        finds_language = self._check(options)
         recording = LiveRecording(sample_rate, self._core.wake)
-        return Stream(self, self._core, self._core.add(recording, options), recording)
+        return Stream(self, self._core, self._core.add(recording, options, finds_language), recording)
 
     @property
     def num_batches(self) -> int:
@@ -190,7 +191,7 @@ class _Core:
         self._changed = threading.Condition(self._lock)  # there may be something to read or to recognise
         self._threads: list[threading.Thread] = []
 
-    def add(self, recording: Recording, options: RequestOptions) -> Request:
+    def add(self, recording: Recording, options: RequestOptions, finds_language: bool) -> Request:
         """A new request; RuntimeError once the engine is closed."""
         with self._lock:
             if self._is_closed:
@@ -202,7 +203,7 @@ class _Core:
                 ]
                 for thread in self._threads:
                     thread.start()
-            request = Request(recording, options, self._segmenter, self._lock)
+            request = Request(recording, options, self._segmenter, self._lock, finds_language=finds_language)
             self._scheduler.add(request)
             self._changed.notify_all()
         return request
@@ -281,7 +282,7 @@ class _Core:
     def _run_batches(self) -> None:
         """The model thread."""
         while batch := self._next_batch():
-            arguments = [task.span for task in batch], [task.request.options for task in batch]
+            arguments = [task.span for task in batch], [task.options for task in batch]
             if self._executor is None:
                 self._finish(batch, _called(self._recognize, *arguments))
                 continue

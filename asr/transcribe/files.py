@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asr import __version__
-from asr.audio.channels import Channels
 from asr.errors import AsrError, AudioError
-from asr.transcribe.engine import Engine, Handle
+from asr.transcribe.engine import DEFAULT_OPTIONS, Engine, Handle
 from asr.transcribe.events import Done, Failed, Progress, SegmentReady
 from asr.transcribe.recordings import Recording
 from asr.transcribe.requests import RequestOptions, whole_transcript
@@ -44,18 +43,18 @@ def transcribe_files(
     recordings: Iterable[Recording],
     model: str,
     *,
-    channel: Channels = None,
+    options: RequestOptions = DEFAULT_OPTIONS,
     partial: bool = False,
     on_segment: Callable[[Recording, Segment], None] = lambda *_: None,
     on_read: Callable[[Recording, float], None] = lambda *_: None,
 ) -> Iterator[Transcribed | Untranscribed]:
     """One result for each recording, in order; `model` is the model's name.
 
-    `channel` counts from 0; None is the mean of all, SPLIT recognises each by itself and merges their segments in time.
+    `options` are those of each request, which is a bulk one.
     `partial` gives what can be read of a recording that breaks off, with its `fault`.
     `on_segment` gets each segment as it is ready, `on_read` how many more seconds of a recording have been read.
     """
-    options = RequestOptions(channel=channel, bulk=True)
+    options = replace(options, bulk=True)
     submitted: deque[tuple[Recording, Handle]] = deque()
     try:
         for recording in recordings:

@@ -62,7 +62,7 @@ class Recognizer:
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
         self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)
         self.engine = Engine(
-            self.segmenter, self._spans.recognize, max_batch_seconds=max_batch_seconds, check=self._spans.decode_options
+            self.segmenter, self._spans.recognize, max_batch_seconds=max_batch_seconds, check=self._spans.finds_language
         )
 
     @classmethod
@@ -77,17 +77,21 @@ class Recognizer:
         max_batch_seconds: float = 60.0,
         confidence: str = "posterior",
         min_confidence: float = 0.0,
+        exact: bool = False,
     ) -> Self:
         """A recognizer from a model folder, or of a model by its name, fetched at the first use.
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
-        and hotwords. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown
-        device, dtype, search, setting or measure of confidence.
+        and hotwords. `exact` has a model of fixed windows always hear a whole one, which is slower. Raises BundleError
+        for a folder that is no model or language model, ConfigError for an unknown device, dtype, search, setting or
+        measure of confidence.
         """
         request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
         folder = find_model(model)
         bundle = Bundle.load(folder, where)
+        if exact:
+            bundle = bundle.exact()
         return cls(
             bundle,
             Searchers(bundle, choose_decoding(bundle, folder, request), folder, request),
@@ -118,6 +122,10 @@ class Recognizer:
                     yield event.segment
                 elif isinstance(event, Failed):
                     raise event.error
+
+    def finds_language(self, options: RequestOptions) -> bool:
+        """See `SpanRecognizer.finds_language`."""
+        return self._spans.finds_language(options)
 
     @property
     def sample_rate(self) -> int:

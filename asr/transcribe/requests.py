@@ -31,7 +31,9 @@ class RequestOptions:
     """What one request wants; None leaves it to the engine."""
 
     search: SearchRequest | None = None  # another search, language model or hotwords
-    language: str | None = None  # spoken; for models with a piece `<|code|>` for each that they know
+    language: str | None = None  # spoken: its code; AUTO, and None of a model of several, finds it on the first speech
+    each_language: bool = False  # it is found anew for every stretch of speech
+    task: str | None = None  # transcribe or translate; for models that know both
     prompt: str | None = None  # what was said before; needs a search with a decoder, which writes on from it
     confidence: str | None = None  # a measure of `asr.alignment.confidence`
     min_confidence: float | None = None  # a segment below it is taken for noise
@@ -52,6 +54,13 @@ class SpanTask:
     is_done: bool = False
     recognized: Recognized = NOTHING  # once it is done
 
+    @property
+    def options(self) -> RequestOptions:
+        """Those of the request, with the language that was found in it."""
+        options = self.request.options
+        known = self.request.language if self.request.finds_language else None
+        return options if known is None else replace(options, language=known)
+
 
 @dataclass(frozen=True)
 class _ChannelEnd:
@@ -65,7 +74,13 @@ class Request:
     """A recording that is being transcribed."""
 
     def __init__(
-        self, recording: Recording, options: RequestOptions, segmenter: Segmenter, lock: threading.Lock
+        self,
+        recording: Recording,
+        options: RequestOptions,
+        segmenter: Segmenter,
+        lock: threading.Lock,
+        *,
+        finds_language: bool = False,
     ) -> None:
         self.recording = recording
         self.options = options
@@ -81,6 +96,8 @@ class Request:
         self.is_alone = False  # its spans share no batch: one that they were in has failed
         self.is_over = False
         self.is_abandoned = False  # nobody will take its events
+        self.language: str | None = None  # once it is found
+        self.finds_language = finds_language
         self._steps = self._read(segmenter)
         self._num_spans = 0
         self._order: deque[_Item] = deque()
@@ -93,6 +110,13 @@ class Request:
     def is_paused(self) -> bool:
         """Whether too many events wait to be taken; never for a stream, or pushing would depend on it."""
         return len(self._events) >= MAX_EVENTS and not isinstance(self.recording, LiveRecording)
+
+    @property
+    def candidates(self) -> Sequence[SpanTask]:
+        """Spans that can be recognised now; the first alone, until its language is known, where it is to be found."""
+        if not self.finds_language or self.language is not None:
+            return [*self.ready, *([self.partial] if self.partial is not None else [])]
+        return [] if self.num_running else self.ready[:1]
 
     @property
     def can_read(self) -> bool:
@@ -142,6 +166,8 @@ class Request:
         """A span has been recognised."""
         self.num_running -= 1
         task.is_done = True
+        if self.language is None and recognized.segments and not task.is_partial:
+            self.language = recognized.segments[0].language
         segments = tuple(replace(segment, channel=task.channel) for segment in recognized.segments)
         task.recognized = replace(recognized, segments=segments)
         if not task.is_partial:

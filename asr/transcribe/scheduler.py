@@ -61,9 +61,7 @@ class Scheduler:
 
     def next_batch(self) -> list[SpanTask]:
         """Spans to recognise together, longest first; [] as long as it is better to wait."""
-        runnable = [
-            request for request in self._requests if (request.ready or request.partial) and not request.is_paused
-        ]
+        runnable = [request for request in self._requests if request.candidates and not request.is_paused]
         ready = sum(request.ready_seconds for request in runnable)
         now = [request for request in runnable if not request.options.bulk and self._is_urgent(request, ready)]
         if not now and runnable and (ready >= self._window or not self._is_reading()):
@@ -104,9 +102,9 @@ class Scheduler:
 
     def _take(self, lead: Request, requests: Sequence[Request]) -> list[SpanTask]:
         """The batch that holds the first span of `lead` and, of all such, the most audio."""
-        tasks = [task for request in requests for task in (*request.ready, request.partial) if task is not None]
+        tasks = [task for request in requests for task in request.candidates]
         tasks.sort(key=lambda task: -len(task.span.waveform))
-        first = lead.ready[0] if lead.ready else lead.partial
+        first = lead.candidates[0]
         place = next(place for place, task in enumerate(tasks) if task is first)
         chosen = fullest_batch([task.span.duration for task in tasks], place, self.max_batch_seconds)
         batch = tasks[chosen]

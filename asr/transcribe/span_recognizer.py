@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from asr.alignment.confidence import confidence_measure, text_confidence
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Searchers
+from asr.bundle.prompting import AUTO, Wish, reading
 from asr.bundle.recognition import Decoded, DecodeOptions
-from asr.decoding.base import decoder_of
 from asr.errors import ConfigError
-from asr.text.tokenizer import Tokenizer
-from asr.text.vocabulary import Vocabulary
+from asr.text.tokenizer.word_breaks import joined
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
 from asr.types import Segment, Word
-
-LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")  # the piece of a language
-
-
-def build_prompt(
-    vocabulary: Vocabulary, tokenizer: Tokenizer, language: str | None, text: str | None
-) -> tuple[int, ...] | None:
-    """What a decoder reads before it writes: its start, the language and what was said before; None for no wish.
-
-    ConfigError for a language without a piece `<|code|>` of its own, naming those there are.
-    """
-    if language is None and text is None:
-        return None
-    prompt = [vocabulary.start]
-    if language is not None:
-        known = {
-            vocabulary.piece(token)[2:-2]: token
-            for token in sorted(vocabulary.control)
-            if LANGUAGE.fullmatch(vocabulary.piece(token))
-        }
-        if language not in known:
-            advice = f"use one of {', '.join(known)}" if known else "leave the language out"
-            raise ConfigError(f"the model does not know a language '{language}'; {advice}")
-        prompt.append(known[language])
-    return (*prompt, *tokenizer.encode(text or ""))
 
 
 class SpanRecognizer:
@@ -65,20 +37,17 @@ class SpanRecognizer:
     def decode_options(self, options: RequestOptions) -> DecodeOptions:
         """How spans of a request are decoded; ConfigError for options that the model or its search cannot follow."""
         measure = confidence_measure(options.confidence or self._confidence)
+        if options.each_language and options.language not in (None, AUTO):
+            raise ConfigError(
+                f"--each-language finds languages, but '{options.language}' is given; leave one of them out"
+            )
         searcher = self._searchers.get(options.search)
-        prompt = self._prompt(searcher.vocabulary, options)
-        if prompt is not None:
-            searcher.start(1, [prompt])  # refuses it where there is no decoder
-        return DecodeOptions(searcher, prompt, measure, drop_loops=True)
+        found = reading(self._bundle, searcher, Wish(options.language, options.task, options.prompt))
+        return DecodeOptions(searcher, found.prompt, measure, drop_loops=True, prompt_of=found.of_language)
 
-    def _prompt(self, vocabulary: Vocabulary, options: RequestOptions) -> tuple[int, ...] | None:
-        """What a request wants read first; a head that has prompts of its own kind makes them."""
-        decoder: Any = decoder_of(self._bundle.backend.heads)
-        if (options.language or options.prompt) and hasattr(decoder, "build_prompt"):
-            before = self._bundle.tokenizer.encode(options.prompt or "")
-            own: tuple[int, ...] = decoder.build_prompt(options.language, before)
-            return own
-        return build_prompt(vocabulary, self._bundle.tokenizer, options.language, options.prompt)
+    def finds_language(self, options: RequestOptions) -> bool:
+        """Whether the language of a recording is to be found on its first speech; raises as `decode_options` does."""
+        return self.decode_options(options).prompt_of is not None and not options.each_language
 
     def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Recognized]:
         """What spans say, in one batch, each by options of its own."""
@@ -111,7 +80,7 @@ class SpanRecognizer:
             places = [place for place, word in enumerate(spelt) if one.first <= word.start < one.stop]
             text = tokenizer.decode(best.tokens[one.first : one.stop])
             if decoded.placed.is_shortened:
-                text = decoded.placed.between.join(spelt[place].text for place in places)
+                text = joined([spelt[place] for place in places], decoded.placed.between)
             if text:
                 start, end = (span.start + frame * self._bundle.frame_seconds for frame in (one.start, one.end))
                 own = [words[place] for place in places] if words else []

@@ -36,6 +36,7 @@ def worker_engine(
             max_batch_seconds=recognizer.max_batch_seconds,
             executor=pool,
             max_in_flight=2 * num_workers,
+            check=recognizer.finds_language,
         ) as engine,
     ):
         yield engine

@@ -22,6 +22,7 @@ import typer.main
 from torch.nn.modules.module import register_module_forward_hook
 
 from asr.cli.main import app, main
+from tests.bundle.foreign.whisper_files import multilingual_model
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,10 @@ HYPOTHESES = content("results/hypotheses.jsonl")
 ATTENTION = " --search attention_greedy"
 BEAM = " --search ctc_prefix_beam"
 
+WHISPER = "asr transcribe audio --model whisper --device cpu --vad none --max-span 2 --format json"
+WHISPER_SET = "asr evaluate whisper dev.jsonl --device cpu --out results"
+WHISPER_TUNE = "asr tune whisper dev.jsonl --device cpu --trials 1 --dry-run"
+
 CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
     "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
@@ -239,6 +244,21 @@ CASES = {
     ),
     "transcribe --hotwords": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotwords hot.txt", out),
     "transcribe --hotword": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotword nine:200", out),
+    "transcribe --language": Case(f"{WHISPER} --language en", f"{WHISPER} --language de", out),
+    "transcribe --each-language": Case(f"{WHISPER} --language de", f"{WHISPER} --language de --each-language", works),
+    "transcribe --task": Case(WHISPER, f"{WHISPER} --task translate", out),
+    "transcribe --prompt": Case(WHISPER, f"{WHISPER} --prompt the", out),
+    "transcribe --exact": Case(WHISPER, f"{WHISPER} --exact", out),
+    "evaluate --language": Case(
+        f"{WHISPER_SET} --language en", f"{WHISPER_SET} --language de", content("results/wer.json")
+    ),
+    "evaluate --task": Case(WHISPER_SET, f"{WHISPER_SET} --task translate", HYPOTHESES),
+    "evaluate --prompt": Case(WHISPER_SET, f"{WHISPER_SET} --prompt the", HYPOTHESES),
+    "evaluate --exact": Case(WHISPER_SET, f"{WHISPER_SET} --exact", HYPOTHESES),
+    "tune --language": Case(f"{WHISPER_TUNE} --language en", f"{WHISPER_TUNE} --language de", out),
+    "tune --task": Case(WHISPER_TUNE, f"{WHISPER_TUNE} --task other", works),
+    "tune --prompt": Case(WHISPER_TUNE, f"{WHISPER_TUNE} --prompt the", out),
+    "tune --exact": Case(WHISPER_TUNE, f"{WHISPER_TUNE} --exact", out),
     "evaluate --lm": Case(EVALUATE, f"{EVALUATE} --lm words.arpa", HYPOTHESES, before=LM_FILE),
     "evaluate --lm-mode": Case(
         f"{EVALUATE} --lm words.arpa --nbest 3",
@@ -470,6 +490,8 @@ def test_a_flag_makes_a_visible_difference(
                 start = prepared.folder
             folder = tmp_path_factory.mktemp("run") / "workspace"
             shutil.copytree(start, folder)
+            if " whisper " in line:
+                multilingual_model(folder / "source", folder / "whisper")
             monkeypatch.chdir(folder)
             ran[before, line] = run(line, folder, capsys)
         return ran[before, line]

@@ -24,6 +24,7 @@ from tests.tiny_models import SOS, tiny_model, vocabulary_of
 NUM_FEATURES, VOCAB_SIZE, ENCODER_DIM = 9, 11, 10
 ENCODER_SETTINGS: dict[str, dict[str, object]] = {name: {} for name in ENCODERS.names()} | {
     "transformer relative": {"positions": "relative"},
+    "wav2vec2 layer norms": {"conv_norm": "layer", "conv_bias": True, "pre_norm": True},
     "rnn gru one way": {"cell": "gru", "bidirectional": False},
 }
 DECODERS = [name for name in HEADS.names() if issubclass(HEADS.part(name), Decoder)]

@@ -400,3 +400,32 @@ def test_requests_that_wait_at_the_same_time_share_a_batch() -> None:
         handles = [shared.submit(Sounds(source)) for _ in range(12)]
         assert [handle.result().text for handle in handles] == ["x"] * 12
     assert len(sizes) <= 3
+
+
+def test_a_language_that_is_found_in_the_first_speech_holds_for_the_rest_of_its_recording() -> None:
+    told: dict[str, list[str | None]] = {}
+
+    def recognize(spans: Sequence[Span], options: Sequence[RequestOptions]) -> Answer:
+        found = []
+        for span, wish in zip(spans, options, strict=True):
+            told.setdefault(str(wish.prompt), []).append(wish.language)
+            if span.duration < 1.5:  # nothing was said in it
+                found.append(Recognized())
+            else:
+                code = wish.language or f"{span.duration:.0f}"
+                found.append(Recognized((Segment(span.start, span.end, "x", language=code),)))
+        return found
+
+    with engine(recognize, 60.0, check=lambda options: not options.each_language) as shared:
+        waiting = [
+            shared.submit(sounds(*lengths), RequestOptions(prompt=name, bulk=True, each_language=name == "each"))
+            for name, lengths in (("a", (1, 2, 3, 4)), ("b", (3, 2)), ("each", (2, 3)))
+        ]
+        results = [handle.result() for handle in waiting]
+    assert [[segment.language for segment in result.segments] for result in results] == [
+        ["2"] * 3,
+        ["3"] * 2,
+        ["2", "3"],
+    ]
+    assert [result.language for result in results] == ["2", "3", "3"]
+    assert told == {"a": [None, None, "2", "2"], "b": [None, "3"], "each": [None, None]}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from asr.bundle.prompting import build_prompt
 from asr.errors import ConfigError
 from asr.text.tokenizer import train_tokenizer
 from asr.text.tokenizer.char import CharConfig
 from asr.text.vocabulary import Vocabulary
-from asr.transcribe.span_recognizer import build_prompt
 
 VOCABULARY = Vocabulary(("!", "a", "<|start|>", "<|en|>", "<|de|>"), sos=2, eos=0, control=frozenset({3, 4}))
 

@@ -34,14 +34,14 @@ def read_foreign(path: Path, *, archives: bool = False) -> ForeignModel:
     raise BundleError(f"{path}: {_unknown(path)}")
 
 
-def import_model(path: Path, out: Path) -> ForeignModel:
+def import_model(path: Path, out: Path, *, archives: bool = False) -> ForeignModel:
     """Write a foreign model as a model folder of ours, with weights in the type of the source; all of it or nothing.
 
-    BundleError for a folder that is not empty, before anything is read.
+    BundleError for a folder that is not empty, before anything is read. `archives` is as of `read_foreign`.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out}: the folder is not empty; choose another --out")
-    model = read_foreign(path, archives=True)
+    model = read_foreign(path, archives=archives)
     own = Path(os.path.realpath(out))
     unfinished = own.with_name(f".{own.name}.{os.getpid()}{TEMPORARY}")
     try:
@@ -61,6 +61,8 @@ def _unknown(path: Path) -> str:
     """Why nothing here reads it."""
     if (path / ADAPTER_FILE).is_file():
         return "holds an adapter, no whole model; merge it into its base model first (peft: merge_and_unload)"
+    if path.is_file():
+        return "a file by itself is read if it ends in .pt; give the folder that holds it and what belongs to it"
     if (path / CONFIG).is_file():
         read_settings(path / CONFIG)  # a damaged one is no unknown layout
     known = ", ".join(sorted(layout.name for layout in FORMATS))

@@ -48,9 +48,14 @@ class ForeignModel:
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     def bundle(self) -> Bundle:
-        """The model itself in float32; BundleError if the tensors are not those that its configuration needs."""
+        """The model itself in float32, in evaluation mode.
+
+        BundleError if the tensors are not those that its configuration needs.
+        """
         bundle = Bundle.build(self.spec, build_frontend(self.spec.frontend), self.tokenizers)
         fill(bundle.weights(), self.tensors, self.source)
+        bundle.frontend.eval()
+        bundle.model.eval()
         return bundle
 
     def save(self, folder: Path) -> None:

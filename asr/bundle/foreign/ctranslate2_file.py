@@ -65,7 +65,7 @@ class Variables(Mapping[str, Tensor]):
         place = self._places[name]
         if not place.num_bytes:
             return torch.zeros(place.shape, dtype=place.dtype)
-        values = bytearray(self._content[place.start : place.start + place.num_bytes])
+        values = bytearray(memoryview(self._content)[place.start : place.start + place.num_bytes])
         return torch.frombuffer(values, dtype=place.dtype).reshape(place.shape)
 
     def __iter__(self) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from asr.bundle.foreign.base import ForeignFormat, ForeignModel, register
 from asr.bundle.foreign.files import CONFIG, has_only_archives, model_type, open_weights, read_settings
+from asr.bundle.foreign.hf_settings import require_architecture, require_values
 from asr.bundle.foreign.hf_tokens import check_merges, read_pieces
 from asr.bundle.foreign.origin import Origin
 from asr.bundle.foreign.tensor_map import TensorMap
@@ -15,6 +16,7 @@ from asr.bundle.foreign.whisper import (
     FRAMES_A_SECOND,
     WhisperRules,
     map_hub_names,
+    read_alignment,
     whisper_spec,
     whisper_tokenizer,
     with_times,
@@ -63,6 +65,7 @@ class HuggingFaceWhisper(ForeignFormat):
         rules = WhisperRules(
             suppress=tuple(token for token in _ids(path, config, generation, "suppress_tokens") if token != eos),
             suppress_first=_ids(path, config, generation, "begin_suppress_tokens"),
+            alignment=read_alignment(path / GENERATION, generation),
             is_multilingual=_is_multilingual(generation),
             window_seconds=_number(path / CONFIG, config, "max_source_positions", 1500) / FRAMES_A_SECOND,
         )
@@ -78,22 +81,6 @@ class HuggingFaceWhisper(ForeignFormat):
         said = preprocessor.get("feature_size", num_bins)
         if said != num_bins:
             raise BundleError(f"{path / PREPROCESSOR}: feature_size is {said}, the weights take {num_bins} bands")
-
-
-def require_values(file: Path, settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """BundleError that names the first setting which is there and has another value; those left out are as wanted."""
-    for name, value in wanted.items():
-        if settings.get(name, value) != value:
-            raise BundleError(f"{file}: {name} is {settings[name]!r}, supported is {value!r} alone")
-    if settings.get("quantization_config") is not None:
-        raise BundleError(f"{file}: the weights are quantised (`quantization_config`); import the original model")
-
-
-def require_architecture(file: Path, config: Mapping[str, Any], wanted: str) -> None:
-    """BundleError for a network that was saved for another task; a file may leave it out."""
-    architectures = config.get("architectures") or [wanted]
-    if wanted not in architectures:
-        raise BundleError(f"{file}: holds a {architectures[0]}, supported is {wanted}")
 
 
 def _ids(path: Path, config: Mapping[str, Any], generation: Mapping[str, Any], name: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from asr.decoding.attention_greedy import AttentionGreedyConfig
 from asr.errors import BundleError, TextError
 from asr.features.whisper_log_mel import WhisperLogMelConfig
 from asr.models.encoders.whisper import WhisperEncoderConfig, encoder_positions
+from asr.models.heads.alignment_heads import Place, alignment_heads
 from asr.models.heads.whisper import WhisperHeadConfig
 from asr.text.tokenizer.byte_bpe import ByteBpeConfig, ByteBpeTokenizer, whisper_vocabulary
 
@@ -37,6 +39,7 @@ class WhisperRules:
 
     suppress: tuple[int, ...] = ()
     suppress_first: tuple[int, ...] = ()
+    alignment: tuple[Place, ...] = ()  # (layer, head), from 0; () where it does not say
     is_multilingual: bool | None = None  # None: as many pieces as multilingual models have
     window_seconds: float = 30.0
 
@@ -58,6 +61,7 @@ def whisper_spec(
     is_multilingual = rules.is_multilingual
     if is_multilingual is None:
         is_multilingual = num_tokens >= SMALLEST_MULTILINGUAL
+    num_layers, num_decoder_heads = count_layers(own, f"{HEAD}.layers."), num_heads[1] or max(1, dim // HEAD_DIM)
     encoder = configure(
         WhisperEncoderConfig,
         source,
@@ -70,14 +74,15 @@ def whisper_spec(
         WhisperHeadConfig,
         source,
         dim=dim,
-        num_layers=count_layers(own, f"{HEAD}.layers."),
-        num_heads=num_heads[1] or max(1, dim // HEAD_DIM),
+        num_layers=num_layers,
+        num_heads=num_decoder_heads,
         ff_dim=_ff_dim(own, f"{HEAD}.layers.0"),
         max_tokens=len(own[f"{HEAD}.positions"]),
         language="en" if is_multilingual else None,
         task="transcribe" if is_multilingual else None,
         suppress=tuple(sorted(set(rules.suppress))),
         suppress_first=rules.suppress_first,
+        alignment=alignment_heads(rules.alignment, num_layers, num_decoder_heads, num_tokens),
     )
     frontend = configure(
         WhisperLogMelConfig,
@@ -94,6 +99,18 @@ def whisper_spec(
         normalize="basic" if is_multilingual else "english",  # for scoring: the model writes case and punctuation
         search=AttentionGreedyConfig(max_tokens_per_frame=TOKENS_A_FRAME),
     )
+
+
+def read_alignment(file: Path, settings: Mapping[str, Any]) -> tuple[Place, ...]:
+    """The `alignment_heads` of a file's settings; BundleError if they are no pairs of numbers."""
+    found = settings.get("alignment_heads") or ()
+    if not isinstance(found, list | tuple) or not all(_is_place(one) for one in found):
+        raise BundleError(f"{file}: alignment_heads are no list of [layer, head]; copy the file again")
+    return tuple((layer, head) for layer, head in found)
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(one, int) for one in value)
 
 
 def whisper_tokenizer(pieces: Sequence[str], file: Path) -> ByteBpeTokenizer:
@@ -125,14 +142,14 @@ def map_hub_names(found: TensorMap) -> Mapping[str, Tensor]:
     found.require("model.encoder.embed_positions.weight", has_whisper_positions, "holds other positions than Whisper's")
     for conv in ("conv1", "conv2"):
         found.pair(f"encoder.{conv}", f"model.encoder.{conv}")
-    for index in range(count_layers(found.names, "model.encoder.layers.")):
+    for index in range(found.num_layers("model.encoder.layers.")):
         here, there = f"encoder.layers.{index}", f"model.encoder.layers.{index}"
         _attention(found, f"{here}.attention", f"{there}.self_attn")
         _feed_forward(found, here, there)
     found.pair("encoder.norm", "model.encoder.layer_norm")
     found.take(f"{HEAD}.embedding.weight", "model.decoder.embed_tokens.weight")
     found.take(f"{HEAD}.positions", "model.decoder.embed_positions.weight")
-    for index in range(count_layers(found.names, "model.decoder.layers.")):
+    for index in range(found.num_layers("model.decoder.layers.")):
         here, there = f"{HEAD}.layers.{index}", f"model.decoder.layers.{index}"
         _attention(found, f"{here}.attention", f"{there}.self_attn")
         _cross_attention(found, f"{here}.cross_attention", f"{there}.encoder_attn")

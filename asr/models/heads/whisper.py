@@ -9,18 +9,22 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.errors import ConfigError
+from asr.models.heads.alignment_heads import AlignmentHead, default_heads
 from asr.models.heads.base import HEADS, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
 from asr.models.heads.transformer import TransformerDecoder, TransformerDecoderConfig, TransformerDecoderLayer
+from asr.models.heads.whisper_alignment import place_tokens
 from asr.models.heads.whisper_rules import Timestamps, WhisperRules, control_id
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
+from asr.nn.kernels import project_few
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis
@@ -46,11 +50,14 @@ class WhisperHeadConfig(NamedHeadConfig):
     task: Literal["transcribe", "translate"] | None = None  # likewise
     suppress: tuple[int, ...] = ()  # ids that are never written
     suppress_first: tuple[int, ...] = ()  # ids that do not come first
+    alignment: tuple[AlignmentHead, ...] = ()  # heads that tell where words are; () is all of the upper layers
 
     @model_validator(mode="after")
     def _fits(self) -> WhisperHeadConfig:
         if self.dim % 2 or self.dim % self.num_heads:
             raise ValueError(f"dim {self.dim} must be even and a multiple of num_heads {self.num_heads}")
+        if any(one.layer >= self.num_layers or one.head >= self.num_heads for one in self.alignment):
+            raise ValueError(f"alignment: there are {self.num_layers} layers of {self.num_heads} heads, from 0")
         return self
 
     @classmethod
@@ -178,6 +185,22 @@ class WhisperDecoder(TransformerDecoder):
         config = self.config
         return (WhisperRules(self.vocabulary, config.suppress, config.suppress_first, config.max_tokens),)
 
+    def align(self, encoded: EncoderOutput, texts: Sequence[Sequence[int]]) -> list[np.ndarray | None]:
+        return [frames for frames, _ in self.place(encoded, texts)]
+
+    def place(
+        self,
+        encoded: EncoderOutput,
+        texts: Sequence[Sequence[int]],
+        languages: Sequence[str | None] | None = None,
+        audio_lens: Sequence[int] | None = None,
+    ) -> list[tuple[np.ndarray | None, np.ndarray]]:
+        """As `whisper_alignment.place_tokens`, with languages by code; None for the model's own."""
+        codes = languages or [None] * len(texts)
+        prompts = [self.build_prompt(code, timestamps=False) for code in codes]
+        heads = self.config.alignment or default_heads(self.config.num_layers, self.config.num_heads)
+        return place_tokens(self, heads, encoded, prompts, texts, audio_lens)
+
     def _embed(self, tokens: Tensor, position: int) -> Tensor:
         places = torch.arange(position, position + tokens.shape[1], device=tokens.device)
         embedded: Tensor = self.dropout(
@@ -186,6 +209,6 @@ class WhisperDecoder(TransformerDecoder):
         return embedded
 
     def _predict(self, x: Tensor) -> Tensor:
-        logits = F.linear(self.norm(x), self.embedding.weight)
+        logits = project_few(self.norm(x), self.embedding.weight)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return logits.masked_fill(self.forbidden, -math.inf).log_softmax(dim=-1)

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from asr.bundle.foreign import read_foreign
+from tests.bundle.foreign import test_hf_ctc as ctc
 from tests.bundle.foreign import test_hf_whisper as whisper
+from tests.bundle.foreign.ctc_files import ARCHITECTURES, PIECES, SIZES, VARIANTS, write_ctc, write_side_files
 from tests.bundle.foreign.hf_files import pieces_of, whisper_config, whisper_generation, write_json, write_tokens
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra `oracles`)")
-EXPECTED = Path(whisper.__file__).parent / "expected_hf_whisper.json"
+FOLDER = Path(whisper.__file__).parent
 EVERY = {"frames": 7, "log_probs": 31}  # so many values are compared where transformers is not installed
 
 
@@ -76,21 +79,78 @@ def test_what_transformers_saves_is_read_whole_in_pieces_and_as_an_archive(tmp_p
         torch.testing.assert_close(frames, expected, rtol=1e-5, atol=1e-5)
 
 
+@torch.no_grad()
+def ctc_logits(folder: Path, case: str) -> list[Tensor]:
+    """Of each waveform by itself (S, V), by transformers."""
+    kind, _ = ctc.CASES[case]
+    model, loading = getattr(transformers, ARCHITECTURES[kind]).from_pretrained(folder, output_loading_info=True)
+    assert not any(loading.values()), "the files hold all that transformers looks for, and nothing else"
+    extract = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    inputs = [extract(wave.numpy(), sampling_rate=16000, return_tensors="pt") for wave in ctc.waveforms()]
+    return [model.eval()(one.input_values).logits[0] for one in inputs]
+
+
+@pytest.mark.parametrize("do_normalize", [True, False])
+@ctc.each_case
+def test_log_probabilities_of_ctc_are_those_of_transformers(case: str, do_normalize: bool, tmp_path: Path) -> None:
+    folder = write_ctc(tmp_path, *ctc.CASES[case], do_normalize=do_normalize)
+    found = ctc.log_probs(read_foreign(folder).bundle(), ctc.waveforms())
+    for own, expected in zip(found, ctc_logits(folder, case), strict=True):
+        torch.testing.assert_close(own, ctc.without_ends(expected), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_texts_of_models_that_transformers_saves_are_those_of_its_tokenizer(
+    kind: str, variant: str, tmp_path: Path
+) -> None:
+    name = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert"}[kind]
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**SIZES, **VARIANTS[variant])
+    model = getattr(transformers, f"{name}ForCTC")(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    write_side_files(tmp_path, {}, PIECES, {"do_normalize": True, "sampling_rate": 16000})
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))
+    tokenizer.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
+    bundle = read_foreign(tmp_path).bundle()
+    for wave, own in zip(ctc.waveforms(), ctc.log_probs(bundle, ctc.waveforms()), strict=True):
+        extract = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
+        with torch.no_grad():
+            logits = model(extract(wave.numpy(), sampling_rate=16000, return_tensors="pt").input_values).logits[0]
+        logits[:, [1, 2]] = -torch.inf
+        text = tokenizer.decode(logits.argmax(-1).tolist(), skip_special_tokens=True)
+        best = [int(token) for token in torch.unique_consecutive(own.argmax(-1))]
+        assert bundle.tokenizer.decode([token for token in best if token != 0]) == text
+        assert text
+
+
 def write_expected() -> None:
-    """The values that test_hf_whisper.py compares with."""
+    """The values that test_hf_whisper.py and test_hf_ctc.py compare with."""
     import tempfile
 
-    content = {}
+    content: dict[str, Any] = {}
     for case in whisper.CASES:
         with tempfile.TemporaryDirectory() as folder:
             whisper.written(case, Path(folder))
             model = transformers.WhisperForConditionalGeneration.from_pretrained(folder).eval()
         found = answers(model, case)
-        samples = {
-            name: [round(x, 7) for x in found[name].flatten()[::every].tolist()] for name, every in EVERY.items()
-        }
+        samples = {name: rounded(found[name].flatten()[::every]) for name, every in EVERY.items()}
         content[case] = {"every": EVERY, **samples, "greedy": found["greedy"], "beam": found["beam"]}
-    write_json(EXPECTED, content)
+    write_json(FOLDER / "expected_hf_whisper.json", content)
+    content = {}
+    for case in ctc.CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            logits = ctc_logits(write_ctc(Path(folder), *ctc.CASES[case]), case)
+        content[case] = [rounded(rows[::9].flatten()) for rows in logits]
+        content[f"{case} frames"] = [len(rows) for rows in logits]
+    write_json(FOLDER / "expected_hf_ctc.json", content)
+
+
+def rounded(values: Tensor) -> list[float]:
+    return [round(value, 7) for value in values.tolist()]
 
 
 if __name__ == "__main__":

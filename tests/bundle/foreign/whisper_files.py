@@ -9,16 +9,27 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.bundle.foreign import import_model
 from asr.text.tokenizer.byte_bpe import BYTE_LETTERS
 
 DIM, HEADS, BINS, LAYERS, POSITIONS = 16, 2, 4, 2, 40
 CODES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4, "bfloat16": 5}
 ROLES = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|startofprev|>", "<|notimestamps|>")
 TIMES = ("<|0.00|>", "<|0.02|>")
-PIECES = (*BYTE_LETTERS, "\u0120t", "he", "\u0120the", *ROLES, *TIMES)
+WORDS = (*BYTE_LETTERS, "\u0120t", "he", "\u0120the")
+PIECES = (*WORDS, *ROLES, *TIMES)
+MULTILINGUAL = (
+    *WORDS,
+    *ROLES[:2],
+    *(
+        f"<|{name}|>"
+        for name in ("en", "de", "fr", "translate", "transcribe", "startofprev", "nospeech", "notimestamps")
+    ),
+    *(f"<|{place / 50:.2f}|>" for place in range(1501)),
+)
 
 
-def random_variables(seed: int = 0) -> dict[str, np.ndarray]:
+def random_variables(seed: int = 0, pieces: tuple[str, ...] = PIECES) -> dict[str, np.ndarray]:
     """All variables of a small model, float32."""
     random = np.random.default_rng(seed)
     found: dict[str, np.ndarray] = {}
@@ -44,7 +55,7 @@ def random_variables(seed: int = 0) -> dict[str, np.ndarray]:
         found[f"encoder/{conv}/bias"] = random.normal(0, 0.1, DIM)
     found["encoder/position_encodings/encodings"] = positions(50)
     found["decoder/position_encodings/encodings"] = random.normal(0, 0.3, (POSITIONS, DIM))
-    found["decoder/embeddings/weight"] = random.normal(0, 0.3, (len(PIECES), DIM))
+    found["decoder/embeddings/weight"] = random.normal(0, 0.3, (len(pieces), DIM))
     for part in ("encoder", "decoder"):
         norm(f"{part}/layer_norm")
         for index in range(LAYERS):
@@ -113,3 +124,12 @@ def variable(name: str, value: np.ndarray, kind: str) -> bytes:
 
 def text(value: str) -> bytes:
     return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"
+
+
+def multilingual_model(source: Path, folder: Path, seed: int = 0) -> None:
+    """A model folder of a random model of three languages that writes timestamps."""
+    write_model(source, random_variables(seed, MULTILINGUAL), pieces=MULTILINGUAL)
+    import_model(source, folder)
+    config = folder / "config.yaml"
+    text = config.read_text().replace("language: null", "language: en").replace("task: null", "task: transcribe")
+    config.write_text(text)

@@ -1,0 +1,70 @@
+"""Dynamic time warping: the best of all paths, by either way of finding it."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from asr.alignment.dtw import warp, warp_plain
+
+EXPECTED = [0, 4, 10, 15, 20, 25]  # of `ridge`, by transformers 5.24
+
+
+def best_of_all(likeness: np.ndarray) -> np.ndarray:
+    """The first frames of all rows on the path with the largest sum, by trying every path."""
+    num_rows, num_frames = likeness.shape
+
+    def total(firsts: tuple[int, ...]) -> float:
+        edges = [0, *firsts, num_frames]
+        return sum(likeness[row, start:stop].sum() for row, (start, stop) in enumerate(itertools.pairwise(edges)))
+
+    paths = itertools.combinations(range(1, num_frames), num_rows - 1)
+    return np.array([0, *max(paths, key=total)])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 2), (3, 7), (5, 9), (7, 7)])
+def test_the_path_is_the_best_of_all(shape: tuple[int, int]) -> None:
+    likeness = np.random.default_rng(sum(shape)).standard_normal(shape)
+    expected = best_of_all(likeness)
+    assert warp_plain(likeness).tolist() == expected.tolist()
+    found = warp(likeness)
+    assert found is not None
+    assert found.tolist() == expected.tolist()
+
+
+def test_compiled_and_plain_agree_on_matrices_of_real_size() -> None:
+    pytest.importorskip("numba")
+    random = np.random.default_rng(0)
+    for num_rows, num_frames in ((40, 300), (90, 1500), (12, 12)):
+        likeness = random.standard_normal((num_rows, num_frames))
+        found = warp(likeness)
+        assert found is not None
+        assert found.tolist() == warp_plain(likeness).tolist()
+
+
+def test_more_rows_than_frames_have_no_path_and_no_rows_have_no_frames() -> None:
+    assert warp(np.zeros((3, 2))) is None
+    found = warp(np.zeros((0, 2)))
+    assert found is not None
+    assert found.shape == (0,)
+
+
+def ridge() -> np.ndarray:
+    """What attention to six words looks like, above and below its mean."""
+    centres = np.array([2, 6, 13, 17, 22, 27])
+    distance = (np.arange(30)[None] - centres[:, None]) / 2.0
+    return np.exp(-0.5 * distance**2) + 0.1 * np.random.default_rng(3).random((6, 30)) - 0.6
+
+
+def test_attention_to_words_is_aligned_as_transformers_5_24_does() -> None:
+    found = warp(ridge())
+    assert found is not None
+    assert found.tolist() == EXPECTED
+
+
+def test_the_expected_frames_are_those_of_transformers() -> None:
+    whisper = pytest.importorskip("transformers.models.whisper.generation_whisper")
+    rows, frames = whisper._dynamic_time_warping(-ridge())
+    assert frames[np.diff(rows, prepend=-1).astype(bool)].tolist() == EXPECTED
