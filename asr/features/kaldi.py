@@ -168,7 +168,8 @@ class KaldiFrontend(Frontend):
         num_rows, num_frames = frames_BTW.shape[:2]
         cached = CHUNK_FRAMES * torch.get_num_threads()
         at_once = max(1, cached // num_rows) if frames_BTW.device.type == "cpu" else num_frames
-        return frames_BTW.split(at_once, dim=1)
+        chunks: tuple[Tensor, ...] = frames_BTW.split(at_once, dim=1)
+        return chunks
 
     def _frames(self, waveforms: Tensor, lens: Tensor) -> Tensor:
         """(B, T, W), a view of the waveforms, or of the waveforms with reflected edges."""
