@@ -14,6 +14,7 @@ from asr.alignment.spans import word_times_of_spans
 from asr.alignment.timing import loudness, word_times
 from asr.bundle.loops import looped_words
 from asr.text.tokenizer import Tokenizer, WordSpan
+from asr.text.tokenizer.word_breaks import joined
 from asr.types import Word
 
 LOOP_CONFIDENCE = 0.1  # a word below it that only repeats others has nothing in the audio for it
@@ -55,7 +56,7 @@ class PlacedWords:
     @property
     def text(self) -> str:
         """The words as one text."""
-        return self.between.join(word.text for word in self.words)
+        return joined(self.words, self.between)
 
     @property
     def confidence(self) -> float | None:
@@ -82,8 +83,7 @@ class PlacedWords:
             return ()
         duration = len(waveform) / sample_rate
         if self.token_frames is not None:
-            seconds = (self.token_frames * frame_seconds).tolist()
-            spikes = [(seconds[word.start][0], seconds[word.stop - 1][1]) for word in self.words]
+            spikes = _spans(self.words, self.token_frames * frame_seconds)
             find_times = word_times_of_spans if self.touching else word_times
             times = find_times(spikes, loudness(waveform, sample_rate), duration)
         else:
@@ -94,6 +94,21 @@ class PlacedWords:
             Word(first, last, word.text, confidence)
             for word, (first, last), confidence in zip(self.words, times, confidences, strict=True)
         )
+
+
+def _spans(words: Sequence[WordSpan], token_seconds: np.ndarray) -> list[tuple[float, float]]:
+    """From the beginning of the first token of each word to the end of its last; words of one token share its time."""
+    sharing: dict[int, list[int]] = {}
+    for place, word in enumerate(words):
+        for token in range(word.start, word.stop):
+            sharing.setdefault(token, []).append(place)
+
+    def edge(place: int, token: int, side: int) -> float:
+        first, last = token_seconds[token].tolist()
+        own = sharing[token]
+        return float(first + (last - first) * (own.index(place) + side) / len(own))
+
+    return [(edge(place, word.start, 0), edge(place, word.stop - 1, 1)) for place, word in enumerate(words)]
 
 
 def place_words(tokenizer: Tokenizer, tokens: Sequence[int], places: TokenPlaces, measure: Measure) -> PlacedWords:

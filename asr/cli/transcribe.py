@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -122,7 +123,7 @@ def transcribe(
     request = RequestOptions(None, language, each_language, task, prompt, channel=where)
     output = OutputOptions(names, rules, str(model), output_dir, overwrite, request, verbose)
     read = (lm, hotwords, *(folder / name for name in MODEL_FILES))
-    output = replace(output, partial=partial, also_read=read)
+    output = replace(output, partial=partial, also_read=read, to_terminal=sys.stdout.isatty())
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)
     load = functools.partial(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TextIO
+
+UNKNOWN_COLUMNS = 200  # of a stream that does not say
 
 
 class Display:
@@ -25,8 +28,15 @@ class Display:
         """A line that the next one overwrites; a few times a second at most, and only on a terminal."""
         if self.is_live and time.monotonic() >= self._next_update:
             self._next_update = time.monotonic() + 0.2
-            self.stream.write(f"\r\x1b[K{text}")
+            self.stream.write(f"\r\x1b[K{text[: self._columns() - 1]}")
             self.stream.flush()
+
+    def _columns(self) -> int:
+        """Of the terminal: a longer line would wrap, and the next one overwrite only its end."""
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or UNKNOWN_COLUMNS
+        except (OSError, ValueError):
+            return UNKNOWN_COLUMNS
 
     def clear(self) -> None:
         """Take the live line away."""

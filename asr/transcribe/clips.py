@@ -93,6 +93,7 @@ def joined(parts: Sequence[Decoded], starts: Sequence[int]) -> Decoded:
         tuple(known) if all(own is not None for own in confidences) else None,
         np.concatenate(frames) if frames else None,
         parts[0].placed.between,
+        parts[0].placed.touching,
     )
     first = parts[0].n_best[0]
     score = sum(part.n_best[0].score for part in parts)

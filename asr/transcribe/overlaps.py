@@ -91,9 +91,10 @@ def hand_over(before: Segment, after: Segment, start: float, end: float) -> tupl
     else:
         kept = [word for word in first if _centre(word) <= middle]
         rest = [word for word in second if _centre(word) > middle]
+    texts = _text(before.text, first, 0, len(kept)), _text(after.text, second, len(second) - len(rest), len(second))
     return (
-        _with_words(before, kept, before.start, min(before.end, middle)),
-        _with_words(after, _not_before(rest, kept), max(after.start, middle), after.end),
+        _with_words(before, texts[0], kept, before.start, min(before.end, middle)),
+        _with_words(after, texts[1], _not_before(rest, kept), max(after.start, middle), after.end),
     )
 
 
@@ -120,11 +121,20 @@ def _words(segment: Segment) -> list[Word]:
     return [Word(start, end, text) for text, (start, end) in zip(texts, itertools.pairwise(edges), strict=True)]
 
 
-def _with_words(segment: Segment, words: Sequence[Word], start: float, end: float) -> Segment:
-    """A segment with these words; `start` and `end` are its times where its words had none."""
-    is_spaceless = bool(segment.words) and segment.text == "".join(word.text for word in segment.words)
-    between = "" if is_spaceless else " "  # of the words of its script
-    text = between.join(word.text for word in words)
+def _text(text: str, words: Sequence[Word], first: int, stop: int) -> str:
+    """The part of a text with some of its words, with what stands between them there."""
+    places, reached = [], 0
+    for word in words:
+        found = text.find(word.text, reached)
+        if found < 0:
+            return " ".join(word.text for word in words[first:stop])
+        reached = found + len(word.text)
+        places.append((found, reached))
+    return text[places[first][0] : places[stop - 1][1]] if first < stop else ""
+
+
+def _with_words(segment: Segment, text: str, words: Sequence[Word], start: float, end: float) -> Segment:
+    """A segment with this text and words; `start` and `end` are its times where its words had none."""
     if not segment.words:
         return replace(segment, text=text, start=start, end=end)
     if not words:

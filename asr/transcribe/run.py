@@ -10,23 +10,21 @@ from pathlib import Path
 from asr.audio.channels import SPLIT, Channels
 from asr.audio.raw import RawFormat
 from asr.errors import AudioError, StoppedError
-from asr.system.display import Display
+from asr.system.display import Display, clock
 from asr.system.outputs import check_outputs
 from asr.system.processes import num_cores
 from asr.system.runtime import peak_memory_mb, write_text_atomic
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.files import Transcribed, Untranscribed, transcribe_files
 from asr.transcribe.inputs import Job, find_all, plan_outputs, standard_input
+from asr.transcribe.live import LiveView
 from asr.transcribe.progress import Progress
 from asr.transcribe.recognizer import Recognizer
-from asr.transcribe.recordings import Recording
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.subtitles import SubtitleRules
 from asr.transcribe.tally import Tally
 from asr.transcribe.workers import worker_engine
 from asr.transcribe.writers import WRITERS
-from asr.transcribe.writers.base import channel_label
-from asr.types import Segment
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,14 @@ class OutputOptions:
     verbose: bool = False  # segments are shown as they come
     partial: bool = False  # what can be read of a recording that breaks off counts
     also_read: Sequence[Path | str | None] = ()  # besides the sources: nothing is written over these
+    to_terminal: bool = False  # standard output is one
     labelled: bool = False  # on standard output, a text stands behind the name of its recording
+
+    @property
+    def is_plain_text(self) -> bool:
+        """Whether the text of a segment can be written as soon as it is ready."""
+        is_txt = self.folder is None and list(self.formats) == ["txt"]
+        return is_txt and not self.labelled and self.request.channel != SPLIT
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,9 @@ def transcribe_sources(
                 advice = "without --overwrite " if output.overwrite else ""
                 resumable = f"; repeat the command {advice}to go on" if output.folder is not None else ""
                 done = num_done + tally.num_files
-                raise StoppedError(f"interrupted: {done} of {len(planned)} files are done{resumable}") from None
+                raise StoppedError(
+                    f"interrupted: {done} of {len(planned)} files are done{tally.kept}{resumable}"
+                ) from None
     for problem in problems:
         display.say(f"error: {problem}")
     return not problems and not tally.incomplete
@@ -106,16 +113,15 @@ def run(
     recognizer = load()
     progress = Progress(_total_seconds(jobs, output.request.channel) if display.is_live else None)
 
-    def show_segment(recording: Recording, segment: Segment) -> None:
-        if output.verbose:
-            where = f"{recording.name}  " if len(jobs) > 1 else ""
-            label = channel_label(segment.channel)
-            display.say(f"{where}{segment.start:.2f} to {segment.end:.2f} s  {label}{segment.text}")
-
-    def show_position(recording: Recording, seconds: float) -> None:
-        progress.add(seconds)
-        display.update(progress.line(recording))
-
+    is_alone = len(jobs) == 1
+    echoes = is_alone and output.to_terminal and output.is_plain_text
+    view = LiveView(
+        display,
+        progress,
+        shows_segments=output.verbose or (display.is_live and is_alone),
+        is_labelled=not is_alone,
+        echo=write if echoes else None,
+    )
     problems = []
     with _engine(recognizer, load, workers) as engine:
         results = transcribe_files(
@@ -124,15 +130,21 @@ def run(
             output.model,
             options=output.request,
             partial=output.partial,
-            on_segment=show_segment,
-            on_read=show_position,
+            on_segment=view.segment,
+            on_read=view.position,
         )
-        for job, result in zip(jobs, results, strict=True):
-            if isinstance(result, Untranscribed):
-                problems.append(result.reason)
-            else:
-                _deliver(job, result, output, write)
-                tally.add(result)
+        try:
+            for job, result in zip(jobs, results, strict=True):
+                view.finish()
+                if isinstance(result, Untranscribed):
+                    problems.append(result.reason)
+                else:
+                    _deliver(job, result, output, write, view.echoed)
+                    tally.add(result)
+        except KeyboardInterrupt:
+            display.clear()
+            tally.kept = _keep(view, jobs, output, write)
+            raise
     if progress.audio_seconds:
         display.say(progress.summary(peak_memory_mb()))
     for warning in tally.warnings():
@@ -151,17 +163,37 @@ def _engine(recognizer: Recognizer, load: Callable[[], Recognizer], workers: Wor
         yield engine
 
 
-def _deliver(job: Job, done: Transcribed, output: OutputOptions, write: Callable[[str], None]) -> None:
-    """Write a transcript into its files, or hand it over if it has none."""
+def _keep(view: LiveView, jobs: Sequence[Job], output: OutputOptions, write: Callable[[str], None]) -> str:
+    """Deliver what there is of the recording that was broken off, beside where all of it would be; says so."""
+    done = view.unfinished(output.model)
+    if done is None:
+        return ""
+    job = next(job for job in jobs if replace(job.recording, partial=output.partial) == done.recording)
+    outputs = {name: partial_output(path) for name, path in job.outputs.items()}
+    _deliver(Job(job.recording, outputs), done, output, write, view.echoed)
+    where = f", in {', '.join(map(str, outputs.values()))}" if outputs else ""
+    return f", {done.source.audio} as far as {clock(done.source.duration)}{where}"
+
+
+def partial_output(path: Path) -> Path:
+    """Where a part of a transcript is kept, so that nobody takes it for the whole: talk.partial.txt for talk.txt."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def _deliver(
+    job: Job, done: Transcribed, output: OutputOptions, write: Callable[[str], None], echoed: str = ""
+) -> None:
+    """Write a transcript into its files, or hand it over if it has none; `echoed` is handed over already."""
     for name, path in job.outputs.items():
         write_text_atomic(path, WRITERS[name](done.transcript, done.source, output.rules))
+        partial_output(path).unlink(missing_ok=True)
     if job.outputs:
         return
     name = output.formats[0]
     if output.labelled and name == "txt":
         write(f"{done.source.audio}\t{done.transcript.text}\n")
-    else:
-        write(WRITERS[name](done.transcript, done.source, output.rules))
+    elif (text := WRITERS[name](done.transcript, done.source, output.rules)) != echoed:
+        write(text)
 
 
 def _total_seconds(jobs: Sequence[Job], channel: Channels) -> float:

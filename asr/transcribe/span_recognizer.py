@@ -12,6 +12,7 @@ from asr.bundle.decode import Searchers
 from asr.bundle.prompting import AUTO, Wish, reading
 from asr.bundle.recognition import Decoded, DecodeOptions
 from asr.errors import ConfigError
+from asr.text.tokenizer.word_breaks import joined
 from asr.transcribe.coverage import cut_out, is_noise, uncovered_speech
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import RequestOptions
@@ -61,7 +62,7 @@ class SpanRecognizer:
             replace(by_request[request], place=str(span.first)) for span, request in zip(spans, options, strict=True)
         ]
         decoded = self._bundle.decode([span.waveform for span in spans], chosen)
-        found = [self._segments(*row) for row in zip(spans, decoded, options, strict=True)]
+        found = [self.segments(*row) for row in zip(spans, decoded, options, strict=True)]
         is_speech = [not is_noise(span.activity, one) for span, one in zip(spans, decoded, strict=True)]
         found = [own if speech else () for own, speech in zip(found, is_speech, strict=True)]
         gaps = [
@@ -75,7 +76,7 @@ class SpanRecognizer:
             again = self._exact.decode([part.waveform for _, part in gaps], told)
             for (row, part), one in zip(gaps, again, strict=True):
                 if not is_noise(part.activity, one):
-                    found[row] = (*found[row], *self._segments(part, one, options[row]))
+                    found[row] = (*found[row], *self.segments(part, one, options[row]))
         return [
             Recognized(_in_order(own), tuple(uncovered_speech(span, own)) if speech else ())
             for span, own, speech in zip(spans, found, is_speech, strict=True)
@@ -85,7 +86,7 @@ class SpanRecognizer:
     def _exact(self) -> Bundle:
         return self._bundle.exact()
 
-    def _segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
+    def segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
         """What was said in a span, in seconds of the recording; none for nothing and for noise."""
         confidence = decoded.placed.confidence
         least = self._min_confidence if options.min_confidence is None else options.min_confidence
@@ -107,7 +108,7 @@ class SpanRecognizer:
             places = [place for place, word in enumerate(spelt) if one.first <= word.start < one.stop]
             text = tokenizer.decode(best.tokens[one.first : one.stop])
             if decoded.placed.is_shortened:
-                text = decoded.placed.between.join(spelt[place].text for place in places)
+                text = joined([spelt[place] for place in places], decoded.placed.between)
             if text:
                 start, end = (span.start + frame * self._bundle.frame_seconds for frame in (one.start, one.end))
                 own = [words[place] for place in places] if words else []

@@ -13,6 +13,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.num_files = 0
+        self.kept = ""  # what became of a recording that Ctrl-C broke off
         self.incomplete: list[str] = []  # lines about recordings of which only a part could be read
         self._uncovered: list[tuple[str, float, float]] = []  # recording and seconds of speech without text
         self._names: dict[str, list[str]] = {"no speech found": [], "no words recognised": []}

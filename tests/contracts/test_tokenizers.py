@@ -237,4 +237,4 @@ def test_what_any_family_cannot_write_is_named(name):
 
 def test_written_words_without_any_token_go_with_others():
     letters = Pieces(Vocabulary(("<blk>", "\u2581", "A", "B"), blank=0))  # no token for the unknown
-    assert letters.written_words("? A ! B") == [("? A !", 2, 3), ("B", 5, 6)]
+    assert [word[:3] for word in letters.written_words("? A ! B")] == [("? A !", 2, 3), ("B", 5, 6)]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asr.errors import BundleError, TextError
 from asr.text.tokenizer import load_tokenizer, train_tokenizer
 from asr.text.tokenizer.byte_bpe import BYTE_LETTERS, ByteBpeConfig, ByteBpeTokenizer, whisper_vocabulary
+from asr.text.tokenizer.word_breaks import joined as joined_text
 
 CONTROL = ("<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>", "<|0.00|>")
 LETTERS = tuple(sorted(BYTE_LETTERS, key=lambda letter: (ord(letter) > 255, letter)))
@@ -76,3 +77,40 @@ def test_it_cannot_be_trained_and_needs_every_byte():
         ByteBpeTokenizer(whisper_vocabulary((*LETTERS[1:], *CONTROL)))
     with pytest.raises(TextError, match=r"no piece <.startoftranscript.>"):
         whisper_vocabulary(LETTERS)
+
+
+def spans_of(text: str) -> list[tuple[str, int, int]]:
+    return [(word.text, word.start, word.stop) for word in TOKENIZER.words(TOKENIZER.encode(text))]
+
+
+def test_characters_are_the_words_of_scripts_without_spaces():
+    texts = [
+        ("\u4f60\u597d\uff0c\u4e16\u754c\u3002", ["\u4f60", "\u597d\uff0c", "\u4e16", "\u754c\u3002"]),
+        ("\u300c\u306f\u3044\u300d\u3068", ["\u300c\u306f", "\u3044\u300d", "\u3068"]),
+        ("\u7528ChatGPT\u51993\u904d", ["\u7528", "ChatGPT", "\u5199", "3", "\u904d"]),
+        ("\u0e19\u0e49\u0e33", ["\u0e19\u0e49", "\u0e33"]),  # an accent stays with its letter
+        ("\ud55c\uad6d\uc5b4 \ub9d0", ["\ud55c\uad6d\uc5b4", "\ub9d0"]),  # Korean has spaces
+    ]
+    for text, expected in texts:
+        words = TOKENIZER.words(TOKENIZER.encode(text))
+        assert [word.text for word in words] == expected
+        assert joined_text(words) == text
+
+
+def test_the_text_of_words_keeps_the_spaces_there_are_and_adds_none():
+    for text in ("\u7528 ChatGPT \u5199", "\u65e5\u672c", "There, there \u2013 a re\u2026", "\u2013 the a", "\u2026"):
+        assert joined_text(TOKENIZER.words(TOKENIZER.encode(text))) == text
+
+
+def test_a_dash_between_spaces_goes_with_the_word_before_it_and_a_sign_that_is_read_is_a_word():
+    assert [word for word, _, _ in spans_of("the \u2013 re & 5 % a")] == ["the \u2013", "re", "&", "5", "%", "a"]
+    assert [word for word, _, _ in spans_of("\u2013 the re")] == ["\u2013 the", "re"]
+
+
+@given(st.lists(st.text(st.sampled_from("the\u65e5\u672c\u3002,\u2013 "), max_size=6), max_size=5))
+def test_words_of_any_script_lie_in_order_in_their_tokens(parts):
+    tokens = TOKENIZER.encode(" ".join(parts))
+    words = TOKENIZER.words(tokens)
+    assert joined_text(words) == TOKENIZER.decode(tokens)
+    assert [word.start for word in words] == sorted(word.start for word in words)
+    assert all(0 <= word.start < word.stop <= len(tokens) for word in words)

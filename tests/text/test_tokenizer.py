@@ -68,7 +68,7 @@ def test_characters_are_one_token_each_without_a_leading_space():
 
 def test_the_space_between_characters_belongs_to_no_word():
     tokenizer = train_tokenizer(CharConfig(), ["AB C"])
-    assert tokenizer.words(tokenizer.encode("AB C")) == [("AB", 0, 2), ("C", 3, 4)]
+    assert [word[:3] for word in tokenizer.words(tokenizer.encode("AB C"))] == [("AB", 0, 2), ("C", 3, 4)]
 
 
 def test_every_training_word_is_one_token_and_another_word_is_unknown():
@@ -77,7 +77,7 @@ def test_every_training_word_is_one_token_and_another_word_is_unknown():
     tokens = tokenizer.encode("no maybe yes")
     assert len(tokens) == 3
     assert tokens[1] == UNK
-    assert tokenizer.words(tokens) == [("no", 0, 1), ("yes", 2, 3)]
+    assert [word[:3] for word in tokenizer.words(tokens)] == [("no", 0, 1), ("yes", 2, 3)]
 
 
 def test_special_pieces_written_in_a_text_never_become_special_tokens():

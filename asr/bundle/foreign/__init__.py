@@ -61,6 +61,8 @@ def _unknown(path: Path) -> str:
     """Why nothing here reads it."""
     if (path / ADAPTER_FILE).is_file():
         return "holds an adapter, no whole model; merge it into its base model first (peft: merge_and_unload)"
+    if path.is_file():
+        return "a file by itself is read if it ends in .pt; give the folder that holds it and what belongs to it"
     if (path / CONFIG).is_file():
         read_settings(path / CONFIG)  # a damaged one is no unknown layout
     known = ", ".join(sorted(layout.name for layout in FORMATS))

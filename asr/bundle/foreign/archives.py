@@ -31,8 +31,8 @@ def load_archive(path: Path) -> Any:
             f"{path}: damaged, or holds more than tensors; it could run programs and is not loaded "
             "(ask for safetensors, or save the bare state_dict)"
         ) from error
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # the loader meets damage in many ways: struct, zip, keys, encodings, ends of files
         raise BundleError(f"{path}: damaged, or no torch archive; copy the file again") from error
 

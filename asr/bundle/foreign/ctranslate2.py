@@ -13,7 +13,7 @@ from asr.bundle.foreign.base import ForeignFormat, ForeignModel, register
 from asr.bundle.foreign.ctranslate2_file import Variables
 from asr.bundle.foreign.files import CONFIG, read_json, read_settings
 from asr.bundle.foreign.origin import Origin
-from asr.bundle.foreign.tensor_map import TensorMap, count_layers
+from asr.bundle.foreign.tensor_map import TensorMap
 from asr.bundle.foreign.whisper import (
     HEAD,
     WhisperRules,
@@ -80,14 +80,14 @@ def _map_names(found: TensorMap) -> Mapping[str, Tensor]:
     for conv in ("conv1", "conv2"):
         found.take(f"encoder.{conv}.weight", f"encoder/{conv}/weight", change=_kernels)
         found.take(f"encoder.{conv}.bias", f"encoder/{conv}/bias")
-    for index in range(count_layers(found.names, "encoder/layer_")):
+    for index in range(found.num_layers("encoder/layer_")):
         here, there = f"encoder.layers.{index}", f"encoder/layer_{index}"
         _block(found, f"{here}.attention", f"{there}/self_attention", "query_key_value", "out")
         _block(found, f"{here}.feed_forward", f"{there}/ffn", "widen", "narrow")
     _norm(found, "encoder.norm", "encoder/layer_norm")
     found.take(f"{HEAD}.embedding.weight", "decoder/embeddings/weight")
     found.take(f"{HEAD}.positions", "decoder/position_encodings/encodings")
-    for index in range(count_layers(found.names, "decoder/layer_")):
+    for index in range(found.num_layers("decoder/layer_")):
         here, there = f"{HEAD}.layers.{index}", f"decoder/layer_{index}"
         _block(found, f"{here}.attention", f"{there}/self_attention", "query_key_value", "out")
         _block(found, f"{here}.cross_attention", f"{there}/attention", "query", "key_value", "out")
@@ -117,15 +117,22 @@ def _kernels(weight: Tensor) -> Tensor:
 
 
 def _read_tokenizer(path: Path) -> ByteBpeTokenizer:
-    for name in VOCABULARY_FILES:
-        file = path / name
-        if not file.is_file():
-            continue
-        pieces = read_json(file) if file.suffix == ".json" else _read_lines(file)
-        if not isinstance(pieces, list):
-            raise BundleError(f"{file}: expected a list of tokens; copy the file again")
-        return whisper_tokenizer([str(piece) for piece in pieces], file)
-    raise BundleError(f"{path / VOCABULARY_FILES[0]}: missing; the tokens are in it, copy the whole folder again")
+    if (file := find_vocabulary(path)) is None:
+        raise BundleError(f"{path / VOCABULARY_FILES[0]}: missing; the tokens are in it, copy the whole folder again")
+    return whisper_tokenizer(read_vocabulary(file), file)
+
+
+def find_vocabulary(folder: Path) -> Path | None:
+    """The file in a folder that lists its tokens."""
+    return next((folder / name for name in VOCABULARY_FILES if (folder / name).is_file()), None)
+
+
+def read_vocabulary(file: Path) -> list[str]:
+    """The tokens of such a file in the order of their ids."""
+    pieces = read_json(file) if file.suffix == ".json" else _read_lines(file)
+    if not isinstance(pieces, list):
+        raise BundleError(f"{file}: expected a list of tokens; copy the file again")
+    return [str(piece) for piece in pieces]
 
 
 def _read_lines(file: Path) -> list[str]:

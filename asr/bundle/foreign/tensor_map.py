@@ -30,22 +30,28 @@ class _Rule:
 class TensorMap:
     """Says tensor by tensor where ours come from; `finish` tells which of the source's are unknown or missing."""
 
-    def __init__(self, source: Path, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, source: Path, tensors: Mapping[str, Tensor], spelling: Callable[[str], str] = str) -> None:
+        """`spelling` makes the file's own name of one that is asked for, where several layouts share a map."""
         self.source = source
         self._tensors = tensors
+        self._spelling = spelling
         self._left = set(tensors)
         self._rules: dict[str, _Rule] = {}
 
     @property
     def names(self) -> Collection[str]:
-        """All of theirs, taken or not."""
+        """All of theirs as the file spells them, taken or not."""
         return self._tensors.keys()
+
+    def num_layers(self, prefix: str) -> int:
+        """How many layers have tensors: `prefix` stands before their numbers."""
+        return count_layers(self.names, self._spelling(prefix))
 
     def take(self, own: str, *names: str, change: Change = as_it_is) -> None:
         """Our tensor `own` is `change` of theirs; BundleError for one that is missing."""
         for name in names:
             self._find(name)
-        self._rules[own] = _Rule(names, change)
+        self._rules[own] = _Rule(tuple(map(self._spelling, names)), change)
 
     def pair(self, own: str, name: str, parts: Sequence[tuple[str, str]] = (("weight",) * 2, ("bias",) * 2)) -> None:
         """`take` for the tensors of one layer, each part under our name and theirs."""
@@ -54,7 +60,7 @@ class TensorMap:
 
     def drop(self, *names: str) -> None:
         """These may be there, and nothing here needs them."""
-        self._left.difference_update(names)
+        self._left.difference_update(map(self._spelling, names))
 
     def require(self, name: str, holds: Callable[[Tensor], bool], complaint: str) -> None:
         """Theirs has no counterpart here, since it always has the same values; BundleError where it has others.
@@ -63,21 +69,23 @@ class TensorMap:
         """
         tensor = self._find(name)
         if tensor.device.type != "meta" and not holds(tensor):
-            raise BundleError(f"{self.source}: tensor '{name}' {complaint}; this variant is not supported")
+            named = self._spelling(name)
+            raise BundleError(f"{self.source}: tensor '{named}' {complaint}; this variant is not supported")
 
     def has(self, name: str) -> bool:
         """Whether there is such a tensor."""
-        return name in self._tensors
+        return self._spelling(name) in self._tensors
 
     def value(self, name: str) -> Tensor:
         """Theirs, also one that is taken already; BundleError for one that is missing."""
-        if name not in self._tensors:
-            raise BundleError(f"{self.source}: tensor '{name}' is missing; copy the file again")
-        return self._tensors[name]
+        own = self._spelling(name)
+        if own not in self._tensors:
+            raise BundleError(f"{self.source}: tensor '{own}' is missing; copy the file again")
+        return self._tensors[own]
 
     def _find(self, name: str) -> Tensor:
         tensor = self.value(name)
-        self._left.discard(name)
+        self._left.discard(self._spelling(name))
         return tensor
 
     def finish(self) -> Mapping[str, Tensor]:

@@ -142,14 +142,14 @@ def map_hub_names(found: TensorMap) -> Mapping[str, Tensor]:
     found.require("model.encoder.embed_positions.weight", has_whisper_positions, "holds other positions than Whisper's")
     for conv in ("conv1", "conv2"):
         found.pair(f"encoder.{conv}", f"model.encoder.{conv}")
-    for index in range(count_layers(found.names, "model.encoder.layers.")):
+    for index in range(found.num_layers("model.encoder.layers.")):
         here, there = f"encoder.layers.{index}", f"model.encoder.layers.{index}"
         _attention(found, f"{here}.attention", f"{there}.self_attn")
         _feed_forward(found, here, there)
     found.pair("encoder.norm", "model.encoder.layer_norm")
     found.take(f"{HEAD}.embedding.weight", "model.decoder.embed_tokens.weight")
     found.take(f"{HEAD}.positions", "model.decoder.embed_positions.weight")
-    for index in range(count_layers(found.names, "model.decoder.layers.")):
+    for index in range(found.num_layers("model.decoder.layers.")):
         here, there = f"{HEAD}.layers.{index}", f"model.decoder.layers.{index}"
         _attention(found, f"{here}.attention", f"{there}.self_attn")
         _cross_attention(found, f"{here}.cross_attention", f"{there}.encoder_attn")

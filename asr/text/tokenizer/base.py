@@ -21,6 +21,7 @@ class WordSpan(NamedTuple):
     text: str
     start: int
     stop: int  # exclusive
+    spaced: bool = True  # whether a space stands before it, in scripts with spaces and unless it is the first
 
 
 class Spelling:

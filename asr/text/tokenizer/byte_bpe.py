@@ -6,16 +6,18 @@ piece's id is its rank, the order in which pieces are joined.
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asr.errors import BundleError, TextError
 from asr.registry import NamedConfig
-from asr.text.tokenizer.base import TOKENIZERS, split_words
+from asr.text.tokenizer.base import TOKENIZERS, WordSpan, split_words
 from asr.text.tokenizer.stored import MODEL_FILE, StoredTokenizer
+from asr.text.tokenizer.word_breaks import Character, split_into_words
 from asr.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -91,6 +93,32 @@ class ByteBpeTokenizer(StoredTokenizer):
 
     def read(self, letters: str) -> str:
         return bytes(BYTES[letter] for letter in letters).decode(errors="replace")
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return " ".join("".join(character for character, _, _ in self._characters(tokens)).split())
+
+    def words(self, tokens: Sequence[int]) -> list[WordSpan]:
+        """The words of `decode` in any script (`asr.text.tokenizer.word_breaks`).
+
+        Where a token writes several characters without a space between them, or parts of two, words share it.
+        """
+        return split_into_words(self._characters(tokens))
+
+    def _characters(self, tokens: Sequence[int]) -> Iterator[Character]:
+        """What tokens write; what is no UTF-8 becomes U+FFFD."""
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        first = stop = 0  # tokens of a character that is not complete
+        for place, token in enumerate(tokens):
+            if token in self.vocabulary.control:
+                continue
+            for letter in self.vocabulary.piece(token):
+                if not decoder.getstate()[0]:
+                    first = place
+                stop = place + 1
+                for character in decoder.decode(bytes((BYTES[letter],))):
+                    yield character, first, stop
+        for character in decoder.decode(b"", final=True):
+            yield character, first, stop
 
     @cached_property
     def _encoding(self) -> tiktoken.Encoding:
