@@ -19,9 +19,9 @@ from asr.types import Segment
 class LiveView:
     """Follows one recording after the other: position, speed, language, segments as they come.
 
-    On a terminal the language found is told where it is another than before, and the position is shown in a line that is
-    overwritten, with the newest words where no segments are shown. `shows_segments` shows each, named by its recording
-    if `is_labelled`. `echo` takes texts of segments at once, where they are the result.
+    On a terminal the language found is told where it is another than before, and the position is shown in a line that
+    is overwritten, with the newest words where no segments are shown. `shows_segments` shows each, named by its
+    recording if `is_labelled`. `echo` takes texts of segments at once, where they are the result.
     """
 
     def __init__(
