@@ -192,6 +192,9 @@ CATALOGUE: Mapping[str, Entry] = {
         _ctc("wav2vec2-base-960h", "wav2vec 2.0", "English", 94, "facebook/wav2vec2-base-960h"),
         _ctc("wav2vec2-large-960h-lv60-self", "wav2vec 2.0", "English", 315, "facebook/wav2vec2-large-960h-lv60-self"),
         _ctc("hubert-large-ls960-ft", "HuBERT", "English", 316, "facebook/hubert-large-ls960-ft"),
+        _ctc(
+            "wav2vec2-xlsr-multilingual-56", "wav2vec 2.0", "56 languages", 325, "voidful/wav2vec2-xlsr-multilingual-56"
+        ),
         _recipe("an4", "English letters and numbers", 4.1),
         _recipe("digits", "English, digits and commands of a synthesiser", 1.2),
         _recipe("speechocean762", "English, read by learners", 4.8),

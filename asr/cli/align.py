@@ -41,6 +41,9 @@ def align(
     level: Annotated[Level, typer.Option(help="Whether a segment, or a subtitle, is a line or a word.")] = Level.LINES,
     output_dir: Annotated[Path | None, typer.Option(help="Write files here; standard output otherwise.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do it again if the output exists.")] = False,
+    language: Annotated[
+        str | None, typer.Option(help="Spoken, by code, for models that know several; found by the model otherwise.")
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     confidence: Confidence = "posterior",
@@ -59,7 +62,8 @@ def align(
     from asr.audio.io import audio_info
     from asr.bundle.bundle import Bundle
     from asr.system.runtime import resolve_device, write_text_atomic
-    from asr.transcribe.align.aligner import Aligner, by_words
+    from asr.transcribe.align import build_aligner
+    from asr.transcribe.align.aligner import by_words
     from asr.transcribe.align.script import read_script
     from asr.transcribe.inputs import plan_outputs
     from asr.transcribe.recordings import FileRecording
@@ -75,7 +79,7 @@ def align(
     use_threads(threads)
     where = resolve_device(device)
     bundle = Bundle.load(folder, where)
-    aligned = Aligner(bundle, confidence=confidence).align(audio, read_script(text, bundle))
+    aligned = build_aligner(bundle, folder, language, confidence=confidence).align(audio, read_script(text, bundle))
     for missing in aligned.unspoken:
         what = "line" if missing.whole else "words"
         typer.echo(f"warning: {text}:{missing.line}: {what} not spoken in {audio}: {missing.text}", err=True)

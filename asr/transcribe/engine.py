@@ -27,6 +27,7 @@ from asr.transcribe.recordings import ArrayRecording, Audio, BytesRecording, Fil
 from asr.transcribe.requests import Request, RequestOptions, SpanTask
 from asr.transcribe.scheduler import Scheduler
 from asr.transcribe.segmentation import Segmenter, Span
+from asr.transcribe.streaming.engine import LiveEngine, LiveStream
 from asr.types import Transcript
 
 MAX_PUSHED_SECONDS = 30.0  # of a stream that may wait for the reader
@@ -95,7 +96,7 @@ class Engine:
     Spans are recognised by `recognize`, in batches whose longest span times size is at most `max_batch_seconds`: in the
     engine's own thread or, with an `executor` for up to `max_in_flight` batches at once, elsewhere. `check` is called
     with the options of every new request and raises ConfigError where they cannot be followed. Where it says True, the
-    language is to be found on the first speech, and the rest of the recording waits until it is.
+    language is to be found on the first speech, and the rest of the recording waits until it is. `live` takes streams.
     """
 
     def __init__(
@@ -107,7 +108,9 @@ class Engine:
         executor: Executor | None = None,
         max_in_flight: int = 1,
         check: Callable[[RequestOptions], bool] = lambda _: False,
+        live: LiveEngine | None = None,
     ) -> None:
+        self._live = live
         self._core = _Core(segmenter, recognize, Scheduler(max_batch_seconds), executor, max_in_flight)
         self._check = check
         self._finalizer = weakref.finalize(self, self._core.close)  # at the exit of the interpreter, too
@@ -127,8 +130,10 @@ class Engine:
         finds_language = self._check(options)
         return Handle(self, self._core, self._core.add(as_recording(recording, sample_rate), options, finds_language))
 
-    def open(self, options: RequestOptions = DEFAULT_OPTIONS, *, sample_rate: int = 16000) -> Stream:
-        """Begin to transcribe a waveform that will be pushed, at `sample_rate` in Hz."""
+    def open(self, options: RequestOptions = DEFAULT_OPTIONS, *, sample_rate: int = 16000) -> Stream | LiveStream:
+        """Begin to transcribe a waveform that will be pushed, at `sample_rate` in Hz; by `live` if there is one."""
+        if self._live is not None:
+            return self._live.open(options, sample_rate=sample_rate)
         finds_language = self._check(options)
         recording = LiveRecording(sample_rate, self._core.wake)
         return Stream(self, self._core, self._core.add(recording, options, finds_language), recording)
@@ -141,6 +146,8 @@ class Engine:
     def close(self) -> None:
         """Fail all requests that are not done, and end the threads once the running batch is."""
         self._finalizer()
+        if self._live is not None:
+            self._live.close()
 
     def __enter__(self) -> Self:
         return self

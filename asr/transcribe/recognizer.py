@@ -5,26 +5,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decoding
 from asr.bundle.store import find_model
+from asr.bundle.streaming import can_stream
 from asr.errors import ConfigError
 from asr.system.runtime import resolve_device, resolve_dtype
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
-from asr.transcribe.events import Failed, SegmentReady
+from asr.transcribe.events import Event, Failed, SegmentReady
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.recordings import Audio
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig, Segmenter, Span
 from asr.transcribe.span_recognizer import SpanRecognizer
+from asr.transcribe.streaming.build import build_live_engine
+from asr.transcribe.streaming.engine import LiveEngine, LiveStream
+from asr.transcribe.streaming.settings import DEFAULT_STREAMING, StreamingConfig
 from asr.types import Segment, Transcript
+
+LIVE_OPTIONS = RequestOptions(partials=True)
 
 
 class Recognizer:
@@ -61,8 +68,13 @@ class Recognizer:
         self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
         self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)
+        self._live: dict[StreamingConfig, LiveEngine] = {}
         self.engine = Engine(
-            self.segmenter, self._spans.recognize, max_batch_seconds=max_batch_seconds, check=self._spans.finds_language
+            self.segmenter,
+            self._spans.recognize,
+            max_batch_seconds=max_batch_seconds,
+            check=self._spans.finds_language,
+            live=self.live() if can_stream(bundle) else None,
         )
 
     @classmethod
@@ -122,6 +134,45 @@ class Recognizer:
                     yield event.segment
                 elif isinstance(event, Failed):
                     raise event.error
+
+    def live(self, config: StreamingConfig = DEFAULT_STREAMING) -> LiveEngine:
+        """What recognises streams with these settings; made at the first call."""
+        if config not in self._live:
+            self._live[config] = build_live_engine(self.bundle, self._spans, config, self.segmenter.config)
+        return self._live[config]
+
+    def open_stream(
+        self,
+        sample_rate: int = 16000,
+        options: RequestOptions = LIVE_OPTIONS,
+        config: StreamingConfig = DEFAULT_STREAMING,
+    ) -> LiveStream:
+        """Begin to recognise speech that will be pushed, at `sample_rate` in Hz.
+
+        >>> stream = recognizer.open_stream()
+        >>> stream.push(samples)  # as often as there are some; `stream.events_now()` gives what is known
+        >>> stream.finish()
+        >>> stream.result().text
+        """
+        return self.live(config).open(options, sample_rate=sample_rate)
+
+    def stream(
+        self,
+        blocks: Iterable[np.ndarray],
+        sample_rate: int = 16000,
+        options: RequestOptions = LIVE_OPTIONS,
+        config: StreamingConfig = DEFAULT_STREAMING,
+    ) -> Iterator[Event]:
+        """The events of blocks of samples (N,) as they come: Partial, SegmentReady, and at the end Done or Failed.
+
+        After each block the events that have come by then are given, none is waited for.
+        """
+        with closing(self.open_stream(sample_rate, options, config)) as stream:
+            for block in blocks:
+                stream.push(block)
+                yield from stream.events_now()
+            stream.finish()
+            yield from stream
 
     def finds_language(self, options: RequestOptions) -> bool:
         """See `SpanRecognizer.finds_language`."""

@@ -197,6 +197,12 @@ class LiveRecording:
             return bool(self._waiting) or self._is_finished
 
     @property
+    def is_finished(self) -> bool:
+        """Whether no more samples will come, though some may wait."""
+        with self._lock:
+            return self._is_finished
+
+    @property
     def waiting_seconds(self) -> float:
         """How much has been pushed and not yet read."""
         with self._lock:

@@ -56,9 +56,9 @@ class SpanRecognizer:
             replace(by_request[request], place=str(span.first)) for span, request in zip(spans, options, strict=True)
         ]
         decoded = self._bundle.decode([span.waveform for span in spans], chosen)
-        return [Recognized(self._segments(*row)) for row in zip(spans, decoded, options, strict=True)]
+        return [Recognized(self.segments(*row)) for row in zip(spans, decoded, options, strict=True)]
 
-    def _segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
+    def segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
         """What was said in a span, in seconds of the recording; none for nothing and for noise."""
         confidence = decoded.placed.confidence
         least = self._min_confidence if options.min_confidence is None else options.min_confidence

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from asr.decoding.base import Heads
+from asr.models.encoders.streaming import StreamState
 from asr.types import EncoderOutput
 
 
@@ -28,4 +31,29 @@ class Backend(Protocol):
 
     def running(self) -> AbstractContextManager[None]:
         """Entered around each use of the heads: precision and gradients are as this backend wants them."""
+        ...
+
+
+@runtime_checkable
+class StreamingBackend(Backend, Protocol):
+    """A backend that may run encoders over audio which is still coming in."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where frames are, and states of searches have to be."""
+        ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether this model's encoder does; without it the others are not to be called."""
+        ...
+
+    def start_streams(self, rows: int, chunk_frames: int, left_chunks: int | None) -> StreamState:
+        """See `StreamingEncoder.init_state`."""
+        ...
+
+    def encode_step(
+        self, features: Tensor, lens: Tensor, state: StreamState, is_last: Sequence[bool]
+    ) -> tuple[EncoderOutput, StreamState]:
+        """See `StreamingEncoder.step`."""
         ...

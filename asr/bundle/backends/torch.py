@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from asr.decoding.base import Heads
 from asr.features import Frontend
 from asr.models.asr_model import AsrModel
+from asr.models.encoders.streaming import StreamState
 from asr.types import EncoderOutput
 
 
@@ -38,6 +39,24 @@ class TorchBackend:
         device = self.device
         with self.running():
             return self.model.encode(*self.frontend(waveforms.to(device), lens.to(device)))
+
+    @property
+    def streams(self) -> bool:
+        """See `StreamingBackend`."""
+        return self.model.streaming_encoder is not None
+
+    def start_streams(self, rows: int, chunk_frames: int, left_chunks: int | None) -> StreamState:
+        """See `StreamingBackend`."""
+        encoder = self.model.streaming_encoder
+        assert encoder is not None
+        return encoder.init_state(rows, chunk_frames, left_chunks)
+
+    def encode_step(
+        self, features: Tensor, lens: Tensor, state: StreamState, is_last: Sequence[bool]
+    ) -> tuple[EncoderOutput, StreamState]:
+        """See `StreamingBackend`."""
+        with self.running():
+            return self.model.encode_step(features, lens, state, is_last)
 
     def running(self) -> AbstractContextManager[None]:
         """See `Backend`."""

@@ -122,7 +122,7 @@ class Aligner:
                 if one.is_spoken and (missing := self._unspoken_words(recording.log_probs, one)):
                     text = " ".join(word.text for word in missing)
                     unspoken.append(Unspoken(one.line.number, text, len(missing) == len(one.line.words)))
-            segments = _with_unspoken(lines, self._timed(recording, placed), recording.duration)
+            segments = with_unspoken(lines, self._timed(recording, placed), recording.duration)
         return Alignment(Transcript(segments), tuple(sorted(unspoken, key=lambda one: one.line)))
 
     def _place(self, recording: EncodedRecording, lines: Sequence[ScriptLine]) -> list[_Placed]:
@@ -293,10 +293,10 @@ def _segment(line: ScriptLine, times: Sequence[tuple[float, float]], confidences
     return Segment(words[0].start, words[-1].end, line.text, words, text_confidence(confidences))
 
 
-def _with_unspoken(
+def with_unspoken(
     lines: Sequence[ScriptLine], timed: dict[ScriptLine, Segment], duration: float
 ) -> tuple[Segment, ...]:
-    """Segments for all lines: those that were not spoken share what is between their neighbours."""
+    """Segments for all lines: those that were not spoken share what is between their neighbours, or the `duration`."""
     segments: list[Segment] = []
     reached = 0.0
     for is_spoken, group in itertools.groupby(enumerate(lines), key=lambda item: item[1] in timed):

@@ -26,6 +26,7 @@ class ScriptWord:
 
     text: str
     tokens: tuple[int, ...]  # at least one; ANYTHING where the vocabulary has no piece
+    spaced: bool = True  # whether a space stands before it, unless it is the first
 
     @property
     def num_known(self) -> int:
@@ -42,13 +43,18 @@ class ScriptLine:
 
     @property
     def text(self) -> str:
-        """As written, words joined by single spaces."""
-        return " ".join(word.text for word in self.words)
+        """As written, with single spaces."""
+        return text_of(self.words)
 
     @property
     def num_known(self) -> int:
         """The number of tokens that differ from a wildcard."""
         return sum(word.num_known for word in self.words)
+
+
+def text_of(words: Sequence[ScriptWord]) -> str:
+    """Words as one text."""
+    return "".join(" " * (word.spaced and place > 0) + word.text for place, word in enumerate(words))
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,15 @@ def read_script(path: Path, bundle: Bundle) -> list[ScriptLine]:
 def script_line(number: int, text: str, bundle: Bundle) -> ScriptLine:
     """A line and the tokens of its words, normalised as the training texts were.
 
-    What is no sound, such as a dash, is written with the word before it, or the first one.
+    What is no sound, such as a dash, is written with the word before it, or the first one. For a model without CTC the
+    text stays as it is, and words of scripts without spaces are characters.
     """
+    if ctc_of(bundle.model.heads) is None:
+        ids = bundle.tokenizer.encode(text)
+        found = bundle.tokenizer.words(ids)
+        return ScriptLine(
+            number, tuple(ScriptWord(word.text, tuple(ids[word.start : word.stop]), word.spaced) for word in found)
+        )
     words: list[ScriptWord] = []
     unspoken = ""
     for written in split_words(text):
