@@ -26,8 +26,8 @@ augment: {speed_range: [0.9, 1.1], gain_db: [-10, 10]}
 spec_augment: null
 tokenizer: {name: separated}
 encoder:
-  {name: wav2vec2, conv_dims: [32, 64, 64, 96], conv_kernels: [16, 8, 4, 4], conv_strides: [8, 4, 4, 2], dim: 96, num_layers: 2,
-   num_heads: 4, ff_dim: 192, position_kernel: 16, position_groups: 4, pre_norm: true, dropout: 0.05}
+  {name: wav2vec2, conv_dims: [32, 64, 64, 96], conv_kernels: [16, 8, 4, 4], conv_strides: [8, 4, 4, 2], dim: 96,
+   num_layers: 2, num_heads: 4, ff_dim: 192, position_kernel: 16, position_groups: 4, pre_norm: true, dropout: 0.05}
 optimizer: {lr: 0.003}
 training: {epochs: 10, average: last, average_num: 1, validate_every: 10}
 """
