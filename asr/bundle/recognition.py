@@ -131,7 +131,9 @@ def encode_waveforms(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> En
     """
     window, rate = window_samples(bundle.frontend), bundle.frontend.sample_rate
     if window and (longest := max(map(len, waveforms), default=0)) > window:
-        raise AudioError(f"audio of {longest / rate:.1f} s given, but the model takes {window / rate:g} s at most; cut it")
+        raise AudioError(
+            f"audio of {longest / rate:.1f} s given, but the model takes {window / rate:g} s at most; cut it"
+        )
     padded, lens = pad_stack([torch.from_numpy(waveform) for waveform in waveforms])
     step = round(SHAPE_SECONDS * bundle.frontend.sample_rate)
     return bundle.backend.encode(F.pad(padded, (0, -padded.shape[1] % step)), lens)
