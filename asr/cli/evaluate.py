@@ -71,7 +71,7 @@ def evaluate(
     from asr.bundle.prompting import Wish
     from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate.evaluator import evaluate as run
-    from asr.evaluate.report import silence, table
+    from asr.evaluate.report import silence, table, without_text
     from asr.experiments.card import write_card
     from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
@@ -117,6 +117,7 @@ def evaluate(
         f"took {result.seconds:.1f} s (RTF {result.rtf or 0:.3f}); details in {folder}"
     )
     typer.echo(table(result))
-    warnings = silence(result, trained_steps(experiment)), unwritable(result.score.references, bundle.tokenizer)
+    silent = silence(result, trained_steps(experiment))
+    warnings = silent, without_text(result), unwritable(result.score.references, bundle.tokenizer)
     for warning in filter(None, warnings):
         display.say(f"warning: {warning}")

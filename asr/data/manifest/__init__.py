@@ -66,6 +66,16 @@ def read_manifest(path: Path | str) -> list[Utterance]:
     return list(open_manifest(path))
 
 
+def read_references(path: Path | str) -> list[Utterance]:
+    """The utterances of a manifest whose texts are to be compared with; ManifestError, too, if none has a text."""
+    utterances = read_manifest(path)
+    if not any(utterance.text.strip() for utterance in utterances):
+        raise ManifestError(
+            f"{path}: no row has a text to compare with; `asr transcribe {path} --model MODEL` writes what is said there"
+        )
+    return utterances
+
+
 class ManifestTable(Table):
     """See `open_manifest`."""
 
