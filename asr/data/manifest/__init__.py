@@ -71,7 +71,7 @@ def read_references(path: Path | str) -> list[Utterance]:
     utterances = read_manifest(path)
     if not any(utterance.text.strip() for utterance in utterances):
         raise ManifestError(
-            f"{path}: no row has a text to compare with; `asr transcribe {path} --model MODEL` writes what is said there"
+            f"{path}: no row has a text to compare with; `asr transcribe {path} --model MODEL` writes what is said"
         )
     return utterances
 
