@@ -50,6 +50,19 @@ def patched(data: bytearray, place: int, layout: str, *values: int) -> bytes:
     return bytes(copy)
 
 
+@pytest.mark.parametrize("first", FORMATS)
+def test_a_recording_of_another_format_behind_the_first_is_never_passed_over(tmp_path: Path, first: str) -> None:
+    path = tmp_path / f"a.{first}"
+    for second in FORMATS:
+        path.write_bytes(encoded(first, chirp()) + encoded(second, chirp(3.0)))
+        try:
+            heard = len(load_audio(path, RATE)) / RATE
+        except AudioError as error:
+            assert str(path) in str(error)
+        else:
+            assert heard == pytest.approx(5.0, abs=0.15), second
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_two_recordings_joined_by_cat_are_read_one_after_the_other(tmp_path: Path, suffix: str) -> None:
     first, second = chirp(), chirp(1.5)[::-1].copy()
