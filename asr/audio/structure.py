@@ -237,7 +237,7 @@ def _refuse_foreign(data: mmap, place: int, path: Path) -> None:
     )
     if is_foreign:
         raise AudioError(
-            f"{path}: another recording, of another format, follows the first in the file; split it, or join them as wav"
+            f"{path}: a recording of another format follows the first in the file; split it, or join them as wav"
         )
 
 

@@ -25,6 +25,9 @@ from asr.system.runtime import write_text_atomic
 from asr.types import Utterance
 
 
+TABLE_SUFFIXES = {".csv", ".tsv"}
+
+
 @dataclass(frozen=True)
 class ManifestLine:
     """A line of a manifest that is not blank: an utterance, or the error that keeps it from being one."""
@@ -80,6 +83,9 @@ class ManifestTable(Table):
     """See `open_manifest`."""
 
     def __init__(self, path: Path) -> None:
+        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+            made = path.with_suffix(".jsonl").name
+            raise ManifestError(f"{path}: a table, no manifest; `asr data import {path} --out {made}` makes one of it")
         super().__init__(LineFiles([path], [str(path)]), check_row)
         self._folder = _real_folder(path.parent)
         if not len(self):

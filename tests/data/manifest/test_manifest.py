@@ -165,3 +165,11 @@ def test_a_manifest_in_utf_16_is_called_so(encoding: str, tmp_path: Path) -> Non
     path.write_bytes('\ufeff{"id": "a", "audio": "a.wav", "duration": 1.0}\n'.encode(encoding))
     with pytest.raises(ManifestError, match=r"m\.jsonl:1: the line is UTF-16, not UTF-8; convert the file"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".TSV"])
+def test_a_table_is_pointed_to_the_import(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_text("audio,text\na.wav,yes\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"a table, no manifest; `asr data import .*rows.* --out rows\.jsonl`"):
+        read_manifest(path)
