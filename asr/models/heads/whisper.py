@@ -24,6 +24,7 @@ from asr.models.heads.whisper_alignment import place_tokens
 from asr.models.heads.whisper_rules import Timestamps, WhisperRules, control_id
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
+from asr.nn.kernels import project_few
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis
@@ -208,6 +209,6 @@ class WhisperDecoder(TransformerDecoder):
         return embedded
 
     def _predict(self, x: Tensor) -> Tensor:
-        logits = F.linear(self.norm(x), self.embedding.weight)
+        logits = project_few(self.norm(x), self.embedding.weight)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return logits.masked_fill(self.forbidden, -math.inf).log_softmax(dim=-1)
