@@ -19,6 +19,7 @@ from torch import Tensor
 
 from asr.features.base import BaseFrontendConfig, Frontend, FrontendStream
 from asr.features.cmvn import Cmvn, CmvnKind, FeatureStatistics
+from asr.features.level import LevelConfig, RunningLevel, utterance_gains
 
 WindowType = Literal["povey", "hanning", "hamming", "blackman", "sine", "rectangular"]
 LOG_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's floor of energies before the logarithm
@@ -42,6 +43,7 @@ class KaldiConfig(BaseFrontendConfig):
     raw_energy: bool = True  # that energy before pre-emphasis and window, or after
     energy_floor: float = Field(default=0.0, ge=0)  # of that energy, in squared 16-bit steps; 0: none
     cmvn: CmvnKind = "global"  # mean 0 and deviation 1 over the training corpus, over each utterance, or neither
+    level: LevelConfig | None = None  # to which speech is brought before all else; null: audio as loud as it comes
 
     @property
     def frame_length(self) -> int:
@@ -100,7 +102,7 @@ class KaldiFrontend(Frontend):
 
     @property
     def streams(self) -> bool:
-        return self.config.cmvn != "utterance"
+        return self.config.cmvn != "utterance" and (self.config.level is None or self.config.level.over == "running")
 
     @property
     def needs_statistics(self) -> bool:
@@ -114,7 +116,15 @@ class KaldiFrontend(Frontend):
         return (num_samples + self.config.frame_shift // 2) // self.config.frame_shift
 
     def compute(self, waveforms: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        return self.features_of(self._frames(waveforms * FULL_SCALE, lens)), self.output_lens(lens)
+        frames, feature_lens = self._frames(waveforms * FULL_SCALE, lens), self.output_lens(lens)
+        gains = None
+        if self.config.level is not None:
+            powers_BT = self.powers_of(frames)
+            if self.config.level.over == "utterance":
+                gains = utterance_gains(powers_BT, feature_lens, self.config.level).expand_as(powers_BT)
+            else:
+                gains = RunningLevel(self.config.level, len(frames)).gains(powers_BT)
+        return self.features_of(frames, gains), feature_lens
 
     def normalize(self, features: Tensor, lens: Tensor) -> Tensor:
         normalized: Tensor = self.cmvn(features, lens)
@@ -128,21 +138,38 @@ class KaldiFrontend(Frontend):
         self.cmvn.fit(statistics)
 
     def stream(self) -> FrontendStream:
-        """Start the features of a recording that is still going on; ConfigError for `cmvn: utterance`."""
+        """Start the features of a recording that is still going on; ConfigError for what needs the whole utterance."""
         return KaldiStream(self) if self.streams else super().stream()
 
     @abstractmethod
     def from_spectrum(self, power_BTK: Tensor, log_energy_BT: Tensor | None) -> Tensor:
         """Features (B, T, F) of power spectra; the log energy is given where the config asks for it."""
 
-    def features_of(self, frames_BTW: Tensor) -> Tensor:
-        """Features (B, T, F), before normalisation, of windows in 16-bit steps."""
+    def features_of(self, frames_BTW: Tensor, gains_BT: Tensor | None = None) -> Tensor:
+        """Features (B, T, F), before normalisation, of windows in 16-bit steps, each times its gain."""
         num_rows, num_frames = frames_BTW.shape[:2]
         if not num_rows * num_frames:
             return frames_BTW.new_zeros(num_rows, num_frames, self.num_features)
+        chunks = self._chunks(frames_BTW)
+        if gains_BT is not None:
+            gains = gains_BT.to(frames_BTW.dtype)[..., None].split(chunks[0].shape[1], dim=1)
+            return torch.cat([self._features(chunk * gain) for chunk, gain in zip(chunks, gains, strict=True)], dim=1)
+        return torch.cat([self._features(chunk) for chunk in chunks], dim=1)
+
+    def powers_of(self, frames_BTW: Tensor) -> Tensor:
+        """Mean squares (B, T) float64 of windows in 16-bit steps without their mean, relative to full scale."""
+        if not frames_BTW.shape[1]:
+            return frames_BTW.new_zeros(frames_BTW.shape[:2], dtype=torch.float64)
+        chunks = self._chunks(frames_BTW)
+        return torch.cat([chunk.double().var(dim=-1, correction=0) for chunk in chunks], dim=1) / FULL_SCALE**2
+
+    def _chunks(self, frames_BTW: Tensor) -> tuple[Tensor, ...]:
+        """As many windows of all rows at once as the processor's caches hold; all of them on a GPU."""
+        num_rows, num_frames = frames_BTW.shape[:2]
         cached = CHUNK_FRAMES * torch.get_num_threads()
         at_once = max(1, cached // num_rows) if frames_BTW.device.type == "cpu" else num_frames
-        return torch.cat([self._features(chunk) for chunk in frames_BTW.split(at_once, dim=1)], dim=1)
+        chunks: tuple[Tensor, ...] = frames_BTW.split(at_once, dim=1)
+        return chunks
 
     def _frames(self, waveforms: Tensor, lens: Tensor) -> Tensor:
         """(B, T, W), a view of the waveforms, or of the waveforms with reflected edges."""
@@ -181,6 +208,7 @@ class KaldiStream(FrontendStream):
         self._kept = frontend.as_samples(np.zeros(0, dtype=np.float32))  # in 16-bit steps
         self._start = 0  # the sample that `_kept` begins with
         self._num_frames = 0  # given so far
+        self._level = RunningLevel(self._config.level, 1) if self._config.level is not None else None
         self._is_finished = False
 
     def push(self, samples: np.ndarray | Tensor) -> Tensor:
@@ -206,7 +234,8 @@ class KaldiStream(FrontendStream):
             position = _reflected(position, self._start + len(self._kept))
         frames = self._kept[position - self._start].unfold(0, length, shift)
         with torch.autocast(frames.device.type, enabled=False):
-            features = self._frontend.features_of(frames[None])
+            gains = self._level.gains(self._frontend.powers_of(frames[None])) if self._level is not None else None
+            features = self._frontend.features_of(frames[None], gains)
             features = self._frontend.normalize(features, torch.tensor([count], device=features.device))[0]
         self._num_frames = end
         # the reflection of a last window that is half complete begins one sample before it where its length is odd

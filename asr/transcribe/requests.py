@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from asr.audio.channels import SPLIT, Channels
 from asr.bundle.decode import SearchRequest
 from asr.errors import AudioError
+from asr.transcribe.coverage import still_uncovered
 from asr.transcribe.events import Done, Event, Failed, Partial, Progress, SegmentReady
 from asr.transcribe.overlaps import Joiner, merged
 from asr.transcribe.recognized import NOTHING, Recognized
@@ -279,4 +280,4 @@ def whole_transcript(segments: Iterable[Segment], uncovered: Iterable[tuple[floa
         if segment.language is not None:
             seconds[segment.language] = seconds.get(segment.language, 0.0) + segment.end - segment.start
     language = max(seconds, key=lambda code: seconds[code]) if seconds else None
-    return Transcript(tuple(in_time), language, tuple(sorted(uncovered)))
+    return Transcript(tuple(in_time), language, still_uncovered(tuple(uncovered), in_time))

@@ -9,6 +9,7 @@ its second half, if there is a pause; where there is none, two spans share `over
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,31 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 @dataclass(frozen=True)
+class Activity:
+    """What a detector says of a stretch of a recording, frame by frame."""
+
+    start: float  # seconds into the recording
+    frame_seconds: float
+    probabilities: np.ndarray  # (num_frames,) of speech
+
+    @property
+    def certainty(self) -> float:
+        """The mean probability of the surest second, or tenth of the frames where that is more."""
+        most = max(round(1.0 / self.frame_seconds), len(self.probabilities) // 10)
+        return float(np.sort(self.probabilities)[-most:].mean()) if len(self.probabilities) else 0.0
+
+    def stretches(self, threshold: float, longest_pause: float) -> list[tuple[float, float]]:
+        """Where the probability is at `threshold` or above, over pauses of at most so many seconds: from, up to."""
+        found: list[tuple[float, float]] = []
+        for place in np.flatnonzero(self.probabilities >= threshold).tolist():
+            start = self.start + place * self.frame_seconds
+            if found and start - found[-1][1] <= longest_pause:
+                start = found.pop()[0]
+            found.append((start, self.start + (place + 1) * self.frame_seconds))
+        return found
+
+
+@dataclass(frozen=True)
 class Span:
     """A stretch of a recording that a model takes at once."""
 
@@ -88,6 +114,7 @@ class Span:
     sample_rate: int
     speech: tuple[int, int]  # where the detector found speech: first and one past the last sample of the recording
     continues: bool = False  # the next span begins before this one ends
+    activity: Activity | None = None  # None without a detector
 
     @property
     def start(self) -> float:
@@ -174,6 +201,7 @@ class _Cutter:
         self._rate = sample_rate
         self._frame_seconds = frame_seconds
         self._num_frames = 0
+        self._probabilities: list[float] = []  # of the last frames up to `_now`
         self._samples = np.zeros(0, dtype=np.float32)
         self._origin = 0  # where `_samples` begins
         self._now = 0  # up to where probabilities are known
@@ -190,6 +218,7 @@ class _Cutter:
     def step(self, probability: float) -> Iterator[Span]:
         """Take the next frame, and give the spans that are complete with it."""
         self._num_frames += 1
+        self._probabilities.append(probability)
         began, self._now = self._now, self._num_samples(self._num_frames * self._frame_seconds)
         if self._speech is not None and not self._paused:
             if probability >= self._config.offset:
@@ -282,7 +311,16 @@ class _Cutter:
         if not len(sounding) or speech[0] >= speech[1]:
             return None
         trimmed = waveform[sounding[0] : sounding[-1] + 1].copy()  # a view would keep the block alive
-        return Span(self._first + int(sounding[0]), trimmed, self._rate, speech, continues)
+        activity = None if self._config.vad is None else self._activity(self._first, end)
+        return Span(self._first + int(sounding[0]), trimmed, self._rate, speech, continues, activity)
+
+    def _activity(self, first: int, end: int) -> Activity:
+        """What the detector says of samples from `first` up to `end`."""
+        frame = self._frame_seconds * self._rate
+        oldest = self._num_frames - len(self._probabilities)
+        start, stop = max(oldest, int(first // frame)), min(self._num_frames, math.ceil(end / frame))
+        own = self._probabilities[start - oldest : max(start, stop) - oldest]
+        return Activity(start * self._frame_seconds, self._frame_seconds, np.array(own, dtype=np.float32))
 
     def _cut_out(self, first: int, end: int) -> np.ndarray:
         return self._samples[first - self._origin : max(end, first) - self._origin]
@@ -296,3 +334,5 @@ class _Cutter:
         if needed - self._origin > self._rate:
             self._samples = self._samples[needed - self._origin :].copy()
             self._origin = needed
+            unneeded = int(needed / self._rate / self._frame_seconds) - self._num_frames + len(self._probabilities)
+            del self._probabilities[: max(0, unneeded)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from asr.alignment.confidence import confidence_measure, text_confidence
 from asr.bundle.bundle import Bundle
@@ -12,6 +13,7 @@ from asr.bundle.prompting import AUTO, Wish, reading
 from asr.bundle.recognition import Decoded, DecodeOptions
 from asr.errors import ConfigError
 from asr.text.tokenizer.word_breaks import joined
+from asr.transcribe.coverage import cut_out, is_noise, uncovered_speech
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
@@ -50,13 +52,39 @@ class SpanRecognizer:
         return self.decode_options(options).prompt_of is not None and not options.each_language
 
     def recognize(self, spans: Sequence[Span], options: Sequence[RequestOptions]) -> list[Recognized]:
-        """What spans say, in one batch, each by options of its own."""
+        """What spans say, in one batch, each by options of its own.
+
+        A model that hears windows can pass speech over in silence: what the detector takes for speech and no segment
+        covers is decoded again, in whole windows.
+        """
         by_request = {request: self.decode_options(request) for request in set(options)}
         chosen = [
             replace(by_request[request], place=str(span.first)) for span, request in zip(spans, options, strict=True)
         ]
         decoded = self._bundle.decode([span.waveform for span in spans], chosen)
-        return [Recognized(self.segments(*row)) for row in zip(spans, decoded, options, strict=True)]
+        found = [self.segments(*row) for row in zip(spans, decoded, options, strict=True)]
+        is_speech = [not is_noise(span.activity, one) for span, one in zip(spans, decoded, strict=True)]
+        found = [own if speech else () for own, speech in zip(found, is_speech, strict=True)]
+        gaps = [
+            (row, cut_out(span, gap))
+            for row, span in enumerate(spans)
+            if is_speech[row]
+            for gap in uncovered_speech(span, found[row])
+        ]
+        if gaps and self._bundle.frontend.window_seconds is not None:
+            told = [_in_language(chosen[row], decoded[row], part) for row, part in gaps]
+            again = self._exact.decode([part.waveform for _, part in gaps], told)
+            for (row, part), one in zip(gaps, again, strict=True):
+                if not is_noise(part.activity, one):
+                    found[row] = (*found[row], *self.segments(part, one, options[row]))
+        return [
+            Recognized(_in_order(own), tuple(uncovered_speech(span, own)) if speech else ())
+            for span, own, speech in zip(spans, found, is_speech, strict=True)
+        ]
+
+    @cached_property
+    def _exact(self) -> Bundle:
+        return self._bundle.exact()
 
     def segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
         """What was said in a span, in seconds of the recording; none for nothing and for noise."""
@@ -86,6 +114,19 @@ class SpanRecognizer:
                 own = [words[place] for place in places] if words else []
                 found.append(_segment(span, decoded, text, own, (start, min(end, span.end))))
         return tuple(found)
+
+
+def _in_language(options: DecodeOptions, decoded: Decoded, part: Span) -> DecodeOptions:
+    """How a part of a span is decoded: in the language of the span."""
+    language = decoded.n_best[0].language
+    prompt = options.prompt
+    if prompt is None and options.prompt_of is not None and language is not None:
+        prompt = options.prompt_of(language)
+    return replace(options, prompt=prompt, place=str(part.first))
+
+
+def _in_order(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    return tuple(sorted(segments, key=lambda segment: segment.start))
 
 
 def _segment(

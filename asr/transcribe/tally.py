@@ -15,6 +15,7 @@ class Tally:
         self.num_files = 0
         self.kept = ""  # what became of a recording that Ctrl-C broke off
         self.incomplete: list[str] = []  # lines about recordings of which only a part could be read
+        self._uncovered: list[tuple[str, float, float]] = []  # recording and seconds of speech without text
         self._names: dict[str, list[str]] = {"no speech found": [], "no words recognised": []}
 
     def add(self, done: Transcribed) -> None:
@@ -22,6 +23,8 @@ class Tally:
         self.num_files += 1
         if done.fault is not None:
             self.incomplete.append(f"{done.fault} (its first {done.source.duration:.1f} s are transcribed)")
+        for start, end in done.transcript.uncovered:
+            self._uncovered.append((done.source.audio, start, end))
         if not done.transcript.text:
             reason = "no words recognised" if done.has_speech else "no speech found"
             self._names[reason].append(done.source.audio)
@@ -29,7 +32,18 @@ class Tally:
     def warnings(self) -> list[str]:
         """What was cut short, and `30 of 30 files: no words recognised`; few are named, a recording alone, too."""
         empty = [f"{self._which(names)}: {reason}" for reason, names in self._names.items() if names]
-        return [*self.incomplete, *empty]
+        return [*self.incomplete, *empty, *self._without_text()]
+
+    def _without_text(self) -> list[str]:
+        """`no text for 2 stretches of what sounds like speech, 4.1 s in all: a.wav 12.0 to 14.5 s, ...`."""
+        if not self._uncovered:
+            return []
+        seconds = sum(end - start for _, start, end in self._uncovered)
+        shown = [f"{name} {start:.1f} to {end:.1f} s" for name, start, end in self._uncovered[:MAX_NAMED]]
+        more = ", ..." if len(self._uncovered) > MAX_NAMED else ""
+        number = counted(len(self._uncovered), "stretch", "stretches")
+        what = f"no text for {number} of what sounds like speech, {seconds:.1f} s in all"
+        return [f"{what}: {', '.join(shown)}{more} (`uncovered` in JSON)"]
 
     def _which(self, names: list[str]) -> str:
         if self.num_files == 1:

@@ -98,21 +98,19 @@ def spelled(line: str, spelling: str) -> str:
     return before + path + after
 
 
-@pytest.mark.parametrize("spelling", ["same", "absolute", "roundabout", "linked"])
 @pytest.mark.parametrize("line", REFUSED)
-def test_no_command_writes_over_what_it_reads(
-    line: str, spelling: str, files: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if spelling == "linked" and line.endswith("good.jsonl}"):
-        pytest.skip("the other file lies beside the link, not beside its target")
-    words = spelled(line, spelling).split()
-    before = contents(files)
-    with pytest.raises(SystemExit) as leaving:
-        main(words)
-    assert contents(files) == before
-    assert leaving.value.code == 2
-    (error,) = capsys.readouterr().err.splitlines()
-    assert "choose another output" in error
+def test_no_command_writes_over_what_it_reads(line: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for spelling in ("same", "absolute", "roundabout", "linked"):
+        if spelling == "linked" and line.endswith("good.jsonl}"):
+            continue  # the other file lies beside the link, not beside its target
+        words = spelled(line, spelling).split()
+        before = contents(files)
+        with pytest.raises(SystemExit) as leaving:
+            main(words)
+        assert contents(files) == before, spelling
+        assert leaving.value.code == 2, spelling
+        (error,) = capsys.readouterr().err.splitlines()
+        assert "choose another output" in error, spelling
 
 
 def test_every_command_that_writes_has_a_case() -> None:
@@ -170,6 +168,6 @@ def test_a_command_that_makes_a_model_folder_refuses_one_that_is_not_empty(
         main(line.split())
     assert leaving.value.code == 1
     assert contents(files) == before
-    (error,) = capsys.readouterr().err.splitlines()
+    error = capsys.readouterr().err.splitlines()[-1]  # a repetition may warn of another environment before
     assert error.startswith("error: ")
     assert "unexpected" not in error

@@ -107,7 +107,7 @@ def test_output_lens_tells_the_frames_of_every_length(config: NamedConfig) -> No
     encoder = build(config)
     sees = RECEPTIVE_FIELDS.get(config.name, 1)  # fewer features make no frame
     assert encoder.output_lens(torch.tensor([0, sees - 1, sees])).tolist() == [0, 0, 1]
-    for length in range(1, 201):
+    for length in (*range(1, 50), *range(sees, sees + 10), 127, 128, 200):
         encoded = encoder(torch.zeros(1, length, NUM_FEATURES, dtype=torch.float64), torch.tensor([length]))
         expected = max(0, (length - sees) // encoder.subsampling_factor + 1)
         assert encoded.frames.shape == (1, max(1, expected), encoder.output_dim)

@@ -31,6 +31,8 @@ KALDI_CHANGES: tuple[dict[str, object], ...] = (
     {"snip_edges": False, "frame_shift_ms": 40.0},  # windows that leave samples out
     {"frame_shift_ms": 40.0},
     {"frame_shift_ms": 0.5, "frame_length_ms": 6.5},
+    {"level": {"over": "utterance"}},
+    {"level": {"over": "running"}},
 )
 CONFIGS = {name: variant(name) for name in FRONTENDS.names()} | {
     f"{name} {changes}": variant(name, **changes) for name in ("fbank", "mfcc") for changes in KALDI_CHANGES

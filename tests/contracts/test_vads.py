@@ -63,6 +63,16 @@ def test_probabilities_do_not_depend_on_the_blocks(name: str, rate: int) -> None
 
 
 @every_vad
+def test_probabilities_of_a_recording_that_begins_quietly_do_not_depend_on_the_blocks(name: str) -> None:
+    """Whatever a detector makes of its level."""
+    loudness = np.repeat([1e-3, 1e-2, 3e-3, 0.3, 1e-3], 16000 * 3)
+    samples = (melody(7, 15.0) * loudness).astype(np.float32)
+    whole = run(tiny(name).stream(), [samples])
+    for size in (511, 16000, 16000 * 6 + 1):
+        np.testing.assert_allclose(run(tiny(name).stream(), blocks_of(samples, size)), whole, rtol=0, atol=1e-5)
+
+
+@every_vad
 @every_rate
 def test_samples_may_come_one_by_one(name: str, rate: int) -> None:
     samples = melody(2, 0.3, rate)

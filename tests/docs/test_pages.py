@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,9 +39,15 @@ def shown_commands(text: str) -> Iterator[list[str]]:
         yield match["words"].partition("  #")[0].split()
 
 
+@functools.cache
+def command_line() -> Any:
+    """The command `asr` with all below it."""
+    return typer.main.get_command(app)
+
+
 def unknown_parts(words: list[str]) -> list[str]:
     """The command or the options among these words that the command line does not have."""
-    command: Any = typer.main.get_command(app)
+    command = command_line()
     words = list(words)
     while words and hasattr(command, "commands"):
         name = words.pop(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,24 @@ def train(out: str, *settings: str, profile: bool) -> None:
     launch.train(Path("experiment.yaml"), Path(out), overrides=(*SETTINGS, *settings), device="cpu", profile=profile)
 
 
-def test_a_run_that_is_profiled_ends_with_the_same_weights(workspace: Path) -> None:
+@pytest.fixture(scope="module")
+def watched(tiny_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was profiled."""
+    folder = tmp_path_factory.mktemp("watched") / "workspace"
+    shutil.copytree(tiny_workspace, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train("watched", profile=True)
+    return folder / "watched"
+
+
+def test_a_run_that_is_profiled_ends_with_the_same_weights(watched: Path, workspace: Path) -> None:
     train("plain", profile=False)
-    train("watched", profile=True)
-    plain, watched = (Path(out, "model.safetensors").read_bytes() for out in ("plain", "watched"))
-    assert plain == watched
+    assert Path("plain/model.safetensors").read_bytes() == (watched / "model.safetensors").read_bytes()
 
 
-def test_the_trace_holds_every_phase_and_the_table_sorts_operations_by_time(workspace: Path) -> None:
-    train("watched", profile=True)
-    folder = Path("watched/training/profile")
+def test_the_trace_holds_every_phase_and_the_table_sorts_operations_by_time(watched: Path) -> None:
+    folder = watched / "training/profile"
     with gzip.open(folder / "trace.json.gz", "rt", encoding="utf-8") as file:
         names = {event.get("name", "") for event in json.load(file)["traceEvents"]}
     assert {"waiting for data", "loss", "forward"} <= names

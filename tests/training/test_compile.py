@@ -92,7 +92,10 @@ def test_compiled_layers_give_the_numbers_of_the_model_as_written_and_are_compil
 
 def test_a_compiled_run_is_logged_and_can_be_resumed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_with("aot_eager", monkeypatch)
-    settings = ("training.compile=true", "data.max_batch_seconds=4", "optimizer.lr=0.001", "training.epochs=1")
+    settings = (
+        "training.compile=true", "data.max_batch_seconds=4", "optimizer.lr=0.001", "training.epochs=1",
+        "encoder.num_layers=1", "heads=[{name: ctc}]", "loss.weights={ctc: 1.0}",
+    )  # fmt: skip
     launch.train(Path("experiment.yaml"), Path("exp"), overrides=settings, device="cpu")
     lines = Path("exp/training/train.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [record for record in map(json.loads, lines) if record["kind"] == "epoch"]

@@ -25,6 +25,12 @@ CONTEXT_SAMPLES = 64  # of the frame before, which the network sees in front of 
 FFT_SIZE, FFT_SHIFT = 256, 128  # samples
 NUM_BINS = FFT_SIZE // 2 + 1
 DIM = 128
+# The network knows the levels that recordings usually have: it finds speech in 60 of 60 of AN4's dev utterances, in 58
+# made 20 dB quieter, in 18 at 40 dB. So quiet recordings are made louder for it, up to where they are left as they are.
+USUAL_DB = -40.0  # relative to full scale: mean power of the loudest fifth of a second
+MOST_GAIN_DB = 45.0
+SMOOTHED = 6  # frames: a fifth of a second, because a click is no speech
+LEVEL_FRAMES = 156  # five seconds, which are held back until something of the usual level is heard or they are over
 # The package also has safetensors, but of an older training: its probabilities differ from the published model's by 0.5
 WEIGHTS = "data/silero_vad_16k_op15.onnx"
 NAMES = {  # ours: theirs
@@ -54,19 +60,59 @@ class SileroVad(Vad):
 
 
 class SileroVadStream(VadStream):
-    """The context and the state of the LSTM, between one block of frames and the next."""
+    """The context and the state of the LSTM, between one block of frames and the next.
+
+    A recording that is quieter than USUAL_DB is brought there. Its level is that of what was heard so far, of its first
+    five seconds all of them: as long they wait for their probabilities, unless something of the usual level comes.
+    """
 
     def __init__(self, sample_rate: int, network: SileroNetwork) -> None:
         super().__init__(sample_rate)
         self._network = network
         self._context = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
         self._state: tuple[Tensor, Tensor] | None = None
+        self._powers = np.zeros(SMOOTHED - 1)  # of the last frames
+        self._peak = 0.0  # mean power of the loudest fifth of a second so far
+        self._held: list[np.ndarray] | None = []  # the first frames, until their level is known; None afterwards
+        self._num_held = 0
+
+    def _score(self, frames_KW: np.ndarray) -> np.ndarray:
+        peaks_K = self._peaks(frames_KW)
+        if self._held is None:
+            return self._probabilities(frames_KW, peaks_K)
+        self._held.append(frames_KW)
+        missing = LEVEL_FRAMES - self._num_held
+        self._num_held += len(frames_KW)
+        if len(frames_KW) < missing and peaks_K[-1] < 10 ** (USUAL_DB / 10):
+            return np.zeros(0, dtype=np.float32)
+        peaks_K[:missing] = peaks_K[:missing][-1]
+        return self._release(peaks_K)
+
+    def _score_rest(self) -> np.ndarray:
+        return self._release(np.full(1, self._peak)) if self._held else super()._score_rest()
+
+    def _release(self, peaks_K: np.ndarray) -> np.ndarray:
+        """Score what was held back; the first peak given is that of all frames before, too."""
+        assert self._held is not None
+        frames_KW, self._held = np.concatenate(self._held), None
+        earlier = np.full(len(frames_KW) - len(peaks_K), peaks_K[0])
+        return self._probabilities(frames_KW, np.concatenate((earlier, peaks_K)))
+
+    def _peaks(self, frames_KW: np.ndarray) -> np.ndarray:
+        """The largest mean power (K,) of neighbouring frames up to each frame."""
+        powers = np.concatenate((self._powers, frames_KW.astype(np.float64).var(axis=1)))
+        means_K = np.lib.stride_tricks.sliding_window_view(powers, SMOOTHED).mean(axis=1)
+        peaks_K: np.ndarray = np.maximum(np.maximum.accumulate(means_K), self._peak)
+        self._powers, self._peak = powers[-(SMOOTHED - 1) :], float(peaks_K[-1])
+        return peaks_K
 
     @torch.inference_mode()
-    def _score(self, frames_KW: np.ndarray) -> np.ndarray:
+    def _probabilities(self, frames_KW: np.ndarray, peaks_K: np.ndarray) -> np.ndarray:
+        gains_db = np.clip(USUAL_DB - 10 * np.log10(np.maximum(peaks_K, 1e-30)), 0.0, MOST_GAIN_DB)
         before = np.concatenate((self._context[None], frames_KW[:-1, -CONTEXT_SAMPLES:]))
         self._context = frames_KW[-1, -CONTEXT_SAMPLES:].copy()
-        frames = torch.from_numpy(np.concatenate((before, frames_KW), axis=1))
+        gains_K1 = np.float32(10) ** (gains_db / 20).astype(np.float32)[:, None]
+        frames = torch.from_numpy(np.concatenate((before, frames_KW), axis=1) * gains_K1)
         with torch.autocast("cpu", enabled=False):
             probabilities, self._state = self._network(frames, self._state)
         return np.asarray(probabilities.numpy())

@@ -52,6 +52,37 @@ def test_noise_gets_the_probabilities_of_the_published_model() -> None:
     np.testing.assert_allclose(ours(samples), published(samples), rtol=0, atol=1e-5)
 
 
+def at_level(samples: np.ndarray, db: float) -> np.ndarray:
+    return (samples * 10 ** (db / 20)).astype(np.float32)
+
+
+def test_a_quiet_recording_gets_the_probabilities_of_one_of_the_usual_level(corpora: Path) -> None:
+    samples = load_audio(corpora / "an4/wav/an4_clstk/fjam/cen7-fjam-b.sph")
+    frames = np.pad(samples, (0, -len(samples) % 512)).reshape(-1, 512).astype(np.float64)
+    loudest = np.lib.stride_tricks.sliding_window_view(frames.var(axis=1), 6).mean(axis=1).max()
+    usual = at_level(samples, -40.0 - 10 * np.log10(loudest))
+    assert (ours(usual) > 0.9).mean() > 0.3
+    for db in (-10.0, -25.0, -40.0):
+        np.testing.assert_allclose(ours(at_level(usual, db)), published(usual), rtol=0, atol=2e-3)
+    assert (published(at_level(usual, -25.0)) > 0.9).mean() < 0.1
+
+
+def test_a_quiet_beginning_is_heard_no_louder_than_what_follows_within_five_seconds(corpora: Path) -> None:
+    samples = load_audio(corpora / "an4/wav/an4_clstk/fjam/cen7-fjam-b.sph")
+    noise = np.random.default_rng(0).normal(0, 1e-4, 16000 * 4).astype(np.float32)
+    both = np.concatenate((noise, samples))
+    np.testing.assert_allclose(ours(both), published(both), rtol=0, atol=1e-5)
+
+
+def test_what_is_quiet_to_the_end_waits_no_longer_than_five_seconds() -> None:
+    samples = at_level(np.random.default_rng(0).normal(0, 1, 16000 * 8), -70)
+    stream = VADS.part("silero")(SileroVadConfig(), 16000).stream()
+    ready = [len(stream.push(block)) for block in np.array_split(samples, 8 * 10)]
+    assert sum(ready[:49]) == 0
+    assert sum(ready[:51]) == 51 * 1600 // 512
+    assert sum(ready) + len(stream.finish()) == 8 * 16000 // 512
+
+
 def test_the_package_with_the_weights_is_not_imported() -> None:
     ours(np.zeros(512, dtype=np.float32))
     assert "silero_vad" not in sys.modules
