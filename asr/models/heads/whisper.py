@@ -94,6 +94,7 @@ class WhisperDecoder(TransformerDecoder):
         )
         self.config = config
         self.embedding = token_embedding(len(vocabulary), config.dim)
+        self.projection: nn.Module | None = None  # the output layer where it is not the embedding itself
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.dim) * 0.01)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(WhisperDecoderLayer(sizes, encoder_dim) for _ in range(config.num_layers))
@@ -209,6 +210,7 @@ class WhisperDecoder(TransformerDecoder):
         return embedded
 
     def _predict(self, x: Tensor) -> Tensor:
-        logits = project_few(self.norm(x), self.embedding.weight)
+        hidden = self.norm(x)
+        logits = project_few(hidden, self.embedding.weight) if self.projection is None else self.projection(hidden)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return logits.masked_fill(self.forbidden, -math.inf).log_softmax(dim=-1)
