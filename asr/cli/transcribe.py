@@ -55,6 +55,14 @@ Partial = Annotated[
     bool,
     typer.Option("--partial", help="Write what can be read of a recording that breaks off: a warning, status 1."),
 ]
+Replace = Annotated[
+    Path | None,
+    typer.Option(
+        "--replace",
+        metavar="FILE",
+        help="Exact replacements in the text, a line 'from TAB to' for each; whole words, case counts, times are kept.",
+    ),
+]
 Workers = Annotated[int, typer.Option(min=1, help="Processes, each with a model of its own; they share the cores.")]
 BatchSeconds = Annotated[
     float, typer.Option(min=1.0, help="Longest span times number of spans that are recognised at once.")
@@ -84,6 +92,7 @@ def transcribe(
     task: Task = None,
     prompt: Prompt = None,
     exact: Exact = False,
+    replacements: Replace = None,
     confidence: Confidence = "posterior",
     max_line_length: MaxLineLength = 42,
     max_lines: MaxLines = 2,
@@ -100,19 +109,20 @@ def transcribe(
 
     Without --output-dir, one file gives its text, more give a line "file TAB text" each; JSON is one object a line.
 
-    Times and confidences of words (json, ctm, textgrid) come from a model's CTC output; one without has none.
+    Words have times and confidences (json, ctm, textgrid, subtitles) where the model has CTC or is a Whisper.
 
     A file that cannot be read, or not to its end, is reported at the end, the others are done. Existing outputs are
     kept, so that the same command goes on with what was interrupted.
     """
     require_some_source(audio)
-    require_files(hotwords)
+    require_files(hotwords, replacements)
     require_lm(lm)
     check_overrides(overrides, "search", "segmentation")
     folder = require_model(model)
     from asr.system.display import Display
     from asr.transcribe.inputs import OutputClashError
     from asr.transcribe.recognizer import Recognizer
+    from asr.transcribe.replacements import read_replacements
     from asr.transcribe.requests import RequestOptions
     from asr.transcribe.run import OutputOptions, WorkerOptions, transcribe_sources
     from asr.transcribe.segmentation import segmentation_config, split_overrides
@@ -121,8 +131,10 @@ def transcribe(
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
     where = parse_channel_option(channel)
     request = RequestOptions(None, language, each_language, task, prompt, channel=where)
+    if replacements is not None:
+        request = replace(request, replacements=read_replacements(replacements))
     output = OutputOptions(names, rules, str(model), output_dir, overwrite, request, verbose)
-    read = (lm, hotwords, *(folder / name for name in MODEL_FILES))
+    read = (lm, hotwords, replacements, *(folder / name for name in MODEL_FILES))
     output = replace(output, partial=partial, also_read=read, to_terminal=sys.stdout.isatty())
     of_segmentation, of_search = split_overrides(overrides or ())
     use_threads(threads)

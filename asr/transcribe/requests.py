@@ -19,6 +19,7 @@ from asr.transcribe.events import Done, Event, Failed, Partial, Progress, Segmen
 from asr.transcribe.overlaps import Joiner, merged
 from asr.transcribe.recognized import NOTHING, Recognized
 from asr.transcribe.recordings import LiveRecording, Recording
+from asr.transcribe.replacements import Replacements
 from asr.transcribe.segmentation import Segmenter, Span, SpanStream
 from asr.types import Segment, Transcript
 
@@ -38,6 +39,7 @@ class RequestOptions:
     prompt: str | None = None  # what was said before; needs a search with a decoder, which writes on from it
     confidence: str | None = None  # a measure of `asr.alignment.confidence`
     min_confidence: float | None = None  # a segment below it is taken for noise
+    replacements: Replacements | None = None  # in the text of segments, once they are recognised
     channel: Channels = None  # from 0; None is the mean of all, SPLIT each by itself
     partials: bool = False  # Partial events, too; they cost as much as recognising the speech several times
     bulk: bool = False  # gives way to others and waits until batches are full; bulk requests are served in order
@@ -174,7 +176,7 @@ class Request:
         if not task.is_partial:
             self._settle()
         elif segments and segments[-1].text and task.num_before == self._num_spans and not self.is_over:
-            self._deliver(Partial(merged(segments)))
+            self._deliver(Partial(self._replaced(merged(segments))))
 
     def fail(self, error: Exception) -> None:
         """No more events but this one."""
@@ -257,8 +259,14 @@ class Request:
             self._order.popleft()
 
     def _deliver_segment(self, segment: Segment) -> None:
-        self._segments.append(segment)
-        self._deliver(SegmentReady(segment))
+        segment = self._replaced(segment)
+        if segment.text:
+            self._segments.append(segment)
+            self._deliver(SegmentReady(segment))
+
+    def _replaced(self, segment: Segment) -> Segment:
+        replacements = self.options.replacements
+        return segment if replacements is None else replacements.apply(segment)
 
     def _end(self, event: Done | Failed) -> None:
         self.is_over = True

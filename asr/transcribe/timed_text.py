@@ -56,7 +56,7 @@ def _timed_stretches(segment: Segment) -> Iterator[tuple[str, float, float]]:
     What stands between two words belongs to the first up to the last space, and to the second from there on.
     """
     text = one_line(segment.text)
-    places = _places(text, segment.words)
+    places = places_of(text, segment.words)
     if not places:
         if text:
             yield text, segment.start, segment.end
@@ -69,7 +69,7 @@ def _timed_stretches(segment: Segment) -> Iterator[tuple[str, float, float]]:
         yield text[start:stop], word.start, word.end
 
 
-def _places(text: str, words: Sequence[Word]) -> list[tuple[int, int, Word]]:
+def places_of(text: str, words: Sequence[Word]) -> list[tuple[int, int, Word]]:
     """Where in the text each word starts and stops; none at all if one is not there."""
     places = []
     reached = 0
