@@ -60,18 +60,32 @@ def evaluate(
     batch_seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Longest utterance times batch size; as in training otherwise.")
     ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Also as it is spoken: latencies, in EXP/results/SET.stream-CHUNK.")
+    ] = False,
+    chunk: Annotated[float, typer.Option(min=0.01, max=10.0, help="Seconds between two looks, with --stream.")] = 0.32,
+    parallel: Annotated[
+        str, typer.Option(metavar="N[,N...]", help="Streams at once, with --stream; several make a curve.")
+    ] = "1",
 ) -> None:
-    """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html."""
+    """Measure the word error rate of a model; writes hypotheses.jsonl, wer.json, reliability.png, report.html.
+
+    With --stream also stream.json and latency.png; `--set streaming.KEY=VALUE` changes how speech is followed.
+    """
     experiment = require_model(experiment)
     require_files(manifest, hotwords)
     require_lm(lm)
-    check_overrides(overrides, "search")
+    check_overrides(overrides, "search", *(["streaming"] if stream else []))
+    streaming = [override for override in overrides or () if override.startswith("streaming.")]
+    overrides = [override for override in overrides or () if override not in streaming]
+    counts = stream_counts(parallel)
     from asr.bundle.bundle import Bundle
     from asr.bundle.decode import choose_decoding
     from asr.bundle.prompting import Wish
     from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate.evaluator import evaluate as run
     from asr.evaluate.report import silence, table
+    from asr.evaluate.streaming import run_stream
     from asr.experiments.card import write_card
     from asr.experiments.results import replaced_results, results_folder
     from asr.experiments.summary import trained_steps
@@ -79,6 +93,7 @@ def evaluate(
     from asr.system.display import Display, counted
     from asr.system.outputs import check_folder
     from asr.system.runtime import resolve_device, resolve_dtype
+    from asr.transcribe.streaming.settings import streaming_config
 
     read = (manifest, lm, hotwords)
     if out is None:
@@ -93,6 +108,7 @@ def evaluate(
     folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment))
     check_outputs((folder / name for name in FILES), read, experiment)
     note = replaced_results(folder, decoding)
+    live = streaming_config(chunk, streaming) if stream else None
     result = run(
         bundle,
         manifest,
@@ -117,6 +133,30 @@ def evaluate(
         f"took {result.seconds:.1f} s (RTF {result.rtf or 0:.3f}); details in {folder}"
     )
     typer.echo(table(result))
+    if live is not None:
+        spoken = run_stream(
+            bundle,
+            result,
+            decoding,
+            live,
+            device=resolve_device(device),
+            dtype=resolve_dtype(dtype),
+            parallel=counts,
+            on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
+        )
+        place = folder.with_name(f"{folder.name}.stream-{live.chunk:g}")
+        if not spoken.save(place):
+            display.say("latency.png needs matplotlib, which is not installed")
+        display.say(f"streams: details in {place}")
+        typer.echo(spoken.table())
     warnings = silence(result, trained_steps(experiment)), unwritable(result.score.references, bundle.tokenizer)
     for warning in filter(None, warnings):
         display.say(f"warning: {warning}")
+
+
+def stream_counts(text: str) -> tuple[int, ...]:
+    """Numbers of streams at once; a mistake of usage for anything else than numbers from 1 on."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= 1024 for part in parts):
+        raise typer.BadParameter(f"--parallel {text}: numbers from 1 to 1024 with commas between them, such as 1,4,16")
+    return tuple(map(int, parts))

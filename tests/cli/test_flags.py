@@ -117,6 +117,10 @@ def says(words: str) -> Callable[[Outcome], object]:
     return lambda outcome: words in outcome.err
 
 
+def says_out(words: str) -> Callable[[Outcome], object]:
+    return lambda outcome: words in str(out(outcome))
+
+
 def content(path: str) -> Callable[[Outcome], object]:
     return lambda outcome: outcome.read(path)
 
@@ -199,6 +203,9 @@ CASES = {
     "evaluate --dtype": Case(EVALUATE, f"{EVALUATE} --dtype bfloat16", dtypes),
     "evaluate --confidence": Case(EVALUATE, f"{EVALUATE} --confidence entropy", HYPOTHESES),
     "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
+    "evaluate --stream": Case(EVALUATE, f"{EVALUATE} --stream", has("results.stream-0.32/stream.json")),
+    "evaluate --chunk": Case(f"{EVALUATE} --stream", f"{EVALUATE} --stream --chunk 0.64", has("results.stream-0.64")),
+    "evaluate --parallel": Case(f"{EVALUATE} --stream", f"{EVALUATE} --stream --parallel 1,2", says_out("2 at once")),
     "evaluate --worst": Case(EVALUATE, f"{EVALUATE} --worst 1", pictures("results/report.html")),
     "transcribe FILE_OR_DIR": Case(TRANSCRIBE, "asr transcribe audio/0.wav --model model", out),
     "transcribe --model": Case(TRANSCRIBE, f"{TRANSCRIBE} --model elsewhere", works),

@@ -117,6 +117,9 @@ class LiveEngine:
         sample_rate: int,
         check: Callable[[RequestOptions], object] = lambda _: None,
     ) -> None:
+        self.decoder = decoder
+        self.sample_rate = sample_rate  # Hz, of the model
+        self.min_recording = segmentation.min_recording
         self._core = _Core(decoder, config, segmentation, sample_rate)
         self._check = check
         self._finalizer = weakref.finalize(self, self._core.close)  # at the exit of the interpreter, too
