@@ -24,7 +24,6 @@ from asr.system.paths import where_to_look
 from asr.system.runtime import write_text_atomic
 from asr.types import Utterance
 
-
 TABLE_SUFFIXES = {".csv", ".tsv"}
 
 
