@@ -80,6 +80,7 @@ class WhisperDecoder(TransformerDecoder):
     """
 
     positions: nn.Parameter
+    boosts_tokens = True  # hotwords are boosted token by token: it writes case, and by bytes
     temperatures = (0.2, 0.4, 0.6, 0.8, 1.0)  # tried where a text cannot be trusted
 
     def __init__(self, config: WhisperHeadConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
