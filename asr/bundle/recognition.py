@@ -29,6 +29,7 @@ from asr.bundle.words import PlacedWords, TokenPlaces, place_words
 from asr.decoding.base import AnySearch, ctc_of, decoder_of
 from asr.decoding.sampling import sample
 from asr.decoding.whole import distinct
+from asr.errors import AudioError
 from asr.features import Frontend
 from asr.lengths import pad_stack
 from asr.text.tokenizer import Tokenizer
@@ -124,7 +125,15 @@ def clips_of(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> Clips | No
 
 
 def encode_waveforms(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
-    """Front-end and encoder over waveforms (num_samples,) float32, one row each, on the backend's device."""
+    """Front-end and encoder over waveforms (num_samples,) float32, one row each, on the backend's device.
+
+    AudioError for one longer than the model's window: the rest of it would be passed over in silence.
+    """
+    window, rate = window_samples(bundle.frontend), bundle.frontend.sample_rate
+    if window and (longest := max(map(len, waveforms), default=0)) > window:
+        raise AudioError(
+            f"audio of {longest / rate:.1f} s given, but the model takes {window / rate:g} s at most; cut it"
+        )
     padded, lens = pad_stack([torch.from_numpy(waveform) for waveform in waveforms])
     step = round(SHAPE_SECONDS * bundle.frontend.sample_rate)
     return bundle.backend.encode(F.pad(padded, (0, -padded.shape[1] % step)), lens)

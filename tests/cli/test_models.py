@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from asr.cli.main import main
+from tests.bundle.foreign.ctc_files import write_ctc
 from tests.bundle.foreign.whisper_files import random_variables, write_model
 
 
@@ -146,3 +147,28 @@ def test_results_of_a_foreign_model_stand_in_a_card_that_names_its_source(
     assert "from source" in card
     assert "| set | " in card
     assert "sha256" in card
+
+
+def test_an_imported_ctc_model_transcribes_aligns_and_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_ctc(Path("hub"), "wav2vec2", "group")
+    Path("hub/README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    status, out, err = run(capsys, "models", "import", "hub", "--out", "model")
+    assert (status, err) == (0, "")
+    assert "licence apache-2.0" in Path("model/README.md").read_text()
+    assert "wav2vec2 (conv_dims (6, 8, 8)" in run(capsys, "info", "model")[1]
+    soundfile.write("noise.wav", 0.1 * np.random.default_rng(0).standard_normal(24000), 16000)
+    where = ("noise.wav", "--model", "model", "--vad", "none")
+    status, out, err = run(capsys, "transcribe", *where, "--format", "json", "--hotword", "THEATRE:30")
+    assert status == 0, err
+    segment = json.loads(out)["segments"][0]
+    assert any(word["text"] == "THEATRE" for word in segment["words"])
+    assert all(0 <= word["start"] <= word["end"] <= 1.5 for word in segment["words"])
+    Path("text.txt").write_text("the heat\n")
+    status, out, err = run(capsys, "align", "--model", "model", "noise.wav", "text.txt", "--format", "ctm")
+    assert [line.split()[4] for line in out.splitlines()] == ["the", "heat"], err
+    Path("set.jsonl").write_text('{"id": "a", "audio": "noise.wav", "duration": 1.5, "text": "the heat"}\n')
+    status, out, err = run(capsys, "evaluate", "model", "set.jsonl")
+    assert status == 0, err

@@ -30,8 +30,9 @@ MODEL_FILE = "model.bin"
 VOCABULARY_FILES = ("vocabulary.json", "vocabulary.txt")
 SPEC = "WhisperSpec"
 ERF_GELU = 3
-# what single numbers may say of the network, beside sizes; any other value is another network than ours
-NETWORK = {"pre_norm": 1, "activation": ERF_GELU, "scale_embeddings": 0, "alibi": 0}
+# what single numbers say of the network, beside sizes, and what CTranslate2 takes for those that are left out; any
+# other value is another network than ours
+NETWORK = {"pre_norm": (1, 1), "activation": (ERF_GELU, 0), "scale_embeddings": (0, 1), "alibi": (0, 0)}
 HEADS_TABLE = "decoder/alignment_heads"  # whole numbers without a scale; config.json has them, too
 
 
@@ -50,8 +51,8 @@ class CTranslate2Whisper(ForeignFormat):
         source = path / MODEL_FILE
         variables = Variables(source, SPEC)
         numbers = variables.numbers()
-        for name, value in NETWORK.items():
-            if numbers.get(f"decoder/{name}", value) != value:
+        for name, (value, default) in NETWORK.items():
+            if numbers.get(f"decoder/{name}", default) != value:
                 raise BundleError(f"{source}: decoder/{name} is not {value}; this variant is not supported")
         settings = read_settings(path / CONFIG)
         tokenizer = _read_tokenizer(path)

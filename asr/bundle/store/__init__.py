@@ -92,7 +92,7 @@ def unknown_model(model: Path | str, command: str) -> BundleError:
     near += difflib.get_close_matches(name, names, n=1)
     if near:
         return BundleError(f"{name}: no such model folder or model; did you mean '{near[0]}'?")
-    is_path = any(sign in name for sign in "./\\")
+    is_path = any(sign in name for sign in "/\\") or name.startswith(".")
     if not is_path and nearest(Path(model)) is None:
         return BundleError(
             f"{name}: no such model folder or model; `asr models list` shows the names, `{command}` makes one"

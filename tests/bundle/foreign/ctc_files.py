@@ -132,6 +132,7 @@ def export_ctc(bundle: Bundle, folder: Path) -> None:
         move(f"{ours}.narrow", f"{theirs}.feed_forward.output_dense")
         move(f"{ours}.feed_forward_norm", f"{theirs}.final_layer_norm")
     move("heads.ctc.output.linear", "lm_head")
+    found["wav2vec2.masked_spec_embed"] = np.zeros(encoder.dim, dtype=np.float32)  # used in training alone
     assert not own, f"not written: {sorted(own)}"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
@@ -148,6 +149,7 @@ def export_ctc(bundle: Bundle, folder: Path) -> None:
         "conv_stride": encoder.conv_strides,
         "num_feat_extract_layers": len(encoder.conv_dims),
         "conv_bias": encoder.conv_bias,
+        "hidden_dropout": encoder.dropout,
         "feat_extract_norm": encoder.conv_norm,
         "do_stable_layer_norm": encoder.pre_norm,
         "hidden_size": encoder.dim,

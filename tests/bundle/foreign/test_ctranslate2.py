@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +22,16 @@ from asr.decoding.base import build_search
 from asr.errors import BundleError
 from asr.models.heads.whisper import WhisperDecoder
 from asr.types import EncoderOutput
-from tests.bundle.foreign.whisper_files import BINS, HEADS, LAYERS, PIECES, positions, random_variables, write_model
+from tests.bundle.foreign.whisper_files import (
+    BINS,
+    HEADS,
+    LAYERS,
+    PIECES,
+    model_bin,
+    positions,
+    random_variables,
+    write_model,
+)
 
 TOLERANCE = {"float32": 0.0, "float16": 2e-3, "bfloat16": 2e-2, "int8": 1.5e-2, "int16": 2e-3}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -148,6 +161,63 @@ def test_every_storage_type_is_read(variables, tmp_path, kind):
         torch.testing.assert_close(weight.detach(), torch.from_numpy(expected), rtol=TOLERANCE[kind], atol=atol)
 
 
+@pytest.mark.parametrize("kind", ["float32", "int8", "int16"])
+@pytest.mark.parametrize("version", range(1, 6))
+def test_files_of_earlier_versions_hold_the_same_model(variables, tmp_path, version, kind):
+    write_model(tmp_path / "new", variables, kind)
+    write_model(tmp_path / "old", variables, kind, version=version)
+    expected, found = read_foreign(tmp_path / "new"), read_foreign(tmp_path / "old")
+    assert found.spec == expected.spec
+    assert found.tensors.keys() == expected.tensors.keys()
+    assert all(torch.equal(tensor, found.tensors[name]) for name, tensor in expected.tensors.items())
+
+
+@functools.cache
+def small_file() -> bytes:
+    """A whole file."""
+    return model_bin(random_variables(), "int8")
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_a_cut_or_changed_file_is_read_or_refused_in_one_line(whole_folder, data):
+    content = bytearray(small_file())
+    place = data.draw(st.sampled_from(places_that_describe(bytes(content))), "place")
+    if data.draw(st.booleans(), "cut"):
+        del content[place:]
+    else:
+        content[place] ^= data.draw(st.integers(1, 255), "bits")
+    (whole_folder / "model.bin").write_bytes(content)
+    complaint = complaint_about(whole_folder)
+    assert complaint is None or re.fullmatch(r"[^\n]*/model\.bin: [^\n]+", complaint)
+
+
+def complaint_about(folder: Path) -> str | None:
+    """Why a folder is refused; None if it is read, whole."""
+    try:
+        read_foreign(folder).bundle()
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="module")
+def whole_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged")
+    write_model(folder, random_variables())
+    return folder
+
+
+@functools.cache
+def places_that_describe(content: bytes) -> list[int]:
+    """Where names, shapes, types and numbers stand, and a few of the values."""
+    found = [*range(40), *range(len(content) - 70, len(content)), *range(0, len(content), 997)]
+    for name in ("encoder/conv1/weight", "decoder/layer_1/ffn/linear_0/weight", "decoder/num_heads"):
+        start = content.index(name.encode()) - 2
+        found += range(start, start + len(name) + 30)
+    return found
+
+
 def test_the_folder_says_what_the_model_is(variables, tmp_path):
     spec = loaded(variables, tmp_path).spec
     assert (spec.frontend.name, spec.frontend.num_mel_bins) == ("whisper_log_mel", BINS)
@@ -165,6 +235,19 @@ def test_a_missing_tensor_is_named(variables, tmp_path, name):
 def test_an_unknown_tensor_is_named(variables, tmp_path):
     write_model(tmp_path, variables | {"decoder/layer_0/adapter/weight": np.zeros((2, 2), dtype=np.float32)})
     with pytest.raises(BundleError, match=r"model.bin: tensor 'decoder/layer_0/adapter/weight' is unknown"):
+        read_foreign(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["decoder/activation", "decoder/scale_embeddings"])
+def test_another_network_is_refused_also_where_the_file_leaves_it_out(variables, tmp_path, name):
+    write_model(tmp_path, variables)
+    content = (tmp_path / "model.bin").read_bytes()
+    place = content.index(name.encode()) + len(name) + 1 + 1 + 1 + 4  # rank, type, number of bytes
+    (tmp_path / "model.bin").write_bytes(content[:place] + b"\x07" + content[place + 1 :])
+    with pytest.raises(BundleError, match=rf"model\.bin: {name} is not "):
+        read_foreign(tmp_path)
+    (tmp_path / "model.bin").write_bytes(content.replace(name.encode(), name.upper().encode()))
+    with pytest.raises(BundleError, match=rf"model\.bin: {name} is not "):
         read_foreign(tmp_path)
 
 

@@ -82,27 +82,43 @@ def positions(number: int) -> np.ndarray:
 
 
 def write_model(
-    folder: Path, variables: Mapping[str, np.ndarray], kind: str = "float32", pieces: tuple[str, ...] = PIECES
+    folder: Path,
+    variables: Mapping[str, np.ndarray],
+    kind: str = "float32",
+    pieces: tuple[str, ...] = PIECES,
+    version: int = 6,
 ) -> None:
     """A folder with model.bin, config.json and vocabulary.txt; of whole numbers the weights, their scales float32."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [struct.pack("<I", 6), text("WhisperSpec"), struct.pack("<I", 3)]
-    stored = [packed for name, value in sorted(variables.items()) for packed in pack(name, value, kind)]
-    for name, number in (("encoder/num_heads", HEADS), ("decoder/num_heads", HEADS)):
-        stored.append(text(name) + struct.pack("<BBIh", 0, CODES["int16"], 2, number))
-    stored.append(text("decoder/activation") + struct.pack("<BBIb", 0, CODES["int8"], 1, 3))
-    alias = text("decoder/projection/weight") + text("decoder/embeddings/weight")
-    parts += [struct.pack("<I", len(stored)), *stored, struct.pack("<I", 1), alias]
-    (folder / "model.bin").write_bytes(b"".join(parts))
+    (folder / "model.bin").write_bytes(model_bin(variables, kind, version))
     settings = {"suppress_ids": [1, 2], "suppress_ids_begin": [32], "lang_ids": [], "alignment_heads": []}
     (folder / "config.json").write_text(json.dumps(settings))
     (folder / "vocabulary.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
 
 
-def pack(name: str, value: np.ndarray, kind: str) -> list[bytes]:
+def model_bin(variables: Mapping[str, np.ndarray], kind: str = "float32", version: int = 6) -> bytes:
+    """The content of model.bin; before version 4 of float32, int8 and int16 alone, before 3 without other names."""
+    output = "decoder/projection/weight"
+    if version < 3:
+        variables = {**variables, output: variables["decoder/embeddings/weight"]}
+    stored = [packed for name, value in sorted(variables.items()) for packed in pack(name, value, kind, version)]
+    for name in ("encoder/num_heads", "decoder/num_heads"):
+        stored.append(variable(name, np.array(HEADS), "int16", version))
+    for name, number in (("decoder/activation", 3), ("decoder/scale_embeddings", 0), ("decoder/pre_norm", 1)):
+        stored.append(variable(name, np.array(number), "int8", version))
+    parts = [struct.pack("<I", version)]
+    if version >= 2:
+        parts += [text("WhisperSpec"), struct.pack("<I", 3)]
+    parts += [struct.pack("<I", len(stored)), *stored]
+    if version >= 3:
+        parts += [struct.pack("<I", 1), text(output) + text("decoder/embeddings/weight")]
+    return b"".join(parts)
+
+
+def pack(name: str, value: np.ndarray, kind: str, version: int = 6) -> list[bytes]:
     """A variable, and its scales if it is one of whole numbers."""
     if kind not in ("int8", "int16") or not name.endswith("/weight"):
-        return [variable(name, value, "float32" if kind in ("int8", "int16") else kind)]
+        return [variable(name, value, "float32" if kind in ("int8", "int16") else kind, version)]
     rows = value.reshape(len(value), -1)
     if kind == "int8":
         scale = 127 / np.abs(rows).max(axis=1)
@@ -110,15 +126,18 @@ def pack(name: str, value: np.ndarray, kind: str) -> list[bytes]:
     else:
         scale = np.array(1024 / np.abs(rows).max())
         whole = np.rint(rows * scale)
-    return [variable(name, whole, kind), variable(f"{name}_scale", scale, "float32")]
+    return [variable(name, whole, kind, version), variable(f"{name}_scale", scale, "float32", version)]
 
 
-def variable(name: str, value: np.ndarray, kind: str) -> bytes:
+def variable(name: str, value: np.ndarray, kind: str, version: int = 6) -> bytes:
     if kind == "bfloat16":
         data = (value.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()  # cut off
     else:
         data = value.astype(np.dtype(kind).newbyteorder("<")).tobytes()
     head = text(name) + struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
+    if version < 4:  # how wide the items are, and how many
+        width = np.dtype(kind).itemsize
+        return head + struct.pack("<BI", width, len(data) // width) + data
     return head + struct.pack("<BI", CODES[kind], len(data)) + data
 
 
