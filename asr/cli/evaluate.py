@@ -52,7 +52,7 @@ def evaluate(
     exact: Exact = False,
     device: Device = "auto",
     threads: Threads = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = "auto",
     confidence: Confidence = "posterior",
     worst: Annotated[
         int, typer.Option(min=0, help="How many of the worst utterances get a spectrogram in report.html.")
@@ -102,7 +102,7 @@ def evaluate(
         check_outputs((out / name for name in FILES), read, experiment)
     use_threads(threads)
     display = Display()
-    bundle = Bundle.load(experiment)
+    bundle = Bundle.load(experiment, dtype=dtype if resolve_device(device).type == "cpu" else "float32")
     request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
     decoding = replace(choose_decoding(bundle, experiment, request), wish=Wish(language, task, prompt), exact=exact)
     folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment))

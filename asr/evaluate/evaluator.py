@@ -104,6 +104,7 @@ def evaluate(
         decoding=decoding,
         num_batches=num_batches,
         seconds=seconds,
+        dtype=bundle.dtype,
     )
 
 

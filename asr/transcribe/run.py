@@ -128,6 +128,7 @@ def run(
             engine,
             [replace(job.recording, partial=output.partial) for job in jobs],
             output.model,
+            dtype=recognizer.dtype,
             options=output.request,
             partial=output.partial,
             on_segment=view.segment,
