@@ -97,7 +97,7 @@ class WhisperEncoder(Encoder):
         return EncoderOutput(self.norm(frames), lens)
 
     def _goes_by_rows(self, features: Tensor) -> bool:
-        """On CPU a row by itself keeps the caches busy; a batch of them would be slower, and hold as much more memory."""
+        """On CPU a row by itself stays in the caches; a batch would be slower, and hold many times the memory."""
         alone = len(features) == 1 or self.training or torch.is_grad_enabled()
         return not (alone or is_traced()) and features.device.type == "cpu"
 
