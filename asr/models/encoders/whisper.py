@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr.lengths import pad_stack, padding_mask
+from asr.lengths import padding_mask
 from asr.models.encoders.base import ENCODERS, Encoder, FrameMasks, Tap
 from asr.nn.attention import SelfAttention
 from asr.nn.feed_forward import FeedForward
@@ -20,7 +20,6 @@ from asr.types import EncoderOutput
 
 FACTOR = 2
 MAX_TIMESCALE = 10000.0
-SHAPE_FRAMES = 64  # rows are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
 class WhisperEncoderConfig(NamedConfig):
@@ -62,6 +61,8 @@ class WhisperEncoderLayer(nn.Module):
 class WhisperEncoder(Encoder):
     """One frame for every two of the features. The original's fixed 1500 frames may be fewer: padding is masked."""
 
+    has_long_rows = True
+
     def __init__(self, config: WhisperEncoderConfig, num_features: int) -> None:
         super().__init__()
         self.num_layers = config.num_layers
@@ -81,8 +82,6 @@ class WhisperEncoder(Encoder):
     def forward(self, features: Tensor, lens: Tensor, tap: Tap | None = None) -> EncoderOutput:
         if not is_traced() and features.shape[1] == 0:
             features = F.pad(features, (0, 0, 0, 1))  # convolutions refuse nothing at all
-        if tap is None and self._goes_by_rows(features):
-            return self._row_by_row(features, lens)
         padding = padding_mask(lens, features.shape[1])[:, None]
         x = features.transpose(1, 2).masked_fill(padding, 0.0)
         x = F.gelu(self.conv1(x)).masked_fill(padding, 0.0)
@@ -95,19 +94,6 @@ class WhisperEncoder(Encoder):
             if tap is not None:
                 frames = tap(index, frames)
         return EncoderOutput(self.norm(frames), lens)
-
-    def _goes_by_rows(self, features: Tensor) -> bool:
-        """On CPU a row by itself stays in the caches; a batch would be slower, and hold many times the memory."""
-        alone = len(features) == 1 or self.training or torch.is_grad_enabled()
-        return not (alone or is_traced()) and features.device.type == "cpu"
-
-    def _row_by_row(self, features: Tensor, lens: Tensor) -> EncoderOutput:
-        rows = []
-        for row, length in enumerate(lens.tolist()):
-            longest = min(features.shape[1], max(1, -(-length // SHAPE_FRAMES)) * SHAPE_FRAMES)
-            encoded = self(features[row : row + 1, :longest], lens[row : row + 1])
-            rows.append(encoded.frames[0, : int(encoded.lens)])
-        return EncoderOutput(pad_stack(rows)[0], self.output_lens(lens))
 
 
 def encoder_positions(frames: Tensor) -> Tensor:
