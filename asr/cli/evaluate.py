@@ -84,7 +84,7 @@ def evaluate(
     from asr.bundle.prompting import Wish
     from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate.evaluator import evaluate as run
-    from asr.evaluate.report import silence, table
+    from asr.evaluate.report import silence, table, without_text
     from asr.evaluate.streaming import run_stream
     from asr.experiments.card import write_card
     from asr.experiments.results import replaced_results, results_folder
@@ -149,7 +149,8 @@ def evaluate(
             display.say("latency.png needs matplotlib, which is not installed")
         display.say(f"streams: details in {place}")
         typer.echo(spoken.table())
-    warnings = silence(result, trained_steps(experiment)), unwritable(result.score.references, bundle.tokenizer)
+    silent = silence(result, trained_steps(experiment))
+    warnings = silent, without_text(result), unwritable(result.score.references, bundle.tokenizer)
     for warning in filter(None, warnings):
         display.say(f"warning: {warning}")
 

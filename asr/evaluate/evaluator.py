@@ -19,7 +19,7 @@ from asr.bundle.decode import Decoding
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, search_encoded
 from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.words import PlacedWords
-from asr.data.manifest import read_manifest
+from asr.data.manifest import read_references
 from asr.evaluate.evaluation import Evaluation
 from asr.evaluate.hotword_effect import HotwordEffect, hotword_effect
 from asr.evaluate.strata import score_of, strata_of
@@ -58,7 +58,7 @@ def evaluate(
     score that leaves some out would be none.
     """
     measure = confidence_measure(confidence)
-    utterances = read_manifest(manifest)
+    utterances = read_references(manifest)
     config = bundle.spec
     began = time.perf_counter()
     device = torch.device(device)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import choose_decoding
-from asr.bundle.guard import end_with_clip, is_suspicious
+from asr.bundle.guard import end_with_clip, is_doubtful, is_suspicious
 from asr.bundle.loops import compression_ratio, has_repeated_ngram, is_too_fast
 from asr.types import Hypothesis, TokenSegment
 from tests.bundle.foreign.whisper_files import multilingual_model
@@ -41,8 +43,17 @@ def test_a_text_is_suspicious_if_it_loops_or_is_too_long_or_unlikely(
     bundle: Bundle, text: str, avg_logprob: float, strong: bool, weak: bool
 ) -> None:
     own = hypothesis(bundle, text, avg_logprob)
-    assert is_suspicious(own, bundle.tokenizer, 8.0, strong=True) is strong
-    assert is_suspicious(own, bundle.tokenizer, 8.0, strong=False) is weak
+    assert is_doubtful(own, bundle.tokenizer, 8.0, 0.5, FRAME) is strong
+    assert is_suspicious(own, bundle.tokenizer, 8.0) is weak
+
+
+def test_a_text_that_ends_before_the_speech_does_is_doubtful(bundle: Bundle) -> None:
+    text = hypothesis(bundle, "A plain text.")
+    timed = replace(text, segments=(TokenSegment(0, len(text.tokens), 0, 300),))
+    for end, doubtful in ((6.9, False), (7.1, True)):
+        assert is_doubtful(timed, bundle.tokenizer, 8.0, end, FRAME) is doubtful
+        assert not is_doubtful(text, bundle.tokenizer, 8.0, end, FRAME), "nobody knows without timestamps"
+    assert is_doubtful(Hypothesis((), 0.0), bundle.tokenizer, 8.0, 1.1, FRAME)
 
 
 def test_measures_of_loops() -> None:
@@ -75,15 +86,16 @@ def test_what_stays_suspicious_is_drawn_until_a_text_passes_whatever_else_is_in_
     options = choose_decoding(bundle, None).options(bundle, None)
     judged: list[tuple[int, ...]] = []
 
-    def suspicious(own: Hypothesis, *_: object, strong: bool) -> bool:
+    def suspicious(own: Hypothesis, *_: object) -> bool:
         judged.append(own.tokens)
-        return strong or len(own.tokens) % 3 != 0
+        return len(own.tokens) % 3 != 0
 
+    monkeypatch.setattr("asr.bundle.recognition.is_doubtful", lambda *_: True)
     monkeypatch.setattr("asr.bundle.recognition.is_suspicious", suspicious)
     together = bundle.decode(waveforms, [options] * 3)
     assert len(judged) > 6, "temperatures were tried"
     for waveform, decoded in zip(waveforms, together, strict=True):
         assert bundle.decode([waveform], [options])[0].n_best[0].tokens == decoded.n_best[0].tokens
-    monkeypatch.setattr("asr.bundle.recognition.is_suspicious", lambda *_, strong: True)
+    monkeypatch.setattr("asr.bundle.recognition.is_suspicious", lambda *_: True)
     never = bundle.decode(waveforms, [options] * 3)
     assert all(one.n_best for one in never)

@@ -18,7 +18,7 @@ from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, ManifestError
 from asr.evaluate.evaluation import Evaluation
 from asr.evaluate.evaluator import evaluate
-from asr.evaluate.report import silence, table
+from asr.evaluate.report import silence, table, without_text
 from asr.experiments.summary import trained_steps
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import Utterance
@@ -145,6 +145,19 @@ def test_audio_that_cannot_be_read_stops_the_evaluation(workspace: Path, bundle:
         evaluate(bundle, workspace / "dev.jsonl", search)
 
 
+def test_a_manifest_without_texts_is_refused_and_empty_ones_among_others_are_told(
+    workspace: Path, bundle: Bundle, search: Decoding
+) -> None:
+    rows = read_manifest(workspace / "dev.jsonl")
+    write_manifest(workspace / "untold.jsonl", [replace(row, text=" ") for row in rows])
+    with pytest.raises(ManifestError, match=r"untold\.jsonl: no row has a text to compare with; `asr transcribe"):
+        evaluate(bundle, workspace / "untold.jsonl", search)
+    assert without_text(evaluate(bundle, workspace / "dev.jsonl", search)) is None
+    write_manifest(workspace / "some.jsonl", [replace(rows[0], text=""), *rows[1:]])
+    told = without_text(evaluate(bundle, workspace / "some.jsonl", search))
+    assert told == "1 of 2 utterances without a text, 'u4' for one: every word recognised there counts as inserted"
+
+
 def test_an_empty_manifest_is_refused(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     (workspace / "empty.jsonl").touch()
     with pytest.raises(ManifestError, match="empty"):
@@ -222,9 +235,11 @@ def test_many_hypotheses_without_a_word_are_worth_a_warning(
 
 
 def test_silence_that_is_transcribed_as_such_is_right(workspace: Path, bundle: Bundle, search: Decoding) -> None:
-    write_manifest(workspace / "all.jsonl", [replace(row, text="") for row in everything(workspace)])
+    spoken, *silent = everything(workspace)
+    write_manifest(workspace / "all.jsonl", [spoken, *(replace(row, text="") for row in silent)])
     result = evaluate(bundle, workspace / "all.jsonl", search)
-    assert silence(replace(result, hypotheses=dict.fromkeys(result.hypotheses, "")), 2) is None
+    right = {**dict.fromkeys(result.hypotheses, ""), spoken.id: spoken.text}
+    assert silence(replace(result, hypotheses=right), 2) is None
 
 
 def test_the_steps_of_a_model_are_those_of_its_log(workspace: Path) -> None:
