@@ -53,6 +53,12 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "auto",
+    normalize: Annotated[
+        str | None,
+        typer.Option(
+            help="Another normaliser than the model's: none, upper, basic, english, whisper-english, whisper-basic."
+        ),
+    ] = None,
     confidence: Confidence = "posterior",
     worst: Annotated[
         int, typer.Option(min=0, help="How many of the worst utterances get a spectrogram in report.html.")
@@ -105,7 +111,7 @@ def evaluate(
     bundle = Bundle.load(experiment, dtype=dtype if resolve_device(device).type == "cpu" else "float32")
     request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
     decoding = replace(choose_decoding(bundle, experiment, request), wish=Wish(language, task, prompt), exact=exact)
-    folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment))
+    folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment), normalize)
     check_outputs((folder / name for name in FILES), read, experiment)
     note = replaced_results(folder, decoding)
     live = streaming_config(chunk, streaming) if stream else None
@@ -120,6 +126,7 @@ def evaluate(
         max_batch_seconds=batch_seconds,
         confidence=confidence,
         num_worst=worst,
+        normalizer=normalize,
         on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
     )
     for problem in result.save(folder, experiment):

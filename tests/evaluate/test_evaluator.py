@@ -15,7 +15,7 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
 from asr.bundle.training_texts import TrainingTexts
 from asr.data.manifest import read_manifest, write_manifest
-from asr.errors import AudioError, ManifestError
+from asr.errors import AudioError, ManifestError, TextError
 from asr.evaluate.evaluation import Evaluation
 from asr.evaluate.evaluator import evaluate
 from asr.evaluate.report import silence, table, without_text
@@ -105,6 +105,25 @@ def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundl
     result = evaluate(basic, workspace / "loud.jsonl", search)
     assert result.score.words.rate == 0
     assert result.to_json()["normalize"] == "basic"
+    named = evaluate(bundle, workspace / "loud.jsonl", search, normalizer="basic")
+    assert (named.score.words.rate, named.to_json()["normalize"]) == (0, "basic")
+
+
+def test_seen_texts_are_those_of_training_under_any_normaliser(
+    workspace: Path, bundle: Bundle, search: Decoding
+) -> None:
+    training_texts = TrainingTexts.load(workspace / "model")
+    result = evaluate(bundle, workspace / "dev.jsonl", search, training_texts=training_texts, normalizer="upper")
+    assert result.strata["seen"] is not None
+    assert result.strata["seen"].ids == ("u5",)
+
+
+def test_a_normaliser_that_is_unknown_is_named_before_any_work(
+    workspace: Path, bundle: Bundle, search: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bundle, "with_dtype", None)  # what comes next
+    with pytest.raises(TextError, match="unknown normaliser 'englisch'; did you mean 'english'"):
+        evaluate(bundle, workspace / "dev.jsonl", search, normalizer="englisch")
 
 
 def strata(workspace: Path, bundle: Bundle, search: Decoding) -> Evaluation:
