@@ -97,7 +97,7 @@ class TrainingConfig(Config):
 class InitConfig(Config):
     """Another model's weights to begin with; a folder alone may stand for the whole."""
 
-    folder: str  # relative to the working directory
+    folder: str  # relative to the working directory, or the name of a model
     parts: tuple[str, ...] = ()  # names that weights start with: encoder, encoder.layers.0; none: all that both have
     partial: bool = False  # let the encoders differ, in depth for one: what fits is copied, the rest begins at random
 
@@ -260,7 +260,7 @@ class LmExperiment(Config):
 
     format_version: int = FORMAT_VERSION
     seed: int = Field(1, ge=0)
-    model: str  # folder of the acoustic model whose tokens and normaliser it shares
+    model: str  # folder or name of the acoustic model whose tokens and normaliser it shares
     data: LmDataConfig
     language_model: LanguageModelConfig = LstmLmConfig()
     optimizer: OptimizerConfig = AdamWConfig()

@@ -20,8 +20,9 @@ from asr.bundle.backends.base import Backend
 from asr.bundle.backends.torch import TorchBackend
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE, require_parts
 from asr.bundle.lm import is_language_model
+from asr.bundle.precision import choose_precision, lower
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
-from asr.bundle.tensors import fill, load_tensors, save_tensors
+from asr.bundle.tensors import check_fits, fill, load_tensors, save_tensors, without_weights
 from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
 from asr.errors import BundleError, ConfigError
 from asr.features import Frontend, build_frontend
@@ -44,6 +45,7 @@ class Bundle:
     tokenizers: Mapping[str, Tokenizer]  # by name; the main one is MAIN_TOKENIZER
     model: AsrModel
     runtime: Backend | None = None  # None is torch in float32
+    dtype: str = "float32"  # of its arithmetic, as outputs record it
 
     @classmethod
     def build(
@@ -57,10 +59,12 @@ class Bundle:
         return cls(spec, frontend, tokenizers, model)
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Bundle:
-        """Read a model folder, also of asr 0.1; weights become float32, the model is in evaluation mode.
+    def load(cls, folder: Path | str, device: torch.device | str = "cpu", dtype: str = "float32") -> Bundle:
+        """Read a model folder, also of asr 0.1; the model is in evaluation mode.
 
-        Raises BundleError naming the folder or file that is missing or damaged.
+        In float32 unless `dtype` says otherwise (see `asr.bundle.precision`); a model in fewer bits can do nothing but
+        recognise. Raises BundleError naming the folder or file that is missing or damaged, ConfigError for a dtype that
+        the model cannot have.
         """
         folder = Path(folder)
         require_parts(folder, "asr train")
@@ -71,11 +75,18 @@ class Bundle:
             name: load_tokenizer(tokenizer_folder(folder, name), config)
             for name, config in spec.tokenizer_configs.items()
         }
-        bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
-        bundle.load_weights(folder / WEIGHTS_FILE)
+        precision = choose_precision(dtype, spec, torch.device(device))
+        if precision.is_lowered:
+            with without_weights():
+                bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
+            bundle.take_weights(folder / WEIGHTS_FILE)
+            lower(bundle.model, precision)
+        else:
+            bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
+            bundle.load_weights(folder / WEIGHTS_FILE)
         bundle.frontend.to(device).eval()
         bundle.model.to(device).eval()
-        return bundle
+        return replace(bundle, dtype=precision.name).with_dtype(precision.autocast)
 
     @property
     def backend(self) -> Backend:
@@ -86,7 +97,8 @@ class Bundle:
         """The same model run by torch under autocast to `dtype`; itself for float32."""
         if dtype == torch.float32:
             return self
-        return replace(self, runtime=TorchBackend(self.frontend, self.model, dtype))
+        name = str(dtype).removeprefix("torch.")
+        return replace(self, runtime=TorchBackend(self.frontend, self.model, dtype), dtype=name)
 
     def exact(self) -> Bundle:
         """The same model hearing whole windows, as it was trained, however short the audio is.
@@ -151,6 +163,15 @@ class Bundle:
     def load_weights(self, path: Path) -> None:
         """Fill model and front-end from a file; BundleError if a tensor is missing, unknown or of another shape."""
         fill(self.weights(), upgrade_tensors(load_tensors(path), list(self.model.heads)), path)
+
+    def take_weights(self, path: Path) -> None:
+        """As `load_weights`, but the model's tensors become those of the file, in the file's types."""
+        tensors = upgrade_tensors(load_tensors(path), list(self.model.heads))
+        check_fits(self.weights(), tensors, path)
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(FRONTEND_PREFIX)}
+        self.model.load_state_dict(own, assign=True)
+        for name, tensor in self.frontend.state_dict().items():
+            tensor.copy_(tensors[FRONTEND_PREFIX + name])
 
 
 def tokenizer_folder(folder: Path, name: str) -> Path:

@@ -24,6 +24,7 @@ from asr.decoding.base import AnySearch, build_search, ctc_of, decoder_of
 from asr.decoding.fusion import BeamConfig, Fusion
 from asr.decoding.hotwords import Hotword, HotwordScorer, normalized_hotwords
 from asr.decoding.lm_rescoring import LmRescored
+from asr.decoding.token_boost import TokenBoost, hint_of
 from asr.errors import ConfigError
 from asr.lm.base import TokenScorer
 from asr.registry import NamedConfig
@@ -83,12 +84,15 @@ class Decoding:
 
     def build(self, bundle: Bundle, lm: TokenScorer | None) -> AnySearch:
         """The search over a model, with a language model that was loaded; ConfigError if they do not go together."""
-        hotwords = normalized_hotwords(self.hotwords, bundle.spec.normalize, bundle.tokenizer)
-        fusion = Fusion(
-            lm=lm if self.lm_mode == "fusion" else None,
-            hotwords=HotwordScorer(hotwords, bundle.tokenizer) if hotwords else None,
-        )
-        searcher = build_search(self.search, bundle.backend.heads, fusion)
+        fused = lm if self.lm_mode == "fusion" else None
+        if self.hotwords and boosts_tokens(bundle):
+            filters = (TokenBoost(self.hotwords, bundle.tokenizer),)
+            searcher = build_search(self.search, bundle.backend.heads, Fusion(fused), filters)
+            searcher.before = hint_of(self.hotwords, bundle.tokenizer)
+        else:
+            hotwords = normalized_hotwords(self.hotwords, bundle.spec.normalize, bundle.tokenizer)
+            scorer = HotwordScorer(hotwords, bundle.tokenizer) if hotwords else None
+            searcher = build_search(self.search, bundle.backend.heads, Fusion(fused, scorer))
         if lm is None or self.lm_mode == "fusion":
             return searcher
         if not isinstance(self.search, BeamConfig):
@@ -174,6 +178,11 @@ def _forget_oldest(kept: OrderedDict[Any, Any], most: int) -> None:
         kept.popitem(last=False)
 
 
+def boosts_tokens(bundle: Bundle) -> bool:
+    """Whether hotwords help a model token by token, in any search, and as what was said before (Whisper)."""
+    return bool(getattr(decoder_of(bundle.backend.heads), "boosts_tokens", False))
+
+
 def choose_decoding(bundle: Bundle, folder: Path | str | None, request: SearchRequest = SearchRequest()) -> Decoding:
     """How to decode with the model of a folder, or with one that has none.
 
@@ -192,7 +201,7 @@ def choose_decoding(bundle: Bundle, folder: Path | str | None, request: SearchRe
     if request.lm is not None:
         lm = Path(request.lm) if request.lm != NO_LM else None
     name = request.name
-    helped = lm is not None or bool(request.hotwords)
+    helped = lm is not None or (bool(request.hotwords) and not boosts_tokens(bundle))
     if name is None and helped and not isinstance(own, BeamConfig):
         name = _beam_search_for(bundle)
     elif name is not None and request.lm is None and not issubclass(SEARCHES.config(name), BeamConfig):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ def reading(bundle: Bundle, searcher: AnySearch, wish: Wish) -> Reading:
     """The prompts for a wish; ConfigError where the model or its search cannot follow."""
     decoder: Any = decoder_of(bundle.backend.heads)
     if hasattr(decoder, "build_prompt"):
-        found = _own(decoder, bundle.tokenizer, wish)
+        found = _own(decoder, [*getattr(searcher, "before", ()), *bundle.tokenizer.encode(wish.prompt or "")], wish)
     else:
         if wish.task is not None:
             raise ConfigError(f"the model knows no task '{wish.task}': it writes what is said; leave --task out")
@@ -54,9 +54,8 @@ def reading(bundle: Bundle, searcher: AnySearch, wish: Wish) -> Reading:
     return found
 
 
-def _own(decoder: Any, tokenizer: Tokenizer, wish: Wish) -> Reading:
+def _own(decoder: Any, before: Sequence[int], wish: Wish) -> Reading:
     """The prompts of a decoder that has a kind of its own."""
-    before = tokenizer.encode(wish.prompt or "")
     language = None if wish.language == AUTO else wish.language
     usual: Prompt = decoder.build_prompt(language, before, wish.task)
     if language is None and decoder.languages:

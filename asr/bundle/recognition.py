@@ -24,11 +24,12 @@ from torch.nn import functional as F
 from asr.alignment.confidence import Measure, posterior
 from asr.alignment.forced import align_texts
 from asr.bundle.backends.base import Backend
-from asr.bundle.guard import Clips, end_with_clip, is_suspicious, rank
+from asr.bundle.guard import Clips, end_with_clip, is_doubtful, is_suspicious, rank
 from asr.bundle.words import PlacedWords, TokenPlaces, place_words
 from asr.decoding.base import AnySearch, ctc_of, decoder_of
 from asr.decoding.sampling import sample
 from asr.decoding.whole import distinct
+from asr.errors import AudioError
 from asr.features import Frontend
 from asr.lengths import pad_stack
 from asr.text.tokenizer import Tokenizer
@@ -68,6 +69,7 @@ class DecodeOptions:
     measure: Measure = posterior  # of confidence
     drop_loops: bool = False  # `PlacedWords.without_loops`
     prompt_of: Callable[[str], tuple[int, ...]] | None = None  # without a prompt: that of the language that is found
+    speech_end: float | None = None  # seconds into the audio, where a detector tells
     place: str = ""  # of the utterance in the data: random draws depend on it
 
 
@@ -100,15 +102,18 @@ def decode_waveforms(
     if not rows:
         return decoded
     chosen = [waveforms[row] for row in rows]
+    ends = [options[row].speech_end for row in rows]
     encoded = encode_waveforms(bundle, chosen)
-    results = decode_encoded(bundle, encoded, [options[row] for row in rows], clips_of(bundle, chosen))
+    results = decode_encoded(bundle, encoded, [options[row] for row in rows], clips_of(bundle, chosen, ends))
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
         decoded[row] = replace(result, words=words)
     return decoded
 
 
-def clips_of(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> Clips | None:
+def clips_of(
+    bundle: SpeechModel, waveforms: Sequence[np.ndarray], speech_ends: Sequence[float | None] | None = None
+) -> Clips | None:
     """The audio behind rows of a model that hears windows of a fixed length; None for other models."""
     window = window_samples(bundle.frontend)
     if not window:
@@ -120,11 +125,23 @@ def clips_of(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> Clips | No
 
     seconds = [len(waveform) / bundle.frontend.sample_rate for waveform in waveforms]
     is_whole = bundle.encoder_frames(1) == bundle.encoder_frames(window)
-    return Clips(seconds, None if is_whole else in_full)
+    ends = [
+        length if end is None else end
+        for end, length in zip(speech_ends or [None] * len(seconds), seconds, strict=True)
+    ]
+    return Clips(seconds, ends, None if is_whole else in_full)
 
 
 def encode_waveforms(bundle: SpeechModel, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
-    """Front-end and encoder over waveforms (num_samples,) float32, one row each, on the backend's device."""
+    """Front-end and encoder over waveforms (num_samples,) float32, one row each, on the backend's device.
+
+    AudioError for one longer than the model's window: the rest of it would be passed over in silence.
+    """
+    window, rate = window_samples(bundle.frontend), bundle.frontend.sample_rate
+    if window and (longest := max(map(len, waveforms), default=0)) > window:
+        raise AudioError(
+            f"audio of {longest / rate:.1f} s given, but the model takes {window / rate:g} s at most; cut it"
+        )
     padded, lens = pad_stack([torch.from_numpy(waveform) for waveform in waveforms])
     step = round(SHAPE_SECONDS * bundle.frontend.sample_rate)
     return bundle.backend.encode(F.pad(padded, (0, -padded.shape[1] % step)), lens)
@@ -193,11 +210,7 @@ def _searched(
             tokenizer, own = _tokenizer_of(bundle, options[rows[0]].searcher), clips.select(rows)
             n_best = _end_with_clips(n_best, tokenizer, own, bundle.frame_seconds)
             is_whole = clips.in_full is None
-            doubtful = [
-                place
-                for place, (hypotheses, seconds) in enumerate(zip(n_best, own.seconds, strict=True))
-                if is_suspicious(hypotheses[0], tokenizer, seconds, strong=not is_whole)
-            ]
+            doubtful = _doubtful(n_best, tokenizer, own, None if is_whole else bundle.frame_seconds)
             if doubtful and is_whole:
                 _try_temperatures(bundle, part, [options[row] for row in rows], own, n_best, doubtful)
             elif doubtful:
@@ -211,6 +224,22 @@ def _searched(
         whole = clips.in_full(again)
         for rows, part, n_best in _searched(bundle, whole, [options[row] for row in again], clips.select(again)):
             yield [again[row] for row in rows], part, n_best
+
+
+def _doubtful(
+    n_best: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer, clips: Clips, frame_seconds: float | None
+) -> list[int]:
+    """Places of the texts that cannot be trusted; those of whole windows come without `frame_seconds`."""
+    best = zip((hypotheses[0] for hypotheses in n_best), clips.seconds, clips.speech_ends, strict=True)
+    return [
+        place
+        for place, (hypothesis, seconds, end) in enumerate(best)
+        if (
+            is_suspicious(hypothesis, tokenizer, seconds)
+            if frame_seconds is None
+            else is_doubtful(hypothesis, tokenizer, seconds, end, frame_seconds)
+        )
+    ]
 
 
 def _try_temperatures(
@@ -234,7 +263,7 @@ def _try_temperatures(
             drawn = sample(searcher.fallback, temperature, part, prompts, [options[place].place for place in left])
         ended = _end_with_clips(drawn, tokenizer, clips.select(left), bundle.frame_seconds)
         for place, hypotheses in zip(list(left), ended, strict=True):
-            if is_suspicious(hypotheses[0], tokenizer, clips.seconds[place], strong=False):
+            if is_suspicious(hypotheses[0], tokenizer, clips.seconds[place]):
                 tried[place].append(hypotheses[0])
             else:
                 n_best[place] = hypotheses

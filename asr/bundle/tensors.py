@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from asr.bundle.folder import CONFIG_FILE
 from asr.errors import BundleError
@@ -34,10 +35,15 @@ DTYPE_ORDER = {name: place for place, name in enumerate(DTYPE_NAMES.values())}
 
 
 def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy the tensors of the file `path` into a model's own.
+    """Copy the tensors of the file `path` into a model's own; BundleError as of `check_fits`."""
+    check_fits(own, tensors, path)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
 
-    BundleError if the file's names or shapes are others, or if a value is not finite.
-    """
+
+def check_fits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """BundleError if the names or shapes of the file `path` are not a model's own, or if a value is not finite."""
     for name in sorted(own.keys() | tensors.keys()):
         if name not in tensors:
             raise BundleError(f"{path}: tensor '{name}' is missing; the file belongs to another {CONFIG_FILE}")
@@ -48,9 +54,24 @@ def fill(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -
             raise BundleError(f"{path}: tensor '{name}' has shape {shapes}")
     if (broken := first_not_finite(tensors)) is not None:
         raise BundleError(f"{path}: tensor '{broken}' holds NaN or infinity; train again, or take an earlier epoch")
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Modules that are made inside have parameters with a shape and no values, which come from a file; buffers do.
+
+    So a model takes no more memory than its file, and no time for random numbers.
+    """
+    register = nn.Module.register_parameter
+
+    def register_shape(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        register(module, name, None if parameter is None else nn.Parameter(parameter.to("meta"), requires_grad=False))
+
+    nn.Module.register_parameter = register_shape  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -24,6 +24,7 @@ from asr.cli.average import average
 from asr.cli.evaluate import evaluate
 from asr.cli.examples import epilog
 from asr.cli.info import info
+from asr.cli.listen import listen
 from asr.cli.runs import runs
 from asr.cli.score import score
 from asr.cli.train import train
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, transcribe, align, score, tune, average, info, runs):
+for command in (train, evaluate, transcribe, listen, align, score, tune, average, info, runs):
     app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")

@@ -16,7 +16,10 @@ Device = Annotated[str, typer.Option(help="Where the model runs: auto (CUDA if t
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default as many as there are cores.")]
 Dtype = Annotated[
     str,
-    typer.Option(help="float32, or bfloat16: faster, but the text may then depend a little on batch and machine."),
+    typer.Option(
+        help="auto: pretrained models run in the fastest types, bfloat16 or int8, and a text in a few hundred may then "
+        "depend on batch and machine; others in float32, in which none does. float32, bfloat16, int8."
+    ),
 ]
 Search = Annotated[
     str | None,

@@ -99,7 +99,7 @@ def transcribe(
     max_cue_seconds: MaxCueSeconds = 7.0,
     cue_pause: CuePause = 0.8,
     device: Device = "auto",
-    dtype: Dtype = "float32",
+    dtype: Dtype = "auto",
     threads: Threads = None,
     workers: Workers = 1,
     batch_seconds: BatchSeconds = 60.0,

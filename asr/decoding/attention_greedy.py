@@ -109,5 +109,5 @@ class AttentionGreedy(WholeSearch):
         gained = allowed.gather(1, tokens[:, None]).squeeze(1)
         if self.filters:
             gained = torch.where(must_end, log_probs[:, self._eos], gained)
-            gained = gained.masked_fill(log_probs.isnan().any(-1), math.nan)
+            gained = gained.masked_fill(log_probs.amax(-1).isnan(), math.nan)
         return tokens, gained

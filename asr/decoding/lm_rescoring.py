@@ -44,6 +44,7 @@ class LmRescored(Search[RescoredState]):
         self.searcher = searcher
         self.vocabulary = searcher.vocabulary
         self.fallback = searcher.fallback
+        self.before = searcher.before
         self.lm = lm
         self.weight = weight
 

@@ -36,6 +36,7 @@ class Evaluation:
     decoding: Decoding
     num_batches: int
     seconds: float  # loading, features, model and search
+    dtype: str = "float32"  # of the model's arithmetic
 
     @property
     def rtf(self) -> float | None:
@@ -51,6 +52,7 @@ class Evaluation:
             "confidence": self.calibration.to_json() if self.calibration else None,
             "hotword_effect": self.hotwords.to_json() if self.hotwords else None,
             **self.decoding.to_json(),
+            "dtype": self.dtype,
         }
 
     def save(self, folder: Path, model: Path | None = None) -> list[str]:

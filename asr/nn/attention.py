@@ -132,9 +132,14 @@ class CrossAttention(nn.Module):
 
     def forward(self, x_BUD: Tensor, key: Tensor, value: Tensor, lens: Tensor) -> Tensor:
         """`lens` (B,) counts the valid frames; where there are none the context is zero."""
+        return self.look(x_BUD, key, value, attention_mask(lens, key.shape[2]), lens == 0)
+
+    def look(self, x_BUD: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, empty: Tensor | None) -> Tensor:
+        """The same with the mask at hand, as `attend` takes it; `empty` (B,) says where there are no frames, if any."""
         query = self.query(self.norm(x_BUD)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        context = attend(query, key, value, attention_mask(lens, key.shape[2]), self.attention_dropout.share)
-        context = context.masked_fill((lens == 0)[:, None, None, None], 0.0)
+        context = attend(query, key, value, mask, self.attention_dropout.share)
+        if empty is not None:
+            context = context.masked_fill(empty[:, None, None, None], 0.0)
         branch: Tensor = self.dropout(self.out(context.transpose(1, 2).flatten(2)))
         return branch
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16", "int8")
 TEMPORARY = ".tmp"  # how names of files end that are still being written
 
 
@@ -53,12 +53,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str) -> torch.dtype:
-    """`float32` or `bfloat16`; ConfigError otherwise."""
+    """The type that `DTYPES` autocast to, float32 but for bfloat16; ConfigError for an unknown one."""
     import torch
 
     if name not in DTYPES:
         raise ConfigError(f"dtype '{name}' is unknown; use one of {', '.join(DTYPES)}")
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
 
 
 def computes_bfloat16(device: torch.device) -> bool:

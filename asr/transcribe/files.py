@@ -20,6 +20,14 @@ MAX_SUBMITTED = 128  # recordings that the engine knows at once, enough to fill 
 
 
 @dataclass(frozen=True)
+class Model:
+    """What transcripts say of the model that made them."""
+
+    name: str
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
 class Transcribed:
     """A recording that was transcribed."""
 
@@ -27,6 +35,7 @@ class Transcribed:
     transcript: Transcript
     source: Source
     has_speech: bool = True  # False: the detector found none
+    is_narrow: bool = False  # True: it holds nothing above 4 kHz, though the model hears more
     fault: str | None = None  # why there is no more of it, where as much as can be read was asked for
 
 
@@ -43,12 +52,13 @@ def transcribe_files(
     recordings: Iterable[Recording],
     model: str,
     *,
+    dtype: str | None = None,
     options: RequestOptions = DEFAULT_OPTIONS,
     partial: bool = False,
     on_segment: Callable[[Recording, Segment], None] = lambda *_: None,
     on_read: Callable[[Recording, float], None] = lambda *_: None,
 ) -> Iterator[Transcribed | Untranscribed]:
-    """One result for each recording, in order; `model` is the model's name.
+    """One result for each recording, in order; `model` is the model's name, `dtype` that of its arithmetic.
 
     `options` are those of each request, which is a bulk one.
     `partial` gives what can be read of a recording that breaks off, with its `fault`.
@@ -60,9 +70,9 @@ def transcribe_files(
         for recording in recordings:
             submitted.append((recording, engine.submit(recording, options)))
             if len(submitted) == MAX_SUBMITTED:
-                yield _result(*submitted.popleft(), model, partial, on_segment, on_read)
+                yield _result(*submitted.popleft(), Model(model, dtype), partial, on_segment, on_read)
         while submitted:
-            yield _result(*submitted.popleft(), model, partial, on_segment, on_read)
+            yield _result(*submitted.popleft(), Model(model, dtype), partial, on_segment, on_read)
     finally:
         for _, handle in submitted:
             handle.cancel()
@@ -71,7 +81,7 @@ def transcribe_files(
 def _result(
     recording: Recording,
     handle: Handle,
-    model: str,
+    model: Model,
     partial: bool,
     on_segment: Callable[[Recording, Segment], None],
     on_read: Callable[[Recording, float], None],
@@ -88,12 +98,12 @@ def _result(
                 on_read(recording, event.seconds - reached)
                 reached = event.seconds
             elif isinstance(event, Done):
-                source = Source(recording.name, event.seconds, model, __version__)
-                return Transcribed(recording, event.transcript, source, event.has_speech)
+                source = Source(recording.name, event.seconds, model.name, __version__, model.dtype)
+                return Transcribed(recording, event.transcript, source, event.has_speech, event.is_narrow)
             elif isinstance(event, Failed):
                 if partial and reached and isinstance(event.error, AudioError):
                     in_time = whole_transcript(segments)
-                    source = Source(recording.name, reached, model, __version__)
+                    source = Source(recording.name, reached, model.name, __version__, model.dtype)
                     return Transcribed(recording, in_time, source, fault=str(event.error))
                 return Untranscribed(recording, _reason(recording, event.error))
     finally:

@@ -19,9 +19,9 @@ from asr.types import Segment
 class LiveView:
     """Follows one recording after the other: position, speed, language, segments as they come.
 
-    On a terminal the language found and the position are shown, the latter in a line that is overwritten, with the
-    newest words where no segments are shown. `shows_segments` shows each, named by its recording if `is_labelled`.
-    `echo` takes texts of segments at once, where they are the result. Nothing of this waits for anything.
+    On a terminal the language found is told where it is another than before, and the position is shown in a line that
+    is overwritten, with the newest words where no segments are shown. `shows_segments` shows each, named by its
+    recording if `is_labelled`. `echo` takes texts of segments at once, where they are the result.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class LiveView:
         self._echo = echo
         self._recording: Recording | None = None
         self._segments: list[Segment] = []
-        self._language: str | None = None
+        self._language: str | None = None  # said last
         self.echoed = ""  # text of the recording, as far as `echo` has it
 
     def segment(self, recording: Recording, segment: Segment) -> None:
@@ -60,13 +60,14 @@ class LiveView:
             where = f"{recording.name}  " if self._is_labelled else ""
             label = channel_label(segment.channel)
             self._display.say(f"{where}{segment.start:.2f} to {segment.end:.2f} s  {label}{segment.text}")
+        else:
+            self._show(recording)
 
     def position(self, recording: Recording, seconds: float) -> None:
         """So many more seconds have been read."""
         self._follow(recording)
         self._progress.add(seconds)
-        newest = self._segments[-1].text if self._segments and not (self._shows_segments or self._echo) else ""
-        self._display.update(f"{self._progress.line(recording)}  {one_line(newest)}".rstrip())
+        self._show(recording)
 
     def finish(self) -> None:
         """The recording is done; nothing of it needs to be kept here."""
@@ -81,7 +82,10 @@ class LiveView:
         source = Source(self._recording.name, reached, model, __version__)
         return Transcribed(self._recording, whole_transcript(self._segments), source)
 
+    def _show(self, recording: Recording) -> None:
+        newest = self._segments[-1].text if self._segments and not (self._shows_segments or self._echo) else ""
+        self._display.update(f"{self._progress.line(recording)}  {one_line(newest)}".rstrip())
+
     def _follow(self, recording: Recording) -> None:
         if recording is not self._recording:
-            self._recording, self._segments = recording, []
-            self._language, self.echoed = None, ""
+            self._recording, self._segments, self.echoed = recording, [], ""

@@ -18,7 +18,7 @@ from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decodin
 from asr.bundle.store import find_model
 from asr.bundle.streaming import can_stream
 from asr.errors import ConfigError
-from asr.system.runtime import resolve_device, resolve_dtype
+from asr.system.runtime import resolve_device
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.events import Event, Failed, SegmentReady
 from asr.transcribe.recognized import Recognized
@@ -57,7 +57,7 @@ class Recognizer:
     ) -> None:
         self.bundle = bundle = bundle.with_dtype(dtype)
         self.device = device
-        self.dtype = dtype
+        self.dtype = bundle.dtype  # its name, as outputs record it
         self.max_batch_seconds = max_batch_seconds
         window, longest = bundle.frontend.window_seconds, segmentation.max_span + 2 * segmentation.padding
         if window is not None and longest > window:
@@ -82,7 +82,7 @@ class Recognizer:
         cls,
         model: str | Path,
         device: str = "auto",
-        dtype: str = "float32",
+        dtype: str = "auto",
         search: str | SearchRequest | None = None,
         *,
         segmentation: SegmentationConfig = DEFAULT_SEGMENTATION,
@@ -94,21 +94,21 @@ class Recognizer:
         """A recognizer from a model folder, or of a model by its name, fetched at the first use.
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
-        and hotwords. `exact` has a model of fixed windows always hear a whole one, which is slower. Raises BundleError
-        for a folder that is no model or language model, ConfigError for an unknown device, dtype, search, setting or
-        measure of confidence.
+        and hotwords. `dtype` is auto, float32, bfloat16 or int8; auto has pretrained models run in the fastest types,
+        in which a text may depend on the batch. `exact` has a model of fixed windows always hear a whole one, which is
+        slower. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown device,
+        dtype, search, setting or measure of confidence.
         """
         request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
         folder = find_model(model)
-        bundle = Bundle.load(folder, where)
+        bundle = Bundle.load(folder, where, dtype)
         if exact:
             bundle = bundle.exact()
         return cls(
             bundle,
             Searchers(bundle, choose_decoding(bundle, folder, request), folder, request),
             device=where,
-            dtype=resolve_dtype(dtype),
             segmentation=segmentation,
             max_batch_seconds=max_batch_seconds,
             confidence=confidence,

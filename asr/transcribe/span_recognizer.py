@@ -59,7 +59,8 @@ class SpanRecognizer:
         """
         by_request = {request: self.decode_options(request) for request in set(options)}
         chosen = [
-            replace(by_request[request], place=str(span.first)) for span, request in zip(spans, options, strict=True)
+            replace(by_request[request], place=str(span.first), speech_end=_speech_end(span))
+            for span, request in zip(spans, options, strict=True)
         ]
         decoded = self._bundle.decode([span.waveform for span in spans], chosen)
         found = [self.segments(*row) for row in zip(spans, decoded, options, strict=True)]
@@ -122,7 +123,12 @@ def _in_language(options: DecodeOptions, decoded: Decoded, part: Span) -> Decode
     prompt = options.prompt
     if prompt is None and options.prompt_of is not None and language is not None:
         prompt = options.prompt_of(language)
-    return replace(options, prompt=prompt, place=str(part.first))
+    return replace(options, prompt=prompt, place=str(part.first), speech_end=None)
+
+
+def _speech_end(span: Span) -> float | None:
+    """Seconds into a span where its speech ends; None without a detector."""
+    return None if span.activity is None else span.speech[1] / span.sample_rate - span.start
 
 
 def _in_order(segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asr.errors import ConfigError
+from asr.text.tokenizer.word_breaks import is_spaceless
 from asr.transcribe.timed_text import Piece, joined, timed_pieces
 from asr.transcribe.timeline import by_channel, disjoint, milliseconds, recording_end
 from asr.types import Segment, Transcript
@@ -24,10 +26,13 @@ SENTENCE_END = frozenset(".!?。؟।")
 CLAUSE_END = frozenset(",;:—\u2013،؛、")
 CLOSING = "\"')]»」』\u2019\u201d"
 
+_ABBREVIATION = re.compile(r"(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Messrs|Mme|Sr|Sra|Hr|Fr)\.")  # a name goes on
+
 ROUNDING = 1e-6  # seconds
 
 # Prices, in cues: what is as bad as one cue more.
 INSIDE_PHRASE = 1.0  # a cut where there is no mark
+BEFORE_NAME = 1.5  # after "Mr."
 INSIDE_SENTENCE = 0.5  # a cut after a comma
 BRIEF = 2.0  # shown for no time at all; in proportion up to the shortest duration
 FAST = 1.0  # twice as many characters a second as can be read; in proportion
@@ -79,7 +84,8 @@ class Cue:
 def lay_out_cues(transcript: Transcript, duration: float, rules: SubtitleRules = DEFAULT_RULES) -> list[Cue]:
     """Cues in order of time, within a recording of `duration` seconds.
 
-    No cue holds text of two segments. Cues of the same channel do not overlap.
+    No cue holds text of two segments, unless a sentence goes on from one to the next without a pause, as where a model
+    that writes punctuation heard it in two windows. Cues of the same channel do not overlap.
     """
     limit = recording_end(transcript, duration)
     cues = [
@@ -108,7 +114,7 @@ def cheapest_split(size: int, prices: Callable[[int], Iterable[float]]) -> list[
 
 def _cues(channel: int | None, segments: Sequence[Segment], limit: int, rules: SubtitleRules) -> list[Cue]:
     """The cues of a channel."""
-    groups = [group for segment in segments for group in _between_pauses(segment, rules)]
+    groups = list(_sentences_joined([list(_between_pauses(segment, rules)) for segment in segments], rules))
     blocks = []
     for group, (_, following) in zip(groups, itertools.pairwise([*groups, None]), strict=True):
         until = following[0].start if following else limit / 1000
@@ -132,6 +138,25 @@ def _between_pauses(segment: Segment, rules: SubtitleRules) -> Iterator[list[Pie
         group.append(piece)
     if group:
         yield group
+
+
+def _sentences_joined(segments: Sequence[Sequence[list[Piece]]], rules: SubtitleRules) -> Iterator[list[Piece]]:
+    """The groups of all segments; where a sentence goes on, the last of one and the first of the next are one."""
+    filled = [groups for groups in segments if groups]
+    has_sentences = any(_ends_sentence(groups[-1][-1]) for groups in filled)
+    held: list[Piece] = []
+    for groups in filled:
+        first = groups[0]
+        goes_on = bool(held) and has_sentences and not _ends_sentence(held[-1])
+        if goes_on and first[0].start - held[-1].end < rules.pause_seconds - ROUNDING:
+            is_spaced = not (is_spaceless(held[-1].text[-1]) or is_spaceless(first[0].text[0]))
+            first = [*held, replace(first[0], spaced=is_spaced), *first[1:]]
+        elif held:
+            yield held
+        yield from [first, *groups[1:]][:-1]
+        held = groups[-1] if len(groups) > 1 else first
+    if held:
+        yield held
 
 
 def _cue_prices(group: Sequence[Piece], first: int, until: float, rules: SubtitleRules) -> Iterator[float]:
@@ -178,10 +203,24 @@ def _lines(block: Sequence[Piece], rules: SubtitleRules) -> tuple[str, ...]:
 
 def _cut_price(piece: Piece) -> float:
     """What it costs to cut the text after a piece."""
-    mark = unicodedata.normalize("NFKC", piece.text[-4:]).rstrip(CLOSING)[-1:]
-    if mark in SENTENCE_END:
+    if _ends_sentence(piece):
         return 0.0
-    return INSIDE_SENTENCE if mark in CLAUSE_END else INSIDE_PHRASE
+    if _is_title(piece):
+        return BEFORE_NAME
+    return INSIDE_SENTENCE if _last_mark(piece) in CLAUSE_END else INSIDE_PHRASE
+
+
+def _ends_sentence(piece: Piece) -> bool:
+    return _last_mark(piece) in SENTENCE_END and not _is_title(piece)
+
+
+def _is_title(piece: Piece) -> bool:
+    """Whether a name goes on after an abbreviation."""
+    return bool(_ABBREVIATION.fullmatch(piece.text.lstrip("\"'(\u201c\u2018")))
+
+
+def _last_mark(piece: Piece) -> str:
+    return unicodedata.normalize("NFKC", piece.text[-4:]).rstrip(CLOSING)[-1:]
 
 
 def _width(block: Sequence[Piece]) -> int:

@@ -178,6 +178,8 @@ WHISPER = "asr transcribe audio --model whisper --device cpu --vad none --max-sp
 WHISPER_SET = "asr evaluate whisper dev.jsonl --device cpu --out results"
 WHISPER_TUNE = "asr tune whisper dev.jsonl --device cpu --trials 1 --dry-run"
 
+LISTEN = "asr listen --model model --device cpu --vad none --simulate audio/0.wav --speed 60"
+
 CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
     "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
@@ -286,6 +288,28 @@ CASES = {
     "tune --dry-run": Case(TUNE, f"{TUNE} --dry-run", has("model/decode.yaml")),
     "tune --device": Case(TUNE, f"{TUNE} --device nowhere", works),
     "tune --threads": Case(TUNE, f"{TUNE} --threads 2", threads),
+    "listen --model": Case(LISTEN, f"{LISTEN} --model elsewhere", works),
+    "listen --simulate": Case(LISTEN, f"{LISTEN} --simulate audio/5.wav", out),
+    "listen --speed": Case(LISTEN, f"{LISTEN} --speed 0", lambda outcome: outcome.status),
+    "listen --raw": Case(LISTEN, f"{LISTEN} --raw 16000", lambda outcome: outcome.status),
+    "listen --input": Case(LISTEN, f"{LISTEN} --input mic", lambda outcome: outcome.status),
+    "listen --list-inputs": Case(LISTEN, f"{LISTEN} --list-inputs", lambda outcome: outcome.out),
+    "listen --format": Case(LISTEN, f"{LISTEN} --format jsonl", out),
+    "listen --output": Case(LISTEN, f"{LISTEN} --output talk.srt", has("talk.srt")),
+    "listen --chunk": Case(LISTEN, f"{LISTEN} --chunk 0", lambda outcome: outcome.status),
+    "listen --vad": Case(LISTEN, f"{LISTEN} --vad silero --simulate audio/5.wav", out),
+    "listen --search": Case(LISTEN, LISTEN + ATTENTION, out),
+    "listen --set": Case(LISTEN + ATTENTION, f"{LISTEN}{ATTENTION} --set search.max_tokens_per_frame=0.1", out),
+    "listen --lm": Case(LISTEN, f"{LISTEN} --lm words.arpa", out, before=LM_FILE),
+    "listen --lm-mode": Case(
+        f"{LISTEN} --lm words.arpa", f"{LISTEN} --lm words.arpa --lm-mode other", works, before=LM_FILE
+    ),
+    "listen --hotwords": Case(LISTEN, f"{LISTEN} --hotwords hot.txt", out),
+    "listen --hotword": Case(LISTEN, f"{LISTEN} --hotword nine:200", out),
+    "listen --language": Case(LISTEN, f"{LISTEN} --language en", works),
+    "listen --device": Case(LISTEN, f"{LISTEN} --device nowhere", works),
+    "listen --dtype": Case(LISTEN, f"{LISTEN} --dtype bfloat16", dtypes),
+    "listen --threads": Case(LISTEN, f"{LISTEN} --threads 2", threads),
     "align AUDIO": Case(ALIGN, "asr align audio/4.wav hyp.txt --model model", out),
     "align TEXT_FILE": Case(ALIGN, "asr align audio/5.wav ref.txt --model model", out),
     "align --model": Case(ALIGN, "asr align audio/5.wav hyp.txt --model elsewhere", works),

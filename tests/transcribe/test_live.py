@@ -57,8 +57,16 @@ def test_of_several_recordings_the_newest_words_stand_in_the_live_line() -> None
     screen = Terminal()
     live = view(screen, shows_segments=False, is_labelled=True)
     live.segment(TALK, Segment(0.0, 2.5, "Good\nmorning."))
-    live.position(TALK, 60.0)
-    assert lines(screen)[-1].endswith("ETA 1:30  Good morning.")
+    assert lines(screen) == ["talk.mp3  0:00  Good morning."]
+
+
+def test_a_language_is_told_where_it_changes() -> None:
+    screen = Terminal()
+    live = view(screen, shows_segments=False, is_labelled=True)
+    for recording, language in ((TALK, "de"), (OTHER, "de"), (OTHER, "en")):
+        live.segment(recording, Segment(0.0, 1.0, "a", language=language))
+    told = [line for line in lines(screen) if "language" in line]
+    assert told == ["talk.mp3: language de", "other.mp3: language en"]
 
 
 def test_what_is_no_terminal_gets_no_language_and_no_position() -> None:

@@ -132,6 +132,15 @@ def test_no_cue_holds_text_of_two_segments() -> None:
     assert texts(cues_of(spoken("a b"), spoken("c d", 0.9))) == ["a b", "c d"]
 
 
+def test_a_sentence_that_goes_on_in_the_next_segment_is_laid_out_as_one() -> None:
+    first, second = spoken("It was kept there once in Mr. Ackerman's"), spoken("time, one thousand.", start=3.2)
+    assert texts(cues_of(first, second)) == ["It was kept there once in\nMr. Ackerman's time, one thousand."]
+    assert len(cues_of(first, spoken("time, one thousand.", start=4.5))) == 2, "after a pause"
+    assert len(cues_of(first, spoken("time one thousand", start=3.2))) == 2, "nobody writes where sentences end"
+    chinese = Segment(0.0, 2.0, "\u6211\u4eec\u8bf4"), Segment(2.1, 4.0, "\u65e5\u672c\u8bed\u3002")
+    assert texts(cues_of(*chinese)) == ["\u6211\u4eec\u8bf4\u65e5\u672c\u8bed\u3002"]
+
+
 def test_a_word_longer_than_a_line_is_cut_and_no_other() -> None:
     (cue,) = cues_of(spoken("of Donaudampfschifffahrt an", seconds=0.5), max_line_length=10, max_lines=4)
     assert cue.lines == ("of", "Donaudampf", "schifffahr", "t an")

@@ -257,7 +257,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=3.0, help="of the part memory [%(default)s]")
     parser.add_argument("--language", default="en", help="[%(default)s]")
     parser.add_argument("--compute-type", default="int8", help="of faster-whisper [%(default)s]")
-    parser.add_argument("--dtypes", default="float32", help="of ours, with commas; the first counts [%(default)s]")
+    parser.add_argument("--dtypes", default="auto,float32", help="of ours, with commas; the first counts [%(default)s]")
     parser.add_argument("--corpora", type=Path, default=ROOT.parent / "shared" / "corpora", help="[%(default)s]")
     parser.add_argument("--json", type=Path, help="write results here")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
+from asr.system.libraries import settle_libraries
 from tools.benchmarks.common import Stopwatch, peak_mb, serve, versions
+
+settle_libraries()  # as the command line does, before torch loads
+
+import torch  # noqa: E402
 
 BASE = peak_mb()  # MB that hold nothing but torch
 loaded: dict[str, Any] = {}
@@ -19,7 +22,7 @@ def load(model: str, dtype: str, threads: int) -> dict[str, str]:
 
     torch.set_num_threads(threads)
     recognizer = loaded["recognizer"] = Recognizer.load(model, "cpu", dtype)
-    return {**versions(["asr-toolkit", "torch"]), "dtype": str(recognizer.dtype).removeprefix("torch.")}
+    return {**versions(["asr-toolkit", "torch"]), "dtype": recognizer.dtype}
 
 
 def transcribe(files: Sequence[str], language: str | None, alone: bool = False) -> dict[str, Any]:

@@ -7,6 +7,7 @@ ASR_HOME, or else in the user's cache folder; what it lacks comes from an instal
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from asr.bundle.catalogue import CATALOGUE, Entry, entry_of
 from asr.bundle.folder import require_parts
 from asr.bundle.import_record import ImportRecord
 from asr.bundle.store import places
-from asr.bundle.store.files import digest
+from asr.bundle.store.files import UnavailableError, digest
+from asr.bundle.store.hub_cache import find_snapshot
+from asr.bundle.store.wheels import locate
 from asr.errors import BundleError
 from asr.system.display import Display
 from asr.system.paths import nearest
@@ -24,7 +27,15 @@ if TYPE_CHECKING:
 
 FILE_SUFFIXES = (".bin", ".json", ".pt", ".safetensors", ".txt")  # of models that are imported
 
-__all__ = ["find_by_name", "find_model", "known_model", "missing_model", "record_import", "unknown_model"]
+__all__ = [
+    "find_by_name",
+    "find_model",
+    "known_model",
+    "missing_model",
+    "nearest_source",
+    "record_import",
+    "unknown_model",
+]
 
 
 def find_model(model: Path | str, command: str = "asr train", display: Display | None = None) -> Path:
@@ -68,6 +79,21 @@ def known_model(name: str) -> Path | None:
     return kept if kept.parent == places.home() / places.MODELS and places.is_model(kept) else None
 
 
+def nearest_source(entry: Entry) -> str:
+    """Where a model of the catalogue would be taken from without a network: here, wheel, hub's cache, or `-`."""
+    if known_model(entry.name) is not None:
+        return "here"
+    with suppress(UnavailableError):
+        if entry.wheel is not None:
+            locate(entry.wheel)
+            return "wheel"
+    for repo in entry.hub:
+        with suppress(UnavailableError):
+            find_snapshot(repo)
+            return "hub's cache"
+    return "-"
+
+
 def record_import(model: ForeignModel, path: Path, folder: Path) -> None:
     """Put on record, in a model folder, what it was imported from by hand, and what is said there of it."""
     paths = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in FILE_SUFFIXES)
@@ -92,7 +118,7 @@ def unknown_model(model: Path | str, command: str) -> BundleError:
     near += difflib.get_close_matches(name, names, n=1)
     if near:
         return BundleError(f"{name}: no such model folder or model; did you mean '{near[0]}'?")
-    is_path = any(sign in name for sign in "./\\")
+    is_path = any(sign in name for sign in "/\\") or name.startswith(".")
     if not is_path and nearest(Path(model)) is None:
         return BundleError(
             f"{name}: no such model folder or model; `asr models list` shows the names, `{command}` makes one"

@@ -98,7 +98,7 @@ def _import_snapshot(
     bar.finish()
     origin = ImportRecord(entry.name, repo.repo, "hub", snapshot.revision, repo.licence, files)
     for name, file in files.items():
-        expected = _expected(name, repo, snapshot.sha256(name), record, origin)
+        expected = _expected(name, repo, snapshot.revision, record) or snapshot.sha256(name)
         if expected not in (None, file.sha256):
             raise DownloadError(
                 f"{snapshot.folder / name}: damaged (sha256 {file.sha256}, expected {expected}); remove "
@@ -110,17 +110,17 @@ def _import_snapshot(
 def _from_hub(entry: Entry, display: Display) -> None:
     if not entry.hub:
         raise UnavailableError("")
-    repo, record = entry.hub[0], _read_record(entry)
-    hub = Hub()
+    hub, record = Hub(), _read_record(entry)
     folder = places.download_folder(entry.name)
     with places.writes_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        listing = hub.list(repo, _wanted_revision(repo, record), folder)
+        listing = _first_listing(hub, entry, record, folder)
     except UnavailableError:
         with suppress(OSError):
             folder.rmdir()  # unless something is kept there from an earlier time
         raise
+    repo = listing.repo
     where = f"{repo.repo}, revision {listing.revision[:12]}, on the hub"
     _announce(entry, f"fetching {megabytes(listing.size)} from {where}", listing.licence, display)
     present = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -130,22 +130,30 @@ def _from_hub(entry: Entry, display: Display) -> None:
         fetched = hub.fetch(listing, folder, bar.advance)
     finally:
         bar.finish()
-    files = _checked(fetched, repo, listing, record, Bar(display, f"{entry.name}: checking", listing.size))
+    files = _checked(fetched, listing, record, Bar(display, f"{entry.name}: checking", listing.size))
     _import(
         entry, fetched, ImportRecord(entry.name, repo.repo, "hub", listing.revision, listing.licence, files), display
     )
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked(
-    folder: Path, repo: HubRepo, listing: Listing, record: ImportRecord | None, bar: Bar
-) -> dict[str, ImportedFile]:
+def _first_listing(hub: Hub, entry: Entry, record: ImportRecord | None, folder: Path) -> Listing:
+    """What is to be fetched, of the first repository that has what is needed; UnavailableError of the first if none."""
+    failures = []
+    for repo in entry.hub:
+        try:
+            return hub.list(repo, _wanted_revision(repo, record), folder)
+        except UnavailableError as error:
+            failures.append(error)
+    raise failures[0]
+
+
+def _checked(folder: Path, listing: Listing, record: ImportRecord | None, bar: Bar) -> dict[str, ImportedFile]:
     """Size and checksum of what was fetched; where a file is not what it should be, all is removed: DownloadError."""
-    files = {}
+    files, repo = {}, listing.repo
     for name, listed in listing.files.items():
         files[name] = digest(folder / name, bar.advance)
-        now = ImportRecord("", repo.repo, "hub", listing.revision, None, {})
-        expected = _expected(name, repo, listed.sha256, record, now)
+        expected = _expected(name, repo, listing.revision, record) or listed.sha256
         if expected not in (None, files[name].sha256):
             shutil.rmtree(folder.parent, ignore_errors=True)
             raise DownloadError(
@@ -156,15 +164,12 @@ def _checked(
     return files
 
 
-def _expected(
-    name: str, repo: HubRepo, stated: str | None, record: ImportRecord | None, now: ImportRecord
-) -> str | None:
-    """The checksum that a file must have: the catalogue's, that of the first download, or what its source states."""
+def _expected(name: str, repo: HubRepo, revision: str, record: ImportRecord | None) -> str | None:
+    """The checksum that a file must have: the catalogue's, or that of the first download; None without either."""
     if name in repo.sha256:
         return repo.sha256[name]
-    if record is not None and (record.source, record.revision) == (now.source, now.revision) and name in record.files:
-        return record.files[name].sha256
-    return stated
+    is_known = record is not None and (record.source, record.revision) == (repo.repo, revision)
+    return record.files[name].sha256 if record is not None and is_known and name in record.files else None
 
 
 def _wanted_revision(repo: HubRepo, record: ImportRecord | None) -> str | None:

@@ -43,7 +43,7 @@ class UnavailableError(Exception):
 def side_files(names: Iterable[str], layout: Layout) -> list[str]:
     """Those of a source's files that are read besides the weights, the list of shards included."""
     patterns = (*SIDE_FILES[layout], SHARD_INDEX)
-    return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+    return sorted(name for name in names if _is_plain(name) and any(fnmatch(name, pattern) for pattern in patterns))
 
 
 def weight_files(names: Iterable[str], layout: Layout, index: Callable[[], Path] | None = None) -> list[str]:
@@ -59,9 +59,14 @@ def weight_files(names: Iterable[str], layout: Layout, index: Callable[[], Path]
         shards = sorted(set(json.loads(index().read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UnavailableError(f"has a damaged {SHARD_INDEX}") from error
-    if missing := [shard for shard in shards if shard not in present]:
+    if missing := [shard for shard in shards if shard not in present or not _is_plain(shard)]:
         raise UnavailableError(f"has no {missing[0]}")
     return shards
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a file lies in its folder itself: a name from elsewhere leads nowhere else."""
+    return "/" not in name and "\\" not in name
 
 
 def digest(path: Path, advance: Advance) -> ImportedFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ class Hub:
     def list(self, repo: HubRepo, revision: str | None, into: Path) -> Listing:
         """What is to be fetched; into the folder goes the list of shards, if there is one."""
         info = _called(self._api.model_info, repo.repo, revision=revision, files_metadata=True)
+        if not re.fullmatch("[0-9a-f]{40}", info.sha or ""):
+            raise UnavailableError(f"{repo.repo} on the hub has no revision, but {info.sha!r}")
         present = {one.rfilename: one for one in info.siblings}
 
         def index() -> Path:

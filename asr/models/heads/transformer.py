@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from asr.models.heads.base import HEADS, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
-from asr.nn.attention import CrossAttention, KeyValue, SelfAttention
+from asr.nn.attention import CrossAttention, KeyValue, SelfAttention, attention_mask
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
+from asr.nn.kernels import additive, attend, is_traced
 from asr.nn.positions import sinusoids
+from asr.nn.token_cache import LayerTokens, TokenCache
 from asr.nn.token_embedding import token_embedding
 from asr.nn.token_output import TokenOutput
 from asr.text.sentences import with_start
@@ -52,6 +54,13 @@ class RowGroups:
     slots: Tensor  # (N,) utterance * size + which of its rows
     size: int  # rows of the largest group
 
+    @property
+    def are_rows(self) -> bool:
+        """Whether row n is utterance n, as in a greedy search; False where to know would take long."""
+        if self.size != 1 or is_traced() or self.slots.device.type != "cpu":
+            return False
+        return bool((self.slots == torch.arange(len(self.slots))).all())
+
     def group(self, x: Tensor, num_utterances: int) -> Tensor:
         """Rows (N, 1, D) -> (B, size, D); slots without a row are 0."""
         slots = x.new_zeros(num_utterances * self.size, x.shape[2]).index_copy(0, self.slots, x[:, 0])
@@ -76,10 +85,20 @@ class TransformerState:
     """Keys and values of each layer: of the tokens of N rows so far, and of the frames of their B utterances."""
 
     position: int  # tokens so far
-    tokens: tuple[KeyValue, ...]  # of each row
+    tokens: TokenCache  # of each row
     frames: tuple[KeyValue, ...]  # of each utterance
     frame_lens: Tensor  # (B,)
     groups: RowGroups
+    frame_mask: Tensor  # (B, 1, 1, S) added to scores, -inf where there is padding
+
+
+@dataclass(frozen=True)
+class FrameLook:
+    """How rows look at frames: what all layers of a step share."""
+
+    mask: Tensor  # (B, 1, 1, S)
+    empty: Tensor  # (B,) which utterances have no frames
+    groups: RowGroups | None  # None: row n is utterance n
 
 
 class TransformerDecoderLayer(nn.Module):
@@ -98,14 +117,17 @@ class TransformerDecoderLayer(nn.Module):
         widened: Tensor = self.feed_forward(x)
         return x + widened
 
-    def step(
-        self, x: Tensor, past: KeyValue, frames: KeyValue, frame_lens: Tensor, groups: RowGroups
-    ) -> tuple[Tensor, KeyValue]:
-        """One token (N, 1, D) after the past ones; also the keys and values with this token's added."""
-        branch, seen = self.attention.step(x, past)
-        x = x + branch
-        x = x + groups.ungroup(self.cross_attention(groups.group(x, frame_lens.shape[0]), *frames, frame_lens))
-        return x + self.feed_forward(x), seen
+    def step(self, x: Tensor, past: LayerTokens, frames: KeyValue, look: FrameLook) -> Tensor:
+        """One token (N, 1, D) after those of `past`, which takes in its keys and values."""
+        query, key, value = self.attention.project(x)
+        x = x + self.attention.finish(attend(query, *past.append(key, value)))
+        if look.groups is None:
+            x = x + self.cross_attention.look(x, *frames, look.mask, look.empty)
+        else:
+            grouped = look.groups.group(x, look.empty.shape[0])
+            x = x + look.groups.ungroup(self.cross_attention.look(grouped, *frames, look.mask, look.empty))
+        widened: Tensor = self.feed_forward(x)
+        return x + widened
 
 
 @HEADS.register(TransformerDecoderConfig)
@@ -130,25 +152,28 @@ class TransformerDecoder(Decoder[TransformerState]):
 
     def init_state(self, encoded: EncoderOutput) -> TransformerState:
         frames = tuple(layer.cross_attention.memory(encoded.frames) for layer in self._layers)
-        nothing = tuple((key[:, :, :0], value[:, :, :0]) for key, value in frames)
         groups = RowGroups(torch.arange(len(encoded.lens), device=encoded.lens.device), size=1)
-        return TransformerState(0, nothing, frames, encoded.lens, groups)
+        mask = additive(attention_mask(encoded.lens, encoded.frames.shape[1]), frames[0][0].dtype)
+        cache = TokenCache.empty(len(self.layers), frames[0][0])
+        return TransformerState(0, cache, frames, encoded.lens, groups, mask)
 
     def step(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         x = self._embed(tokens[:, None], state.position)
-        seen = []
-        for layer, past, frames in zip(self._layers, state.tokens, state.frames, strict=True):
-            x, key_value = layer.step(x, past, frames, state.frame_lens, state.groups)
-            seen.append(key_value)
-        return self._predict(x)[:, 0], replace(state, position=state.position + 1, tokens=tuple(seen))
+        groups = None if state.groups.are_rows else state.groups
+        look = FrameLook(state.frame_mask, state.frame_lens == 0, groups)
+        past, kept = state.tokens.opened(state.position)
+        for layer, own, frames in zip(self._layers, past, state.frames, strict=True):
+            x = layer.step(x, own, frames, look)
+        return self._predict(x)[:, 0], replace(state, position=state.position + 1, tokens=kept())
 
     def reorder(self, state: TransformerState, index: Tensor) -> TransformerState:
         groups, kept = state.groups.reorder(index)
-        frames, frame_lens = state.frames, state.frame_lens
+        frames, frame_lens, mask = state.frames, state.frame_lens, state.frame_mask
         if len(kept) < len(frame_lens):
             frames, frame_lens = tuple((key[kept], value[kept]) for key, value in frames), frame_lens[kept]
-        tokens = tuple((key[index], value[index]) for key, value in state.tokens)
-        return TransformerState(state.position, tokens, frames, frame_lens, groups)
+            mask = mask[kept]
+        tokens = state.tokens.select(index, state.position)
+        return TransformerState(state.position, tokens, frames, frame_lens, groups, mask)
 
     @property
     def _layers(self) -> list[TransformerDecoderLayer]:

@@ -24,6 +24,7 @@ from asr.models.heads.whisper_alignment import place_tokens
 from asr.models.heads.whisper_rules import Timestamps, WhisperRules, control_id
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
+from asr.nn.kernels import project_few
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis
@@ -80,6 +81,7 @@ class WhisperDecoder(TransformerDecoder):
     """
 
     positions: nn.Parameter
+    boosts_tokens = True  # hotwords are boosted token by token: it writes case, and by bytes
     temperatures = (0.2, 0.4, 0.6, 0.8, 1.0)  # tried where a text cannot be trusted
 
     def __init__(self, config: WhisperHeadConfig, encoder_dim: int, vocabulary: Vocabulary) -> None:
@@ -93,6 +95,7 @@ class WhisperDecoder(TransformerDecoder):
         )
         self.config = config
         self.embedding = token_embedding(len(vocabulary), config.dim)
+        self.projection: nn.Module | None = None  # the output layer where it is not the embedding itself
         self.positions = nn.Parameter(torch.randn(config.max_tokens, config.dim) * 0.01)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(WhisperDecoderLayer(sizes, encoder_dim) for _ in range(config.num_layers))
@@ -208,6 +211,7 @@ class WhisperDecoder(TransformerDecoder):
         return embedded
 
     def _predict(self, x: Tensor) -> Tensor:
-        logits = F.linear(self.norm(x), self.embedding.weight)
+        hidden = self.norm(x)
+        logits = project_few(hidden, self.embedding.weight) if self.projection is None else self.projection(hidden)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return logits.masked_fill(self.forbidden, -math.inf).log_softmax(dim=-1)

@@ -17,6 +17,7 @@ class Source:
     duration: float  # seconds
     model: str  # model folder
     version: str  # of the toolkit
+    dtype: str | None = None  # of the model's arithmetic: float32, or fewer bits
 
 
 class Writer(Protocol):

@@ -24,6 +24,7 @@ def to_json(transcript: Transcript, source: Source, _rules: SubtitleRules = DEFA
         "segments": [_segment(segment, limit) for segment in transcript.segments],
         "model": source.model,
         "version": source.version,
+        **({} if source.dtype is None else {"dtype": source.dtype}),
         "language": transcript.language,
         "uncovered": [[milliseconds(moment, limit) / 1000 for moment in stretch] for stretch in transcript.uncovered],
     }

