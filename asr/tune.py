@@ -22,7 +22,7 @@ from asr.bundle.decode import Decoding
 from asr.bundle.guard import Clips
 from asr.bundle.recognition import search_encoded
 from asr.config import DECODE_FILE, DecodeConfig, TuneRecord, dump_yaml
-from asr.data.manifest import manifest_hash, read_manifest
+from asr.data.manifest import manifest_hash, read_references
 from asr.decoding.fusion import BeamConfig
 from asr.errors import ConfigError, StoppedError
 from asr.experiments.prepare import batch_seconds_of, evaluation_loader
@@ -81,7 +81,7 @@ class Tuner:
 
     def __init__(self, bundle: Bundle, manifest: Path, device: torch.device) -> None:
         self.bundle = bundle
-        self.utterances = read_manifest(manifest)
+        self.utterances = read_references(manifest)
         bundle.model.to(device)
         self._encoded = list(
             _encoded_clips(bundle, self.utterances) or _encoded_features(bundle, self.utterances, device)

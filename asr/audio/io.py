@@ -21,7 +21,7 @@ from asr.audio.raw import RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
 from asr.audio.samples import Watch
 from asr.audio.sndfile import SndfileReader, UnknownFormatError
-from asr.audio.structure import Head, refuse_joined_media
+from asr.audio.structure import Head, refuse_joined_media, refuse_joined_mp3
 from asr.errors import AudioError
 from asr.system.runtime import atomic_path
 
@@ -158,6 +158,8 @@ def _reader(path: Path, head: Head, raw: RawFormat | None, is_partial: bool) -> 
     if raw is None and suffix in MEDIA_SUFFIXES and not head.is_of_sndfile:
         refuse_joined_media(path, head)
         return MediaReader(path, partial=is_partial)
+    if raw is None:
+        refuse_joined_mp3(path, head)
     try:
         return SndfileReader(path, raw, head=head, partial=is_partial)
     except UnknownFormatError as error:

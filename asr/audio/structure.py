@@ -100,6 +100,14 @@ def refuse_joined_media(path: Path, head: Head) -> None:
         raise AudioError(f"{path}: another recording follows the first in the file; split it, or join them as wav")
 
 
+@functools.lru_cache(CACHED_FILES)
+def refuse_joined_mp3(path: Path, head: Head) -> None:
+    """AudioError for an mp3 that is followed by a recording of another format."""
+    if _is_mp3(head.data) and head.size > HEAD_BYTES:
+        with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            _refuse_marked(data, _tag_bytes(head.data) + 512, path, (b"Info", b"Xing"))
+
+
 def _num_files(data: mmap) -> int:
     """How many mp4 files stand one behind the other: each has an index of its own behind its type."""
     place, types = 0, []
@@ -141,6 +149,8 @@ def _chunked(data: mmap, path: Path) -> Iterator[Part]:
             if _begins_another(data, place):
                 end = place
                 break
+            if data[place : place + len(container.data)] != container.data:
+                _refuse_foreign(data, place, path)
             size = _size(data, begin, place, container)
             payload = place + container.head
             if data[place : place + len(container.data)] == container.data:
@@ -215,6 +225,61 @@ def _is_id(data: bytes) -> bool:
     return len(data) == 4 and all(0x20 <= byte < 0x7F for byte in data)
 
 
+def _refuse_foreign(data: mmap, place: int, path: Path) -> None:
+    """AudioError where a recording of another format begins; tags and rubbish may follow a recording."""
+    head = data[max(0, place) : max(0, place) + HEAD_BYTES]
+    is_foreign = (
+        _begins_another(data, place)
+        or (head[:4] == b"fLaC" and head[5:8] == b"\0\0\x22")
+        or head[:6] == b"OggS\0\2"
+        or head[:7] == b".snd\0\0\0"
+        or _is_mp3(head)
+    )
+    if is_foreign:
+        raise AudioError(
+            f"{path}: a recording of another format follows the first in the file; split it, or join them as wav"
+        )
+
+
+# What others begin with, and how far behind their beginning it stands. By chance they come once in millions of hours.
+_MARKS = {
+    b"WAVEfmt ": (8,),
+    b"WAVEds64": (8,),
+    b"AIFFCOMM": (8,),
+    b"AIFCFVER": (8,),
+    b"riff\x2e\x91\xcf\x11": (0,),
+    b"caff\0\1\0\0desc": (0,),
+    b"fLaC\0\0\0\x22": (0,),
+    b"OggS\0\2\0\0": (0,),
+    b".snd\0\0\0\x18": (0,),
+    b"Info\0\0\0": (36, 32, 21, 17, 13, 9),  # by version of mp3, channels and checksums
+    b"Xing\0\0\0": (36, 32, 21, 17, 13, 9),
+}
+
+
+def _refuse_marked(data: mmap, start: int, path: Path, own: tuple[bytes, ...]) -> None:
+    """AudioError where a recording of another format begins behind `start`; `own` are marks of the same one."""
+    for mark, places in _MARKS.items():
+        if not mark.startswith(own) and (found := data.find(mark, start)) >= 0:
+            for before in places:
+                _refuse_foreign(data, found - before, path)
+
+
+def _tag_bytes(head: bytes) -> int:
+    """How much of an mp3 is a tag in front of its sound."""
+    if head[:3] != b"ID3":
+        return 0
+    return 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+
+
+def _is_mp3(head: bytes) -> bool:
+    """Whether an mp3 begins here, as encoders write it: with a tag, or with a frame that describes the rest."""
+    if (size := _tag_bytes(head)) > 0:
+        return len(head) < size + 4 or (head[size] == 0xFF and head[size + 1] & 0xE0 == 0xE0)
+    is_frame = len(head) > 4 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+    return is_frame and any(mark in head[:200] for mark in (b"Xing", b"Info", b"LAME", b"VBRI"))
+
+
 def _begins_another(data: mmap, place: int) -> bool:
     """Whether a container begins here and not a chunk of the same name."""
     magic = data[place : place + 4]
@@ -239,6 +304,7 @@ def _au(data: mmap, path: Path) -> Iterator[Part]:
         end = begin + offset + size
         fault = _missing(data, begin + offset, size) if size < STREAMED_SIZE else ""
         if size == 0xFFFFFFFF or data[end : end + 4] != b".snd":
+            _refuse_foreign(data, end, path)
             end = len(data)
         yield Part(begin, end, fault=fault)
         begin = end
@@ -247,6 +313,7 @@ def _au(data: mmap, path: Path) -> Iterator[Part]:
 def _flac(data: mmap, path: Path) -> Iterator[Part]:
     """Each begins with a marker and a block of 34 bytes about the stream."""
     begin, place = 0, 42
+    _refuse_marked(data, place, path, (b"fLaC",))
     while (place := data.find(b"fLaC", place)) >= 0:
         if data[place + 4 : place + 8] in (b"\0\0\0\x22", b"\x80\0\0\x22"):
             yield Part(begin, place)
@@ -261,6 +328,7 @@ def _ogg(data: mmap, path: Path) -> Iterator[Part]:
     goes_on = has_end = False
     while place + 27 <= len(data):
         if data[place : place + 4] != b"OggS":
+            _refuse_foreign(data, place, path)
             place = data.find(b"OggS", place)
             if place < 0:
                 break

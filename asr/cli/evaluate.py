@@ -53,6 +53,12 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "auto",
+    normalize: Annotated[
+        str | None,
+        typer.Option(
+            help="Another normaliser than the model's: none, upper, basic, english, whisper-english, whisper-basic."
+        ),
+    ] = None,
     confidence: Confidence = "posterior",
     worst: Annotated[
         int, typer.Option(min=0, help="How many of the worst utterances get a spectrogram in report.html.")
@@ -84,7 +90,7 @@ def evaluate(
     from asr.bundle.prompting import Wish
     from asr.bundle.training_texts import TrainingTexts
     from asr.evaluate.evaluator import evaluate as run
-    from asr.evaluate.report import silence, table
+    from asr.evaluate.report import silence, table, without_text
     from asr.evaluate.streaming import run_stream
     from asr.experiments.card import write_card
     from asr.experiments.results import replaced_results, results_folder
@@ -105,7 +111,7 @@ def evaluate(
     bundle = Bundle.load(experiment, dtype=dtype if resolve_device(device).type == "cpu" else "float32")
     request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
     decoding = replace(choose_decoding(bundle, experiment, request), wish=Wish(language, task, prompt), exact=exact)
-    folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment))
+    folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment), normalize)
     check_outputs((folder / name for name in FILES), read, experiment)
     note = replaced_results(folder, decoding)
     live = streaming_config(chunk, streaming) if stream else None
@@ -120,6 +126,7 @@ def evaluate(
         max_batch_seconds=batch_seconds,
         confidence=confidence,
         num_worst=worst,
+        normalizer=normalize,
         on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
     )
     for problem in result.save(folder, experiment):
@@ -149,7 +156,8 @@ def evaluate(
             display.say("latency.png needs matplotlib, which is not installed")
         display.say(f"streams: details in {place}")
         typer.echo(spoken.table())
-    warnings = silence(result, trained_steps(experiment)), unwritable(result.score.references, bundle.tokenizer)
+    silent = silence(result, trained_steps(experiment))
+    warnings = silent, without_text(result), unwritable(result.score.references, bundle.tokenizer)
     for warning in filter(None, warnings):
         display.say(f"warning: {warning}")
 

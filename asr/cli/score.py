@@ -16,7 +16,9 @@ Compare = Annotated[
 Cer = Annotated[
     bool, typer.Option("--cer", help="Show the character error rate; spaces count, save in Chinese and Japanese.")
 ]
-Normalize = Annotated[str, typer.Option(help="Normaliser of both sides: none, upper, basic or english.")]
+Normalize = Annotated[
+    str, typer.Option(help="Normaliser of both sides: none, upper, basic, english, whisper-english or whisper-basic.")
+]
 Align = Annotated[
     str, typer.Option(help="levenshtein (every error costs 1, as in jiwer) or sclite (substitutions 4, others 3).")
 ]

@@ -19,7 +19,7 @@ from asr.bundle.decode import Decoding
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_encoded, search_encoded
 from asr.bundle.training_texts import TrainingTexts
 from asr.bundle.words import PlacedWords
-from asr.data.manifest import read_manifest
+from asr.data.manifest import read_references
 from asr.evaluate.evaluation import Evaluation
 from asr.evaluate.hotword_effect import HotwordEffect, hotword_effect
 from asr.evaluate.strata import score_of, strata_of
@@ -46,20 +46,24 @@ def evaluate(
     max_batch_seconds: float | None = None,
     confidence: str = "posterior",
     num_worst: int = 20,
+    normalizer: str | None = None,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Evaluation:
     """Transcribe every utterance of a manifest with a model on the CPU or moved to `device`, and score all of them.
 
-    Both sides are normalised as the training texts were. An utterance too short for the model counts with an empty
-    hypothesis. With hotwords, everything is searched without them, too. `num_best` above 1 keeps so many hypotheses of
+    Both sides are normalised as the training texts were, unless a `normalizer` is named. An utterance too short for the
+    model counts with an empty hypothesis. With hotwords, everything is searched without them, too. `num_best` above
+    1 keeps so many hypotheses of
     each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
     `confidence` names the measure of `asr.alignment.confidence` whose calibration is judged. The `num_worst` worst
     utterances get words with times. Raises ManifestError, and AudioError naming an utterance that cannot be read: a
     score that leaves some out would be none.
     """
     measure = confidence_measure(confidence)
-    utterances = read_manifest(manifest)
+    utterances = read_references(manifest)
     config = bundle.spec
+    normalizer = normalizer or config.normalize
+    normalize("", normalizer)  # names one that is unknown or not installed before any work
     began = time.perf_counter()
     device = torch.device(device)
     bundle.model.to(device)
@@ -82,7 +86,7 @@ def evaluate(
             on_progress(len(results.texts), len(long_enough))
     texts, words = results.texts, results.words
     seconds = time.perf_counter() - began
-    total = score_of(utterances, texts, config.normalize)
+    total = score_of(utterances, texts, normalizer)
     worst = set(worst_utterances(total, num_worst))
     return Evaluation(
         manifest=manifest,
@@ -90,12 +94,12 @@ def evaluate(
         hypotheses={utterance.id: texts.get(utterance.id, "") for utterance in utterances},
         n_best=results.n_best,
         score=total,
-        strata=strata_of(utterances, texts, config.normalize, training_texts),
+        strata=strata_of(utterances, texts, normalizer, training_texts, config.normalize),
         confidences={
             utterance.id: words[utterance.id].confidence if utterance.id in words else None for utterance in utterances
         },
-        calibration=_calibration(utterances, words, config.normalize),
-        hotwords=_effect(decoding, config.normalize, utterances, results),
+        calibration=_calibration(utterances, words, normalizer),
+        hotwords=_effect(decoding, normalizer, utterances, results),
         worst={
             utterance.id: _word_times(bundle, utterance, words.get(utterance.id))
             for utterance in utterances

@@ -41,6 +41,17 @@ def silence(evaluation: Evaluation, steps: int | None) -> str | None:
     return "the model writes nothing" + ("" if steps is None else f": trained for {counted(steps, 'step')}")
 
 
+def without_text(evaluation: Evaluation) -> str | None:
+    """A line where some references are empty, which may be meant or not; None otherwise."""
+    empty = [utterance.id for utterance in evaluation.utterances if not utterance.text.strip()]
+    if not empty:
+        return None
+    return (
+        f"{len(empty)} of {counted(len(evaluation.utterances), 'utterance')} without a text, '{empty[0]}' for one: "
+        "every word recognised there counts as inserted"
+    )
+
+
 def _hotword_lines(effect: HotwordEffect) -> list[str]:
     """Gain and harm of the hotwords."""
     without, boosted, total = effect.recall

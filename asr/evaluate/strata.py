@@ -19,13 +19,20 @@ def score_of(utterances: Iterable[Utterance], texts: dict[str, str], normalizer:
 
 
 def strata_of(
-    utterances: Sequence[Utterance], texts: dict[str, str], normalizer: str, training: TrainingTexts | None
+    utterances: Sequence[Utterance],
+    texts: dict[str, str],
+    normalizer: str,
+    training: TrainingTexts | None,
+    training_normalizer: str,
 ) -> dict[str, Score | None]:
-    """Scores of the utterances whose text the model has, and has not, seen in training; nothing if that is unknown."""
+    """Scores of the utterances whose text the model has, and has not, seen in training; nothing if that is unknown.
+
+    `training_normalizer` is what the training texts went through.
+    """
     if training is None:
         return {}
     strata: dict[str, list[Utterance]] = {"seen": [], "unseen": []}
     for utterance in utterances:
-        seen = training.has_text(normalize(utterance.text, normalizer))
+        seen = training.has_text(normalize(utterance.text, training_normalizer))
         strata["seen" if seen else "unseen"].append(utterance)
     return {name: score_of(rows, texts, normalizer) if rows else None for name, rows in strata.items()}

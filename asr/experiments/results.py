@@ -10,8 +10,13 @@ from asr.bundle.decode import Decoding
 SCORE_FILE = "wer.json"
 
 
-def results_folder(experiment: Path, manifest: Path, decoding: Decoding, own: Decoding) -> Path:
-    """`results/<set>` for the model's own decoding, else `results/<set>.<search>[.<lm>][.hotwords][.exact]`, ..."""
+def results_folder(
+    experiment: Path, manifest: Path, decoding: Decoding, own: Decoding, normalizer: str | None = None
+) -> Path:
+    """`results/<set>` for the model's own decoding, else `results/<set>.<search>[.<lm>][.hotwords][.exact]`, ...
+
+    The name of another normaliser than the model's, where one is given, comes last.
+    """
     name = manifest.stem
     if decoding != own:
         name += f".{decoding.search.name}"
@@ -21,7 +26,7 @@ def results_folder(experiment: Path, manifest: Path, decoding: Decoding, own: De
             name += ".hotwords"
         told = (decoding.wish.language, decoding.wish.task, decoding.wish.prompt and "prompt")
         name += "".join(f".{part}" for part in (*told, decoding.exact and "exact") if part)
-    return experiment / "results" / name
+    return experiment / "results" / (name if normalizer is None else f"{name}.{normalizer}")
 
 
 def replaced_results(folder: Path, decoding: Decoding) -> str | None:

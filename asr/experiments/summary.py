@@ -105,7 +105,9 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _shortened(value: Any) -> str:
-    """A list is shown as long as one can take it in."""
+    """A list is shown as long as one can take it in, settings within settings in parentheses."""
+    if isinstance(value, Mapping):
+        return f"({_listed(value)})"
     is_long = isinstance(value, list | tuple) and len(value) > MOST_LISTED
     return f"[{len(value)} values]" if is_long else str(value)
 

@@ -1,6 +1,6 @@
 """Text normalisation by name: the same for training text and for scoring, and on record with both.
 
-Every normaliser is idempotent: normalising twice changes nothing.
+Every normaliser but the last two is idempotent: normalising twice changes nothing.
 
 `none`     Strips the text and makes every run of white space one space.
 `upper`    As `none`, then upper case, as LibriSpeech and AN4 are written.
@@ -13,6 +13,10 @@ Every normaliser is idempotent: normalising twice changes nothing.
            repeated, too) and er vanish; mr, mrs, dr and prof are spelled out; cannot, can't, won't, shan't and let's
            are written out, and so are the endings n't, 're, 've, 'll and 'm ("we'll" becomes "we will"). Endings
            with two readings ('s, 'd) stay, as do numbers in digits and British or American spellings.
+
+For scores alone, and from a package that need not be installed (`asr.text.whisper_normalize`):
+
+`whisper-english`, `whisper-basic`  As published with Whisper; not idempotent.
 
 Character error rates apply one more, on top of any of these:
 
@@ -28,6 +32,7 @@ from collections.abc import Callable
 
 from asr.errors import TextError
 from asr.registry import did_you_mean
+from asr.text import whisper_normalize
 
 APOSTROPHE = "'"
 APOSTROPHES = str.maketrans(dict.fromkeys("\u0060\u00b4\u2018\u2019\u201b\u02b9\u02bc\u2032\uff07", APOSTROPHE))
@@ -66,9 +71,9 @@ _WORD_CHARACTERS = _WordCharacters()
 
 def normalize(text: str, name: str) -> str:
     """The text under the normaliser of that name; TextError names the nearest known one otherwise."""
-    if name not in NORMALIZERS:
-        raise TextError(f"unknown normaliser '{name}'{did_you_mean(name, NORMALIZERS)}")
-    return NORMALIZERS[name](text)
+    if name not in ALL_NORMALIZERS:
+        raise TextError(f"unknown normaliser '{name}'{did_you_mean(name, ALL_NORMALIZERS)}")
+    return ALL_NORMALIZERS[name](text)
 
 
 def _none(text: str) -> str:
@@ -110,3 +115,9 @@ def spell(text: str) -> str:
 
 CER_NORMALIZER = "cjk"
 NORMALIZERS: dict[str, Callable[[str], str]] = {"none": _none, "upper": _upper, "basic": _basic, "english": _english}
+# those that models can be trained with, and those for scores alone
+ALL_NORMALIZERS = {
+    **NORMALIZERS,
+    "whisper-english": whisper_normalize.english,
+    "whisper-basic": whisper_normalize.basic,
+}

@@ -35,6 +35,7 @@ class Done:
     transcript: Transcript
     seconds: float  # of the recording
     has_speech: bool = True  # False: the detector found none
+    is_narrow: bool = False  # True: it holds nothing above 4 kHz, though the model hears more
 
 
 @dataclass(frozen=True)

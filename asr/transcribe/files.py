@@ -35,6 +35,7 @@ class Transcribed:
     transcript: Transcript
     source: Source
     has_speech: bool = True  # False: the detector found none
+    is_narrow: bool = False  # True: it holds nothing above 4 kHz, though the model hears more
     fault: str | None = None  # why there is no more of it, where as much as can be read was asked for
 
 
@@ -98,7 +99,7 @@ def _result(
                 reached = event.seconds
             elif isinstance(event, Done):
                 source = Source(recording.name, event.seconds, model.name, __version__, model.dtype)
-                return Transcribed(recording, event.transcript, source, event.has_speech)
+                return Transcribed(recording, event.transcript, source, event.has_speech, event.is_narrow)
             elif isinstance(event, Failed):
                 if partial and reached and isinstance(event.error, AudioError):
                     in_time = whole_transcript(segments)

@@ -22,6 +22,7 @@ from asr.transcribe.recordings import FileRecording
 from asr.transcribe.writers import SUFFIXES
 
 STDIN = "-"  # the argument that means standard input
+TABLE_SUFFIXES = {".csv", ".tsv", ".json", ".scp"}  # that `asr data import` may make a manifest of
 MANIFEST_SUFFIX = ".jsonl"
 COPIED_BYTES = 1 << 20  # of standard input at a time
 UNSAFE_IN_NAMES = '/\\:*?"<>|%'  # what means something in a path on some system, and what we put in its place
@@ -146,6 +147,9 @@ def _find(argument: str, raw: RawFormat | None, stdin: Path | None, problems: li
             FileRecording(row.audio, _file_name(row.id), row.id, row.start, row.duration, _raw_of(row.audio, raw))
             for row in read_manifest(path)
         ]
+    if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+        made = path.with_suffix(MANIFEST_SUFFIX).name
+        raise AudioError(f"{argument}: a table, no audio; `asr data import {argument} --out {made}`, then give {made}")
     if not path.exists() and not path.is_symlink() and _is_pattern(argument):
         base = _fixed_part(path)
         try:

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 
+from asr.audio.band import BandWatch
 from asr.audio.channels import SPLIT, Channels
 from asr.bundle.decode import SearchRequest
 from asr.errors import AudioError
@@ -207,6 +208,7 @@ class Request:
         channels = self._channels()
         rate = segmenter.sample_rate
         total = longest = 0.0  # seconds
+        band = BandWatch(rate)
         for channel in channels:
             label = channel if self.options.channel == SPLIT else None
             stream, num_samples, shown = segmenter.stream(), 0, 0.0
@@ -214,6 +216,7 @@ class Request:
             try:
                 for block in self.recording.blocks(rate, BLOCK_SECONDS, channel):
                     num_samples += len(block)
+                    band.look(block)
                     seconds = num_samples / rate
                     items: list[_Item] = [SpanTask(self, span, label) for span in stream.push(block)]
                     if self.options.partials and seconds - shown >= PARTIAL_SECONDS:
@@ -224,7 +227,8 @@ class Request:
                 fault = Failed(error)
             rest = [SpanTask(self, span, label) for span in stream.finish()]
             total, longest = total + num_samples / rate, max(longest, num_samples / rate)
-            end = Done(Transcript(()), longest) if channel == channels[-1] else _ChannelEnd()
+            whole = Done(Transcript(()), longest, is_narrow=band.is_narrow)
+            end = whole if channel == channels[-1] else _ChannelEnd()
             yield [*rest, fault or end]
             if fault:
                 return
@@ -253,7 +257,7 @@ class Request:
                     self._deliver_segment(segment)
                 if isinstance(item, Done):
                     transcript = whole_transcript(self._segments, self._uncovered)
-                    self._end(Done(transcript, item.seconds, has_speech=self._num_spans > 0))
+                    self._end(replace(item, transcript=transcript, has_speech=self._num_spans > 0))
                 elif isinstance(item, Failed):
                     self._end(item)
             self._order.popleft()

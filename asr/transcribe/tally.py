@@ -16,6 +16,8 @@ class Tally:
         self.kept = ""  # what became of a recording that Ctrl-C broke off
         self.incomplete: list[str] = []  # lines about recordings of which only a part could be read
         self._uncovered: list[tuple[str, float, float]] = []  # recording and seconds of speech without text
+        self.tells_narrow = False  # whether to warn of recordings without anything above 4 kHz
+        self._narrow: list[str] = []
         self._names: dict[str, list[str]] = {"no speech found": [], "no words recognised": []}
 
     def add(self, done: Transcribed) -> None:
@@ -25,6 +27,8 @@ class Tally:
             self.incomplete.append(f"{done.fault} (its first {done.source.duration:.1f} s are transcribed)")
         for start, end in done.transcript.uncovered:
             self._uncovered.append((done.source.audio, start, end))
+        if done.is_narrow and done.has_speech:
+            self._narrow.append(done.source.audio)
         if not done.transcript.text:
             reason = "no words recognised" if done.has_speech else "no speech found"
             self._names[reason].append(done.source.audio)
@@ -32,7 +36,15 @@ class Tally:
     def warnings(self) -> list[str]:
         """What was cut short, and `30 of 30 files: no words recognised`; few are named, a recording alone, too."""
         empty = [f"{self._which(names)}: {reason}" for reason, names in self._names.items() if names]
-        return [*self.incomplete, *empty, *self._without_text()]
+        return [*self.incomplete, *empty, *self._without_text(), *self._of_a_telephone()]
+
+    def _of_a_telephone(self) -> list[str]:
+        if not (self._narrow and self.tells_narrow):
+            return []
+        return [
+            f"{self._which(self._narrow)}: nothing above 4 kHz, as from a telephone or a file of 8 kHz; a model that "
+            "learnt from other recordings makes more errors"
+        ]
 
     def _without_text(self) -> list[str]:
         """`no text for 2 stretches of what sounds like speech, 4.1 s in all: a.wav 12.0 to 14.5 s, ...`."""

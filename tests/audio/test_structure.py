@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def patched(data: bytearray, place: int, layout: str, *values: int) -> bytes:
     copy = bytearray(data)
     struct.pack_into(layout, copy, place, *values)
     return bytes(copy)
+
+
+@pytest.mark.parametrize("first", FORMATS)
+def test_a_recording_of_another_format_behind_the_first_is_never_passed_over(tmp_path: Path, first: str) -> None:
+    path = tmp_path / f"a.{first}"
+    for second in FORMATS:
+        path.write_bytes(encoded(first, chirp()) + encoded(second, chirp(3.0)))
+        try:
+            heard = len(load_audio(path, RATE)) / RATE
+        except AudioError:
+            with pytest.raises(AudioError, match=re.escape(str(path))):
+                audio_info(path)
+        else:
+            assert heard == pytest.approx(5.0, abs=0.15), second
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr.audio.io import write_wav
+from asr.audio.io import load_audio, write_wav
+from asr.audio.resample import resample
 from asr.cli.main import main
 from asr.transcribe.writers import WRITERS
 
@@ -106,7 +107,8 @@ def test_recordings_that_give_no_text_are_told(
 ) -> None:
     write_silence("quiet.wav")
     assert transcribe(*arguments) == 0
-    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")] == warnings
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert [line for line in told if "no text for" not in line] == warnings  # what no segment covers is told beside
 
 
 @pytest.mark.parametrize(
@@ -156,3 +158,22 @@ def test_a_file_of_which_nothing_can_be_read_is_an_error_even_in_part(capsys: py
     Path("bad.wav").write_text("no audio", encoding="utf-8")
     assert transcribe("bad.wav", "--partial") == 1
     assert "error: bad.wav" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("num_files", [1, 2])
+def test_recordings_of_a_telephone_are_told_once(num_files: int, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = [f"call{number}.wav" for number in range(num_files)]
+    for call in calls:
+        write_wav(Path(call), resample(load_audio(Path("audio/5.wav"), 8000), 8000, 16000), 16000)
+    assert transcribe("audio/5.wav", "--vad", "none") == 0
+    assert "4 kHz" not in capsys.readouterr().err
+    assert transcribe(*calls, "--vad", "none") == 0
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "4 kHz" in line]
+    which = "call0.wav" if num_files == 1 else "2 of 2 files"
+    assert warning.startswith(f"warning: {which}: nothing above 4 kHz, as from a telephone")
+
+
+def test_a_table_in_place_of_audio_is_told_how_to_become_a_manifest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe("table.csv") == 1
+    told = "error: table.csv: a table, no audio; `asr data import table.csv --out table.jsonl`, then give table.jsonl\n"
+    assert capsys.readouterr().err == told

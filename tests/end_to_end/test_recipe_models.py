@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from asr.audio.io import load_audio
 from asr.bundle.bundle import Bundle
 from asr.data.manifest import read_manifest
 from asr.experiments.prepare import evaluation_loader
+from asr.scoring.wer import score
 from asr.transcribe.recognizer import Recognizer
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -60,7 +62,23 @@ def test_the_an4_model_scores_what_its_card_says(an4: Path, tmp_path: Path) -> N
     assert abs(found["wer"] - stated["wer"]) <= 1 / stated["reference_words"]  # another CPU may round one word away
 
 
-def test_the_an4_model_transcribes_a_recording_from_a_clone(corpora: Path) -> None:
+def test_the_an4_model_transcribes_a_recording_from_a_clone_however_loud_it_is(corpora: Path) -> None:
     recognizer = Recognizer.load(RECIPES / "an4/model", device="cpu")
     recording = corpora / "an4/wav/an4_clstk/fash/an251-fash-b.sph"
     assert recognizer.transcribe(recording).text == "YES"
+    samples = load_audio(recording, 16000)
+    for db in (-40, -30, 20):
+        assert recognizer.transcribe(samples * 10 ** (db / 20)).text == "YES"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("db", [-30, 20])
+def test_the_an4_model_makes_no_more_errors_in_quiet_and_loud_recordings(an4: Path, db: float) -> None:
+    recognizer = Recognizer.load(RECIPES / "an4/model", device="cpu")
+    rows = read_manifest(an4 / "test.jsonl")
+
+    def errors(gain: float) -> float:
+        texts = {row.id: recognizer.transcribe(load_audio(row.audio, 16000) * gain).text for row in rows}
+        return score({row.id: row.text for row in rows}, texts).words.rate or 0.0
+
+    assert errors(10 ** (db / 20)) <= errors(1.0) + 0.01

@@ -15,10 +15,10 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, SearchRequest, choose_decoding
 from asr.bundle.training_texts import TrainingTexts
 from asr.data.manifest import read_manifest, write_manifest
-from asr.errors import AudioError, ManifestError
+from asr.errors import AudioError, ManifestError, TextError
 from asr.evaluate.evaluation import Evaluation
 from asr.evaluate.evaluator import evaluate
-from asr.evaluate.report import silence, table
+from asr.evaluate.report import silence, table, without_text
 from asr.experiments.summary import trained_steps
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.types import Utterance
@@ -105,6 +105,25 @@ def test_both_sides_are_normalised_as_in_training(workspace: Path, bundle: Bundl
     result = evaluate(basic, workspace / "loud.jsonl", search)
     assert result.score.words.rate == 0
     assert result.to_json()["normalize"] == "basic"
+    named = evaluate(bundle, workspace / "loud.jsonl", search, normalizer="basic")
+    assert (named.score.words.rate, named.to_json()["normalize"]) == (0, "basic")
+
+
+def test_seen_texts_are_those_of_training_under_any_normaliser(
+    workspace: Path, bundle: Bundle, search: Decoding
+) -> None:
+    training_texts = TrainingTexts.load(workspace / "model")
+    result = evaluate(bundle, workspace / "dev.jsonl", search, training_texts=training_texts, normalizer="upper")
+    assert result.strata["seen"] is not None
+    assert result.strata["seen"].ids == ("u5",)
+
+
+def test_a_normaliser_that_is_unknown_is_named_before_any_work(
+    workspace: Path, bundle: Bundle, search: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bundle, "with_dtype", None)  # what comes next
+    with pytest.raises(TextError, match="unknown normaliser 'englisch'; did you mean 'english'"):
+        evaluate(bundle, workspace / "dev.jsonl", search, normalizer="englisch")
 
 
 def strata(workspace: Path, bundle: Bundle, search: Decoding) -> Evaluation:
@@ -143,6 +162,19 @@ def test_audio_that_cannot_be_read_stops_the_evaluation(workspace: Path, bundle:
     (workspace / "audio/5.wav").write_bytes(b"RIFF")
     with pytest.raises(AudioError, match="utterance 'u5'"):
         evaluate(bundle, workspace / "dev.jsonl", search)
+
+
+def test_a_manifest_without_texts_is_refused_and_empty_ones_among_others_are_told(
+    workspace: Path, bundle: Bundle, search: Decoding
+) -> None:
+    rows = read_manifest(workspace / "dev.jsonl")
+    write_manifest(workspace / "untold.jsonl", [replace(row, text=" ") for row in rows])
+    with pytest.raises(ManifestError, match=r"untold\.jsonl: no row has a text to compare with; `asr transcribe"):
+        evaluate(bundle, workspace / "untold.jsonl", search)
+    assert without_text(evaluate(bundle, workspace / "dev.jsonl", search)) is None
+    write_manifest(workspace / "some.jsonl", [replace(rows[0], text=""), *rows[1:]])
+    told = without_text(evaluate(bundle, workspace / "some.jsonl", search))
+    assert told == "1 of 2 utterances without a text, 'u4' for one: every word recognised there counts as inserted"
 
 
 def test_an_empty_manifest_is_refused(workspace: Path, bundle: Bundle, search: Decoding) -> None:
@@ -222,9 +254,11 @@ def test_many_hypotheses_without_a_word_are_worth_a_warning(
 
 
 def test_silence_that_is_transcribed_as_such_is_right(workspace: Path, bundle: Bundle, search: Decoding) -> None:
-    write_manifest(workspace / "all.jsonl", [replace(row, text="") for row in everything(workspace)])
+    spoken, *silent = everything(workspace)
+    write_manifest(workspace / "all.jsonl", [spoken, *(replace(row, text="") for row in silent)])
     result = evaluate(bundle, workspace / "all.jsonl", search)
-    assert silence(replace(result, hypotheses=dict.fromkeys(result.hypotheses, "")), 2) is None
+    right = {**dict.fromkeys(result.hypotheses, ""), spoken.id: spoken.text}
+    assert silence(replace(result, hypotheses=right), 2) is None
 
 
 def test_the_steps_of_a_model_are_those_of_its_log(workspace: Path) -> None:

@@ -24,6 +24,8 @@ from asr.system.paths import where_to_look
 from asr.system.runtime import write_text_atomic
 from asr.types import Utterance
 
+TABLE_SUFFIXES = {".csv", ".tsv"}
+
 
 @dataclass(frozen=True)
 class ManifestLine:
@@ -66,10 +68,23 @@ def read_manifest(path: Path | str) -> list[Utterance]:
     return list(open_manifest(path))
 
 
+def read_references(path: Path | str) -> list[Utterance]:
+    """The utterances of a manifest whose texts are to be compared with; ManifestError, too, if none has a text."""
+    utterances = read_manifest(path)
+    if not any(utterance.text.strip() for utterance in utterances):
+        raise ManifestError(
+            f"{path}: no row has a text to compare with; `asr transcribe {path} --model MODEL` writes what is said"
+        )
+    return utterances
+
+
 class ManifestTable(Table):
     """See `open_manifest`."""
 
     def __init__(self, path: Path) -> None:
+        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+            made = path.with_suffix(".jsonl").name
+            raise ManifestError(f"{path}: a table, no manifest; `asr data import {path} --out {made}` makes one of it")
         super().__init__(LineFiles([path], [str(path)]), check_row)
         self._folder = _real_folder(path.parent)
         if not len(self):

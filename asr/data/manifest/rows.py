@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from asr.types import Utterance
 
 KEYS = ("id", "audio", "duration", "text", "start", "speaker", "lang")
 REQUIRED = ("id", "audio", "duration")
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _KNOWN = frozenset(KEYS)
 
 
@@ -24,7 +26,8 @@ def parse_object(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.decode())
     except UnicodeDecodeError as error:
-        raise ManifestError("the line is not UTF-8; convert the file") from error
+        kind = "is UTF-16, not UTF-8" if line.startswith(UTF_16_MARKS) else "is not UTF-8"
+        raise ManifestError(f"the line {kind}; convert the file") from error
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"the line is not JSON ({error})") from error
     if isinstance(row, dict) and line.count(b'":') > len(row):  # a text may hold this, too; checking all takes longer

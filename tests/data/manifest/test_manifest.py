@@ -157,3 +157,19 @@ def test_the_hash_follows_the_content_and_not_the_place(tmp_path):
     assert hash_of("here") == hash_of("there", duration=1.0, speaker="s")
     others = {hash_of("here", **change) for change in ({"id": "b"}, {"text": "ho"}, {"duration": 2}, {"start": 1.0})}
     assert len(others - {hash_of("here")}) == 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_manifest_in_utf_16_is_called_so(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes('\ufeff{"id": "a", "audio": "a.wav", "duration": 1.0}\n'.encode(encoding))
+    with pytest.raises(ManifestError, match=r"m\.jsonl:1: the line is UTF-16, not UTF-8; convert the file"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".TSV"])
+def test_a_table_is_pointed_to_the_import(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_text("audio,text\na.wav,yes\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"a table, no manifest; `asr data import .*rows.* --out rows\.jsonl`"):
+        read_manifest(path)
