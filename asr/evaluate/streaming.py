@@ -226,7 +226,8 @@ def _run(
         blocks = [slot.waveform[slot.place : slot.place + step] for slot in slots]
         last = [slot.place + step >= len(slot.waveform) for slot in slots]
         began = _now()
-        advance_sessions(live.decoder, [slot.session for slot in slots], blocks, last, live.min_recording)
+        behind = [clock > spoken + STEP_SECONDS] * len(slots)
+        advance_sessions(live.decoder, [slot.session for slot in slots], blocks, last, live.min_recording, behind)
         took = min(now - before for now, before in zip(_now(), began, strict=True))
         spent += took
         clock = max(clock, spoken) + took

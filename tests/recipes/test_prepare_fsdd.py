@@ -122,6 +122,7 @@ def test_a_missing_recording_is_named(tmp_path: Path, run_prepare: Any):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_real_fsdd_has_500_recordings_a_speaker(corpora: Path, tmp_path: Path, load_recipe: Any):
     load_recipe("fsdd").prepare(corpora / "fsdd", tmp_path)
     speakers = sorted(path.name for path in (tmp_path / "isolated").iterdir())

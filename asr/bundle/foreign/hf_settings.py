@@ -21,5 +21,7 @@ def require_values(file: Path, settings: Mapping[str, Any], wanted: Mapping[str,
 def require_architecture(file: Path, config: Mapping[str, Any], wanted: str) -> None:
     """BundleError for a network that was saved for another task; a file may leave it out."""
     architectures = config.get("architectures") or [wanted]
+    if not isinstance(architectures, list):
+        raise BundleError(f"{file}: architectures is {architectures!r}, no list of names; copy the file again")
     if wanted not in architectures:
         raise BundleError(f"{file}: holds a {architectures[0]}, supported is {wanted}")

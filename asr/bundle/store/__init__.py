@@ -7,6 +7,7 @@ ASR_HOME, or else in the user's cache folder; what it lacks comes from an instal
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from asr.bundle.catalogue import CATALOGUE, Entry, entry_of
 from asr.bundle.folder import require_parts
 from asr.bundle.import_record import ImportRecord
 from asr.bundle.store import places
-from asr.bundle.store.files import digest
+from asr.bundle.store.files import UnavailableError, digest
+from asr.bundle.store.hub_cache import find_snapshot
+from asr.bundle.store.wheels import locate
 from asr.errors import BundleError
 from asr.system.display import Display
 from asr.system.paths import nearest
@@ -24,7 +27,15 @@ if TYPE_CHECKING:
 
 FILE_SUFFIXES = (".bin", ".json", ".pt", ".safetensors", ".txt")  # of models that are imported
 
-__all__ = ["find_by_name", "find_model", "known_model", "missing_model", "record_import", "unknown_model"]
+__all__ = [
+    "find_by_name",
+    "find_model",
+    "known_model",
+    "missing_model",
+    "nearest_source",
+    "record_import",
+    "unknown_model",
+]
 
 
 def find_model(model: Path | str, command: str = "asr train", display: Display | None = None) -> Path:
@@ -66,6 +77,21 @@ def known_model(name: str) -> Path | None:
         return entry.checkout()
     kept = places.model_folder(entry.name if entry is not None else name)
     return kept if kept.parent == places.home() / places.MODELS and places.is_model(kept) else None
+
+
+def nearest_source(entry: Entry) -> str:
+    """Where a model of the catalogue would be taken from without a network: here, wheel, hub's cache, or `-`."""
+    if known_model(entry.name) is not None:
+        return "here"
+    with suppress(UnavailableError):
+        if entry.wheel is not None:
+            locate(entry.wheel)
+            return "wheel"
+    for repo in entry.hub:
+        with suppress(UnavailableError):
+            find_snapshot(repo)
+            return "hub's cache"
+    return "-"
 
 
 def record_import(model: ForeignModel, path: Path, folder: Path) -> None:

@@ -47,8 +47,8 @@ class _Window:
 class AgreementDecoder:
     """A model that takes whole utterances, with all guards of the offline path: `recognize`. See `LiveDecoder`.
 
-    It looks whenever `step_seconds` are new, at no more than `max_seconds` where words have times: what is certain
-    then goes into a segment without waiting for the end of a sentence.
+    It looks whenever `step_seconds` are new, less often where it cannot keep up, at no more than `max_seconds` where
+    words have times: what is certain then goes into a segment without waiting for the end of a sentence.
     """
 
     def __init__(
@@ -72,15 +72,20 @@ class AgreementDecoder:
         return _Window(first, options, rate=self._rate)
 
     def advance(
-        self, utterances: Sequence[_Window], samples: Sequence[np.ndarray], silence: Sequence[float | None]
+        self,
+        utterances: Sequence[_Window],
+        samples: Sequence[np.ndarray],
+        silence: Sequence[float | None],
+        behind: Sequence[bool] = (),
     ) -> list[Update]:
         """See `LiveDecoder`."""
         for window, new in zip(utterances, samples, strict=True):
             window.samples = np.concatenate([window.samples, new])
+        late = behind or [False] * len(utterances)
         due = [
             place
-            for place, (window, quiet) in enumerate(zip(utterances, silence, strict=True))
-            if quiet is not None or len(window.samples) - window.looked_at >= self._step
+            for place, (window, quiet, is_behind) in enumerate(zip(utterances, silence, late, strict=True))
+            if quiet is not None or (len(window.samples) - window.looked_at >= self._step and not is_behind)
         ]
         updates = [Update(None)] * len(utterances)
         if not due:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.streaming import StreamingDecoder, can_stream
+from asr.errors import ConfigError
 from asr.text.tokenizer import Tokenizer
 from asr.transcribe.segmentation import SegmentationConfig
 from asr.transcribe.span_recognizer import SpanRecognizer
@@ -17,6 +18,13 @@ def build_decoder(bundle: Bundle, spans: SpanRecognizer, config: StreamingConfig
     """The way of a model."""
     rate = bundle.frontend.sample_rate
     if not can_stream(bundle):
+        window, rules = bundle.frontend.window_seconds, config.endpoint
+        longest = 1.25 * rules.max_utterance + config.pre_roll
+        if window is not None and longest > window:
+            raise ConfigError(
+                f"streaming.endpoint.max_utterance {rules.max_utterance:g}: with a quarter more and pre_roll that is "
+                f"{longest:g} s, and the model takes {window:g} s; use {(window - config.pre_roll) / 1.25:g} or less"
+            )
         return AgreementDecoder(
             spans.recognize,
             spans.decode_options,

@@ -44,12 +44,17 @@ class LiveDecoder(Protocol):
         ...
 
     def advance(
-        self, utterances: Sequence[Any], samples: Sequence[np.ndarray], silence: Sequence[float | None]
+        self,
+        utterances: Sequence[Any],
+        samples: Sequence[np.ndarray],
+        silence: Sequence[float | None],
+        behind: Sequence[bool] = (),
     ) -> list[Update]:
         """Give each utterance its next samples (N,).
 
         `silence` is None as long as it goes on; else it ends here, with so many seconds of silence, and its update
-        holds the rest of its segments.
+        holds the rest of its segments. Of those that are `behind` the next samples wait already: an expensive look
+        may be put off until they are there, too.
         """
         ...
 
@@ -109,7 +114,11 @@ class ChunkedDecoder:
         return _Utterance(self._decoder, self._decoder.start(self._decode_options(options)), first, options, [()])
 
     def advance(
-        self, utterances: Sequence[_Utterance], samples: Sequence[np.ndarray], silence: Sequence[float | None]
+        self,
+        utterances: Sequence[_Utterance],
+        samples: Sequence[np.ndarray],
+        silence: Sequence[float | None],
+        behind: Sequence[bool] = (),
     ) -> list[Update]:
         """See `LiveDecoder`."""
         padded = [

@@ -231,7 +231,8 @@ class _Core:
             try:
                 sessions, last = [caller.session for caller in due], [is_last for _, is_last in blocks]
                 samples = [block for block, _ in blocks]
-                advance_sessions(self._decoder, sessions, samples, last, self._segmentation.min_recording)
+                behind = [self._has_step(caller) for caller in due]
+                advance_sessions(self._decoder, sessions, samples, last, self._segmentation.min_recording, behind)
             except Exception as caught:
                 error = caught
             with self._lock:

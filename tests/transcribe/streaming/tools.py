@@ -84,7 +84,11 @@ class Counter:
         return self.utterances[-1]
 
     def advance(
-        self, utterances: Sequence[Heard], samples: Sequence[np.ndarray], silence: Sequence[float | None]
+        self,
+        utterances: Sequence[Heard],
+        samples: Sequence[np.ndarray],
+        silence: Sequence[float | None],
+        behind: Sequence[bool] = (),
     ) -> list[Update]:
         self.batches.append(len(utterances))
         updates = []
