@@ -18,6 +18,8 @@ from asr.decoding.whole import WholeSearch
 from asr.registry import NamedConfig
 from asr.types import EncoderOutput, Hypothesis
 
+SHARE_ALIVE = 0.75  # of a batch at most, when those that have ended leave it: it costs a copy of what the others hear
+
 
 class AttentionGreedyConfig(NamedConfig):
     """Settings of the greedy attention search."""
@@ -30,7 +32,7 @@ class AttentionGreedyConfig(NamedConfig):
 
 @SEARCHES.register(AttentionGreedyConfig)
 class AttentionGreedy(WholeSearch):
-    """Batched, with the decoder's cache, once utterances are whole; they leave the batch as they end.
+    """Batched, with the decoder's cache, once utterances are whole; they leave the batch soon after they end.
 
     One hypothesis per utterance; its score is the log-probability of the tokens and eos. An utterance at its limit of
     tokens is made to end there, as is one for which the filters leave no token. Attention cannot tell where a token
@@ -65,6 +67,7 @@ class AttentionGreedy(WholeSearch):
         texts = begun.first
         silence = Silence(self.decoder, len(encoded.lens))
         scores = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+        alive = torch.ones_like(rows, dtype=torch.bool)
         state = self.decoder.init_state(EncoderOutput(encoded.frames[rows], encoded.lens[rows]))
         while True:
             log_probs, state = self.decoder.step(texts[:, -1], state)
@@ -81,6 +84,8 @@ class AttentionGreedy(WholeSearch):
             if forced is not None:
                 ended &= ~forced[1]
             ended |= ~scores.isfinite()
+            ended &= alive
+            alive = alive & ~ended
             done = ended.nonzero().squeeze(1).tolist()
             for place in done:
                 row, score = int(rows[place]), float(scores[place])
@@ -88,13 +93,14 @@ class AttentionGreedy(WholeSearch):
                     text = tuple(texts[place].tolist()[len(prompts[row]) :])
                     measures = silence.measures(row, score, len(text))
                     answers[row] = [Hypothesis(text, score, {"attention": score}, measures=measures)]
-            if len(done) == len(rows):
+            num_alive = int(alive.sum())
+            if num_alive == 0:
                 return answers
             texts = torch.cat([texts, tokens[:, None]], dim=1)
-            if done:
-                going = (~ended).nonzero().squeeze(1)
+            if num_alive <= SHARE_ALIVE * len(rows):
+                going = alive.nonzero().squeeze(1)
                 rows, limits, texts, scores = rows[going], limits[going], texts[going], scores[going]
-                begun, state = begun.select(going), self.decoder.reorder(state, going)
+                begun, state, alive = begun.select(going), self.decoder.reorder(state, going), alive[going]
 
     def _best(
         self, log_probs: Tensor, texts: Tensor, prompts: Prompts, rows: Tensor, at_limit: Tensor

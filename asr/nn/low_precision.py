@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TINY = 1e-30  # in place of the largest value of a vector of zeros
+ROWS_AT_ONCE = 4096  # of a weight that is rounded: embeddings are many times as large as all else
 
 
 def computes_int8() -> bool:
@@ -31,9 +32,14 @@ def computes_int8() -> bool:
 
 def whole_numbers(weight: Tensor) -> tuple[Tensor, Tensor]:
     """A weight (rows, columns) as int8, and what each row has to be multiplied with, float32 (rows,)."""
-    exact = weight.detach().float()
-    scales = exact.abs().amax(1).clamp(min=TINY) / 127
-    return (exact / scales[:, None]).round().clamp(-127, 127).to(torch.int8), scales
+    whole = torch.empty(weight.shape, dtype=torch.int8)
+    scales = torch.empty(len(weight))
+    for start in range(0, len(weight), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        exact = weight[part].detach().float()
+        scales[part] = exact.abs().amax(1).clamp_(min=TINY) / 127
+        whole[part] = (exact / scales[part, None]).round_().clamp_(-127, 127)
+    return whole, scales
 
 
 class Int8Linear(nn.Module):

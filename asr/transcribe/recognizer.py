@@ -115,15 +115,18 @@ class Recognizer:
             min_confidence=min_confidence,
         )
 
-    def transcribe(self, audio: Audio, sample_rate: int = 16000) -> Transcript:
+    def transcribe(
+        self, audio: Audio, sample_rate: int = 16000, options: RequestOptions = DEFAULT_OPTIONS
+    ) -> Transcript:
         """All segments of a file, or of a waveform (num_samples,) of floats in [-1, 1] at `sample_rate`.
 
         A file, which may be given as bytes or opened, says its rate itself; `sample_rate` is for samples: an array, a
-        tensor or a list. Audio without speech or too short for the model, an empty array included, gives an empty
+        tensor or a list. `options` may name a language, a task and more. Audio without speech or too short for the
+        model, an empty array included, gives an empty
         transcript. Raises AudioError for a file that cannot be read and for samples of another shape or type, not
         finite, or far beyond full scale.
         """
-        with closing(self.engine.submit(audio, sample_rate=sample_rate)) as handle:
+        with closing(self.engine.submit(audio, options, sample_rate=sample_rate)) as handle:
             return handle.result()
 
     def stream_segments(self, audio: Audio, sample_rate: int = 16000) -> Iterator[Segment]:

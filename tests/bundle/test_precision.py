@@ -80,3 +80,15 @@ def test_int8_is_refused_where_it_was_not_measured(tiny_workspace: Path) -> None
         choose_precision("int8", spec, CPU)
     with pytest.raises(ConfigError, match="dtype 'float64' is unknown"):
         choose_precision("float64", spec, CPU)
+
+
+def test_rows_encoded_one_by_one_are_what_the_encoder_makes_of_the_batch(whisper: Path) -> None:
+    bundle = Bundle.load(whisper)
+    waveforms = torch.from_numpy(np.random.default_rng(1).normal(0, 0.1, (3, 16000 * 9)).astype(np.float32))
+    lens = torch.tensor([16000 * 9, 16000 * 2, 16000 * 5])
+    encoded = bundle.backend.encode(waveforms, lens)
+    with bundle.backend.running():
+        expected = bundle.model.encode(*bundle.frontend(waveforms, lens))
+    assert torch.equal(encoded.lens, expected.lens)
+    for row, length in enumerate(encoded.lens.tolist()):
+        torch.testing.assert_close(encoded.frames[row, :length], expected.frames[row, :length], rtol=1e-4, atol=1e-4)

@@ -189,7 +189,9 @@ CASES = {
     "train --tensorboard": Case(TRAIN, f"{TRAIN} --tensorboard", has("exp/training/tensorboard")),
     "train --dry-run": Case(TRAIN, f"{TRAIN} --dry-run", has("exp")),
     "train --profile": Case(
-        TRAIN, f"{TRAIN} --set data.max_batch_seconds=1.5 --profile", has("exp/training/profile/trace.json.gz")
+        TRAIN,
+        f"{TRAIN} --set data.max_batch_seconds=1.5 --set training.epochs=1 --profile",
+        has("exp/training/profile/trace.json.gz"),
     ),
     "train --device": Case(TRAIN, f"{TRAIN} --device nowhere", works),
     "train --threads": Case(TRAIN, f"{TRAIN} --threads 2", threads),

@@ -30,6 +30,7 @@ class Server(ThreadingHTTPServer):
         self.with_ranges = True
         self.breaks_after: list[int] = []  # for each coming request, the bytes sent before the connection is cut
         self.starts: list[int] = []
+        self.secrets: list[tuple[str, str | None]] = []  # paths, and what came as authorization
 
     @property
     def url(self) -> str:
@@ -42,6 +43,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/missing":
             self.send_error(404)
+            return
+        self.server.secrets.append((self.path, self.headers.get("Authorization")))
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "/corpus.tar")
+            self.end_headers()
             return
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         self.server.starts.append(start)
@@ -174,6 +181,12 @@ def test_a_damaged_download_is_removed_and_reported(server, target):
 def test_a_missing_file_is_one_clear_line(server, target):
     with pytest.raises(DownloadError, match=r"/missing: the server answers 404 Not Found; check the address$"):
         download(server.url.replace("corpus.tar", "missing"), target)
+
+
+def test_a_secret_is_told_to_the_server_that_is_asked_and_to_none_it_points_to(server, target):
+    url = server.url.replace("/corpus.tar", "/elsewhere")
+    assert download(url, target, sha256=SHA256, headers={"Authorization": "Bearer x"}).read_bytes() == CONTENT
+    assert server.secrets == [("/elsewhere", "Bearer x"), ("/corpus.tar", None)]
 
 
 def test_being_offline_is_one_clear_line(target):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def test_with_the_same_tokens_every_weight_is_the_model_s(workspace: Path) -> No
     assert differing(started, trained) == set()
     number = f"{sum(weight.numel() for weight in trained.model.state_dict().values()) / 1e6:.2f}"
     assert said == [f"{number} of {number} M weights from model; tensors: {len(trained.model.state_dict())} copied"]
+
+
+def test_a_name_does_for_a_folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASR_HOME", str(workspace))
+    shutil.copytree("model", "models/mine")
+    assert differing(fresh(["init_from=mine"]), Bundle.load("model")) == set()
+    with pytest.raises(BundleError, match="did you mean 'mine'"):
+        fresh(["init_from=mime"])
 
 
 def test_with_other_tokens_those_of_the_same_name_keep_their_outputs(workspace: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from asr.audio.io import load_audio
+from asr.experiments import launch
 from asr.features import build_frontend
 from asr.features.fbank import FbankConfig
 from asr.features.kaldi import KaldiFrontend
 from asr.features.level import FADING_DB, FASTEST, GATE_DB, LevelConfig, RunningLevel, utterance_gains
 from asr.features.mfcc import MfccConfig
+from asr.transcribe.recognizer import Recognizer
+from asr.transcribe.segmentation import SegmentationConfig
 
 RATE = 16000
 
@@ -106,3 +112,15 @@ def test_rows_of_no_windows_pass() -> None:
     assert utterance_gains(torch.zeros(2, 0, dtype=torch.float64), torch.tensor([0, 0]), config).shape == (2, 1)
     running = RunningLevel(LevelConfig(over="running"), 2)
     assert running.gains(torch.zeros(2, 0, dtype=torch.float64)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("over", ["utterance", "running"])
+def test_a_model_trained_with_a_level_hears_the_same_in_recordings_of_any(over: str, workspace: Path) -> None:
+    settings = (f"frontend={{cmvn: global, level: {{over: {over}}}}}", "training.epochs=1")
+    launch.train(Path("experiment.yaml"), Path("levelled"), overrides=settings, device="cpu")
+    recognizer = Recognizer.load("levelled", device="cpu", segmentation=SegmentationConfig(vad=None))
+    samples = load_audio(Path("audio/5.wav"), RATE)
+    heard = recognizer.transcribe(samples)
+    assert heard.text
+    for db in (-30, 20):
+        assert recognizer.transcribe(samples * 10 ** (db / 20)).text == heard.text

@@ -164,6 +164,7 @@ def long(bench: Bench, folder: Path) -> None:
     clips = bench.arguments.corpora / "ljspeech_tail"
     lines = [line.split("|") for line in (clips / "metadata.csv").read_text().splitlines()]
     chosen = [(name, text) for name, _, text in lines if name.startswith("LJ002")]
+    chosen = chosen[: bench.arguments.utterances]
     reading = folder / "reading.wav"
     soundfile.write(
         reading, np.concatenate([load_audio(clips / "wavs" / f"{name}.opus", RATE) for name, _ in chosen]), RATE
@@ -254,6 +255,7 @@ def main() -> int:
     parser.add_argument("--parts", default="short,long,batch", help=f"of {','.join(PARTS)} [%(default)s]")
     parser.add_argument("--clips", type=int, default=300, help="[%(default)s]")
     parser.add_argument("--rounds", type=int, default=1, help="of the long reading [%(default)s]")
+    parser.add_argument("--utterances", type=int, help="of the long reading; all by default")
     parser.add_argument("--hours", type=float, default=3.0, help="of the part memory [%(default)s]")
     parser.add_argument("--language", default="en", help="[%(default)s]")
     parser.add_argument("--compute-type", default="int8", help="of faster-whisper [%(default)s]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -38,6 +39,7 @@ class Encoder(nn.Module, ABC):
 
     output_dim: int  # D
     num_layers: int  # how often `tap` is called
+    has_long_rows: ClassVar[bool] = False  # each row by itself is work enough for a CPU; a batch only takes memory
 
     @property
     @abstractmethod

@@ -61,6 +61,8 @@ class WhisperEncoderLayer(nn.Module):
 class WhisperEncoder(Encoder):
     """One frame for every two of the features. The original's fixed 1500 frames may be fewer: padding is masked."""
 
+    has_long_rows = True
+
     def __init__(self, config: WhisperEncoderConfig, num_features: int) -> None:
         super().__init__()
         self.num_layers = config.num_layers

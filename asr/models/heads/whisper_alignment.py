@@ -43,6 +43,7 @@ def place_tokens(
     tokens, lens = pad_stack(
         [torch.tensor([*prompt, *text], dtype=torch.int64) for prompt, text in zip(prompts, texts, strict=True)]
     )
+    heads = sorted(heads, key=lambda one: one.layer)  # as their scores come
     scores, hidden = _read(decoder, heads, encoded, tokens.to(encoded.frames.device))
     delays = [round(one.delay / FRAME_SECONDS) for one in heads]
     frames = encoded.lens.tolist() if audio_lens is None else list(map(min, audio_lens, encoded.lens.tolist()))

