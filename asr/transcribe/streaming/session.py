@@ -40,7 +40,7 @@ class Session:
         self._kept = np.zeros(0, dtype=np.float32)  # the last samples before it begins
         self._reserved = 0  # samples before belong to an earlier utterance
         self._is_forced = False  # the last utterance was cut in its speech, and this one goes on with it
-        self._ended_with = 0.0  # seconds of silence that the last utterance ended with
+        self._held = np.zeros(0, dtype=np.float32)  # silence that the utterance may end in, or go on after
         self._shown: tuple[str, ...] = ()
         self._events: list[Event] = []
         self._by_decoder = config.endpoint.by == "decoder" or not hearing.has_detector
@@ -60,7 +60,7 @@ class Session:
         self._hearing.push(samples)
         self._now += len(samples)
         if self._utterance is not None:
-            return samples
+            return self._without_silence(samples)
         self._kept = np.concatenate([self._kept, samples])
         start = self._start()
         if start is None:
@@ -100,14 +100,26 @@ class Session:
         self._deliver(update)
         self._utterance = None
         self._shown = ()
-        silent = 0 if self._is_forced else round(self._ended_with * self._rate)
-        self._reserved = self._now - min(silent, round(self._config.pre_roll * self._rate))
+        self._reserved = self._now - len(self._held)
+        self._kept, self._held = self._held, np.zeros(0, dtype=np.float32)
         self._hearing.forget()
 
     def silence_at_end(self) -> float:
-        """Seconds of silence that the utterance ends with, which it does now."""
-        self._ended_with = self._silence()
-        return self._ended_with
+        """Seconds of silence that the utterance has at its end."""
+        return max(0.0, self._silence() - len(self._held) / self._rate)
+
+    def _without_silence(self, samples: np.ndarray) -> np.ndarray:
+        """What goes to the decoder now: of silence `tail` seconds, and the rest when speech goes on after all.
+
+        Few models learnt from long silence, and they may write something to it.
+        """
+        if self._by_decoder:
+            return samples
+        held = np.concatenate([self._held, samples])
+        limit = self._hearing.last_speech + round(self._config.tail * self._rate)
+        given = min(max(0, limit - (self._now - len(held))), len(held))
+        self._held = held[given:]
+        return held[:given]
 
     def _silence(self) -> float:
         return float(self._utterance.quiet) if self._by_decoder else self._hearing.silence

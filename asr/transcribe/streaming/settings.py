@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from asr.config import with_overrides
 from asr.config_errors import validate
@@ -30,18 +30,12 @@ class StreamingConfig(Config):
 
     chunk: float = Field(0.32, gt=0, le=10.0)  # audio between two looks of the encoder, in whole encoder frames
     left_context: float | None = Field(None, ge=0)  # before a chunk that it sees; None: as the model was trained
-    pre_roll: float = Field(0.5, ge=0)  # before the first sound of an utterance that belong to it
-    tail: float = Field(0.4, ge=0)  # silence that follows the last word, real or added: models write a little late
+    pre_roll: float = Field(0.5, ge=0)  # before the first sound that a detector hears, of the utterance's own
+    tail: float = Field(0.3, ge=0)  # silence that a model gets to hear behind speech, real or added: it writes late
     stable_after: int = Field(1, ge=1)  # looks in which a word has to be the same until it is shown
     window_step: float = Field(1.0, gt=0)  # audio between two looks of a model that takes whole utterances
     window_max: float = Field(15.0, ge=2.0)  # audio it looks at; beyond, what is certain is cut off
     endpoint: EndpointConfig = EndpointConfig()
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.pre_roll > self.endpoint.silence_after_text and self.endpoint.by == "decoder":
-            raise ValueError("pre_roll is longer than endpoint.silence_after_text: words would come twice")
-        return self
 
 
 DEFAULT_STREAMING = StreamingConfig()

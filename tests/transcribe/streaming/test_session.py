@@ -20,7 +20,8 @@ def test_an_utterance_begins_before_its_first_sound_and_ends_half_a_second_after
     assert first.first == pytest.approx((1.0 - 0.5) * RATE, abs=600)
     assert second.first == pytest.approx((6.1 - 0.5) * RATE, abs=600)
     assert ends == [pytest.approx(3.6, abs=0.12), pytest.approx(7.7, abs=0.12)]
-    assert first.ended_with == pytest.approx(0.5, abs=0.1)
+    assert first.ended_with == pytest.approx(0.3, abs=0.04)
+    assert len(first.samples) == pytest.approx((0.5 + 2.1 + 0.3) * RATE, abs=600)
     assert [segment.text for segment in session.segments] == ["word word", "word"]
 
 
@@ -47,6 +48,15 @@ def test_all_speech_is_in_some_utterance_and_none_is_in_two() -> None:
         covered[one.first : stop] += 1
     assert covered.max() == 1
     assert covered[waveform > 0.1].min() == 1
+
+
+def test_a_short_pause_belongs_to_its_utterance_and_silence_at_its_end_does_not() -> None:
+    decoder = Counter()
+    waveform = sound(0.6, 1.2, 0.45, 1.2, 2.0)
+    run(decoder, session_of(decoder), waveform)
+    (one,) = decoder.utterances
+    assert np.array_equal(one.samples, waveform[one.first :][: len(one.samples)])
+    assert len(one.samples) == pytest.approx((0.5 + 1.2 + 0.45 + 1.2 + 0.3) * RATE, abs=700)
 
 
 def test_speech_that_goes_on_too_long_ends_at_its_next_pause() -> None:
@@ -90,6 +100,7 @@ def test_the_end_of_the_stream_ends_its_utterance_with_all_samples() -> None:
     run(decoder, session, waveform)
     (one,) = decoder.utterances
     assert one.first + len(one.samples) == len(waveform) == session.num_samples
+    assert one.ended_with == pytest.approx(0.0, abs=0.04)
     assert [segment.text for segment in session.segments] == ["word"]
 
 
@@ -136,5 +147,3 @@ def test_settings_are_strict() -> None:
     assert streaming_config(0.64, ["streaming.endpoint.silence_after_text=0.9"]).endpoint.silence_after_text == 0.9
     with pytest.raises(ConfigError, match="silence_after_text"):
         streaming_config(None, ["streaming.endpoint.silence_after_txt=0.9"])
-    with pytest.raises(ConfigError, match="twice"):
-        streaming_config(None, ["streaming.endpoint.by=decoder", "streaming.pre_roll=0.8"])
