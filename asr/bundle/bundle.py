@@ -169,7 +169,7 @@ class Bundle:
         tensors = upgrade_tensors(load_tensors(path), list(self.model.heads))
         check_fits(self.weights(), tensors, path)
         own = {name: tensor for name, tensor in tensors.items() if not name.startswith(FRONTEND_PREFIX)}
-        self.model.load_state_dict(own, assign=True)
+        self.model.requires_grad_(False).load_state_dict(own, assign=True)
         for name, tensor in self.frontend.state_dict().items():
             tensor.copy_(tensors[FRONTEND_PREFIX + name])
 
