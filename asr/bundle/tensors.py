@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from asr.bundle.folder import CONFIG_FILE
 from asr.errors import BundleError
 from asr.system.runtime import atomic_path
 
+DRAWS = (Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_, init.xavier_uniform_)
+VALUES_AT_ONCE = 1 << 20  # that are looked at, so that no tensor of the size of an embedding comes beside it
 CHECKSUM = "sha256"  # key in the metadata of our safetensors files
 ALIGNMENT = 8  # bytes; where the values of a safetensors file begin
 DTYPE_NAMES = {  # of safetensors, in its own order
@@ -58,20 +62,24 @@ def check_fits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: P
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Modules that are made inside have parameters with a shape and no values, which come from a file; buffers do.
+    """Modules that are made inside draw no random weights, since theirs come from a file.
 
-    So a model takes no more memory than its file, and no time for random numbers.
+    Memory that nobody has written to takes no room. Everything else about them is as ever.
     """
-    register = nn.Module.register_parameter
-
-    def register_shape(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        register(module, name, None if parameter is None else nn.Parameter(parameter.to("meta"), requires_grad=False))
-
-    nn.Module.register_parameter = register_shape  # type: ignore[method-assign,assignment]
-    try:
+    with _NoDraws():
         yield
-    finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves tensors as they are where random numbers should be drawn into them."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func not in DRAWS:
+            return func(*args, **named)
+        return args[0] if args else named["tensor"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -146,4 +154,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of a tensor that holds NaN or an infinity; None if all are numbers."""
-    return next((name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())), None)
+    for name, tensor in tensors.items():
+        if not all(bool(part.isfinite().all()) for part in tensor.reshape(-1).split(VALUES_AT_ONCE)):
+            return name
+    return None

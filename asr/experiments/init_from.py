@@ -168,8 +168,8 @@ def _warn_of_other_case(bundle: Bundle, source: Bundle, report: InitReport, say:
 
 
 def _warn_of_other_features(bundle: Bundle, source: Bundle, folder: str, say: Callable[[str], None]) -> None:
-    """Features of another kind may have equally many bands, so that no shape tells."""
-    here, there = (one.frontend.config.model_dump(exclude={"cmvn"}) for one in (bundle, source))
+    """Features of another kind may have equally many bands, so that no shape tells; level and mean are put right."""
+    here, there = (one.frontend.config.model_dump(exclude={"cmvn", "level"}) for one in (bundle, source))
     differing = [
         f"{key} {here.get(key)}, not {there.get(key)}" for key in {**there, **here} if here.get(key) != there.get(key)
     ]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.nn.convolution import DepthwiseConvolution
+from asr.system.display import counted
 
 STACK = "layers"  # the attribute that holds a model's repeated layers, an nn.ModuleList
 
@@ -58,7 +59,8 @@ def compile_layers(model: nn.Module, loss: Callable[[], Tensor], dtype: str, say
     finally:
         model.zero_grad(set_to_none=True)
         model.train(was_training)
-    say(f"compiled {len(layers)} layers as {num_compilations()} pieces of code in {time.monotonic() - began:.0f} s")
+    pieces = counted(num_compilations(), "piece")
+    say(f"compiled {counted(len(layers), 'layer')} as {pieces} of code in {time.monotonic() - began:.0f} s")
     return True
 
 

@@ -34,13 +34,19 @@ from asr.types import Segment, Transcript
 LIVE_OPTIONS = RequestOptions(partials=True)
 
 
+def default_batch_seconds(bundle: Bundle) -> float:
+    """Of a model of windows twice as many: each step of its decoder reads all weights, for however many rows."""
+    return 60.0 if bundle.frontend.window_seconds is None else 120.0
+
+
 class Recognizer:
     """Transcribes files and arrays of any length, any rate, in bounded memory; any number of threads may share it.
 
     Speech is found and cut into spans as `segmentation` says; spans are recognised in batches whose longest span times
-    size is at most `max_batch_seconds`. In float32 the text is the same whatever the batch. Words have times and, by
-    the measure `confidence` of `asr.alignment.confidence`, confidences; not so with a model without CTC. A segment
-    whose confidence is below `min_confidence` is taken for noise. `engine` takes requests with options of their own.
+    size is at most `max_batch_seconds` (None: `default_batch_seconds`). In float32 the text is the same whatever the
+    batch. Words have times and, by the measure `confidence` of `asr.alignment.confidence`, confidences; not so with a
+    model without CTC. A segment whose confidence is below `min_confidence` is taken for noise. `engine` takes requests
+    with options of their own.
     """
 
     def __init__(
@@ -51,14 +57,14 @@ class Recognizer:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         segmentation: SegmentationConfig = DEFAULT_SEGMENTATION,
-        max_batch_seconds: float = 60.0,
+        max_batch_seconds: float | None = None,
         confidence: str = "posterior",
         min_confidence: float = 0.0,
     ) -> None:
         self.bundle = bundle = bundle.with_dtype(dtype)
         self.device = device
         self.dtype = bundle.dtype  # its name, as outputs record it
-        self.max_batch_seconds = max_batch_seconds
+        self.max_batch_seconds = max_batch_seconds or default_batch_seconds(bundle)
         window, longest = bundle.frontend.window_seconds, segmentation.max_span + 2 * segmentation.padding
         if window is not None and longest > window:
             raise ConfigError(
@@ -72,7 +78,7 @@ class Recognizer:
         self.engine = Engine(
             self.segmenter,
             self._spans.recognize,
-            max_batch_seconds=max_batch_seconds,
+            max_batch_seconds=self.max_batch_seconds,
             check=self._spans.finds_language,
             live=self.live() if can_stream(bundle) else None,
         )
@@ -86,7 +92,7 @@ class Recognizer:
         search: str | SearchRequest | None = None,
         *,
         segmentation: SegmentationConfig = DEFAULT_SEGMENTATION,
-        max_batch_seconds: float = 60.0,
+        max_batch_seconds: float | None = None,
         confidence: str = "posterior",
         min_confidence: float = 0.0,
         exact: bool = False,

@@ -16,7 +16,7 @@ from asr.models.asr_model import AsrModel
 from asr.models.encoders.streaming import StreamState
 from asr.types import EncoderOutput
 
-SHAPE_FRAMES = 64  # rows are as long as a multiple of it: kernels are compiled for each shape, and kept
+SHAPE_SECONDS = 0.64  # rows are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,20 @@ class TorchBackend:
         """See `Backend`."""
         device = self.device
         with self.running():
-            features, feature_lens = self.frontend(waveforms.to(device), lens.to(device))
             if device.type != "cpu" or not self.model.encoder.has_long_rows:
-                return self.model.encode(features, feature_lens)
-            return self._encode_rows(features, feature_lens)
+                return self.model.encode(*self.frontend(waveforms.to(device), lens.to(device)))
+            return self._encode_rows(waveforms, lens)
 
-    def _encode_rows(self, features: Tensor, lens: Tensor) -> EncoderOutput:
+    def _encode_rows(self, waveforms: Tensor, lens: Tensor) -> EncoderOutput:
         """One row after the other: what is computed stays in the caches, and no padding is."""
+        step = round(SHAPE_SECONDS * self.frontend.config.sample_rate)
         rows = []
         for row, length in enumerate(lens.tolist()):
-            longest = min(features.shape[1], max(1, -(-length // SHAPE_FRAMES)) * SHAPE_FRAMES)
-            encoded = self.model.encode(features[row : row + 1, :longest], lens[row : row + 1])
+            longest = max(1, -(-length // step)) * step
+            encoded = self.model.encode(*self.frontend(waveforms[row : row + 1, :longest], lens[row : row + 1]))
             rows.append(encoded.frames[0, : int(encoded.lens)])
-        return EncoderOutput(pad_stack(rows)[0], self.model.output_lens(lens))
+        frames, frame_lens = pad_stack(rows)
+        return EncoderOutput(frames, frame_lens)
 
     @property
     def streams(self) -> bool:

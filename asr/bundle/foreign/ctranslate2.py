@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from asr.bundle.foreign.whisper import (
     WhisperRules,
     has_whisper_positions,
     read_alignment,
+    rounding_of,
     whisper_spec,
     whisper_tokenizer,
 )
@@ -29,6 +31,7 @@ from asr.types import MAIN_TOKENIZER
 MODEL_FILE = "model.bin"
 VOCABULARY_FILES = ("vocabulary.json", "vocabulary.txt")
 SPEC = "WhisperSpec"
+POSITIONS = "encoder/position_encodings/encodings"
 ERF_GELU = 3
 # what single numbers say of the network, beside sizes, and what CTranslate2 takes for those that are left out; any
 # other value is another network than ours
@@ -56,10 +59,12 @@ class CTranslate2Whisper(ForeignFormat):
                 raise BundleError(f"{source}: decoder/{name} is not {value}; this variant is not supported")
         settings = read_settings(path / CONFIG)
         tokenizer = _read_tokenizer(path)
-        own = _map_names(TensorMap(source, variables.tables(leave_out={HEADS_TABLE})))
+        found = TensorMap(source, variables.tables(leave_out={HEADS_TABLE}))
+        own = _map_names(found)
         heads = int(numbers.get("encoder/num_heads", 0)), int(numbers.get("decoder/num_heads", 0))
         pieces = tokenizer.vocabulary.pieces
-        spec = whisper_spec(source, own, heads, _rules(path / CONFIG, settings, tokenizer), pieces)
+        rules = replace(_rules(path / CONFIG, settings, tokenizer), positions=rounding_of(found.value(POSITIONS)))
+        spec = whisper_spec(source, own, heads, rules, pieces)
         return ForeignModel(source, Origin.of(path, self.name), spec, {MAIN_TOKENIZER: tokenizer}, own)
 
 
@@ -77,7 +82,7 @@ def _rules(file: Path, settings: Mapping[str, Any], tokenizer: ByteBpeTokenizer)
 
 def _map_names(found: TensorMap) -> Mapping[str, Tensor]:
     """Our tensors from those of the file; BundleError for one that is missing or unknown."""
-    found.require("encoder/position_encodings/encodings", has_whisper_positions, "holds other positions than Whisper's")
+    found.require(POSITIONS, has_whisper_positions, "holds other positions than Whisper's")
     for conv in ("conv1", "conv2"):
         found.take(f"encoder.{conv}.weight", f"encoder/{conv}/weight", change=_kernels)
         found.take(f"encoder.{conv}.bias", f"encoder/{conv}/bias")

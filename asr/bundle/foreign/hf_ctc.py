@@ -81,7 +81,8 @@ class HuggingFaceCtc(ForeignFormat):
         require_values(file, config, NETWORK)
         require_values(path / PREPROCESSOR, preprocessor, FEATURES)
         require_architecture(file, config, ARCHITECTURES[kind])
-        encoder = configure(Wav2Vec2Config, file, **encoder_sizes(config))
+        sizes = {own: config[name] for name, own in SIZES.items() if name in config}
+        encoder = configure(Wav2Vec2Config, file, **sizes)
         frontend = configure(
             RawConfig,
             path / PREPROCESSOR,
@@ -89,7 +90,7 @@ class HuggingFaceCtc(ForeignFormat):
             normalize=preprocessor.get("do_normalize", True),
         )
         source, tensors = open_weights(path)
-        own = map_ctc_names(TensorMap(source, tensors), f"{kind}.", encoder)
+        own = _map_names(TensorMap(source, tensors), f"{kind}.", encoder)
         tokenizer = _read_tokenizer(path, config, len(own["heads.ctc.output.linear.bias"]))
         spec = ModelSpec(
             frontend=frontend,
@@ -102,12 +103,7 @@ class HuggingFaceCtc(ForeignFormat):
         return ForeignModel(source, origin, spec, {MAIN_TOKENIZER: tokenizer}, own)
 
 
-def encoder_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The encoder's settings that config.json has, under our names."""
-    return {own: config[name] for name, own in SIZES.items() if name in config}
-
-
-def map_ctc_names(found: TensorMap, prefix: str, encoder: Wav2Vec2Config) -> Mapping[str, Tensor]:
+def _map_names(found: TensorMap, prefix: str, encoder: Wav2Vec2Config) -> Mapping[str, Tensor]:
     """Our tensors from theirs; BundleError for one that is missing or unknown."""
     found.drop(f"{prefix}masked_spec_embed")  # stands for what is hidden in training
     for index in range(len(encoder.conv_dims)):

@@ -14,9 +14,11 @@ from asr.bundle.foreign.origin import Origin
 from asr.bundle.foreign.tensor_map import TensorMap
 from asr.bundle.foreign.whisper import (
     FRAMES_A_SECOND,
+    POSITIONS,
     WhisperRules,
     map_hub_names,
     read_alignment,
+    rounding_of,
     whisper_spec,
     whisper_tokenizer,
     with_times,
@@ -56,7 +58,8 @@ class HuggingFaceWhisper(ForeignFormat):
         require_values(path / PREPROCESSOR, preprocessor, FEATURES)
         require_architecture(path / CONFIG, config, ARCHITECTURE)
         source, tensors = open_weights(path)
-        own = map_hub_names(TensorMap(source, tensors))
+        found_tensors = TensorMap(source, tensors)
+        own = map_hub_names(found_tensors)
         found = read_pieces(path)
         check_merges(found)
         pieces = with_times(found.pieces, len(own["heads.whisper.embedding.weight"]))
@@ -68,6 +71,7 @@ class HuggingFaceWhisper(ForeignFormat):
             alignment=read_alignment(path / GENERATION, generation),
             is_multilingual=_is_multilingual(generation),
             window_seconds=_number(path / CONFIG, config, "max_source_positions", 1500) / FRAMES_A_SECOND,
+            positions=rounding_of(found_tensors.value(POSITIONS)),
         )
         heads = tuple(_number(path / CONFIG, config, f"{part}_attention_heads", 0) for part in ("encoder", "decoder"))
         spec = whisper_spec(source, own, (heads[0], heads[1]), rules, pieces)

@@ -21,9 +21,11 @@ from asr.bundle.foreign.tensor_map import TensorMap
 from asr.bundle.foreign.whisper import (
     FRAMES_A_SECOND,
     NUM_TIMES,
+    POSITIONS,
     SMALLEST_MULTILINGUAL,
     WhisperRules,
     map_hub_names,
+    rounding_of,
     whisper_spec,
     whisper_tokenizer,
     with_times,
@@ -96,7 +98,8 @@ class OpenAIWhisper(ForeignFormat):
         tokenizer = whisper_tokenizer(pieces, file)
         vocabulary = tokenizer.vocabulary
         assert vocabulary.eos is not None
-        own = map_hub_names(TensorMap(source, tensors_of(content["model_state_dict"], source), openai_name))
+        found = TensorMap(source, tensors_of(content["model_state_dict"], source), openai_name)
+        own = map_hub_names(found)
         unspoken = UNSPOKEN_MULTILINGUAL if is_multilingual else UNSPOKEN_ENGLISH
         # roles but the end and the languages, of which none is text
         roles = [vocabulary.id(piece) for piece in ("<|startoftranscript|>", *ROLES_AFTER[:-1])]
@@ -105,6 +108,7 @@ class OpenAIWhisper(ForeignFormat):
             suppress_first=(SPACE, vocabulary.eos),
             is_multilingual=is_multilingual,
             window_seconds=sizes["n_audio_ctx"] / FRAMES_A_SECOND,
+            positions=rounding_of(found.value(POSITIONS)),
         )
         spec = whisper_spec(source, own, (sizes["n_audio_head"], sizes["n_text_head"]), rules, pieces)
         origin = Origin.of(source, self.name)

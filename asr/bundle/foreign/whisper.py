@@ -19,12 +19,13 @@ from asr.config import ModelSpec
 from asr.decoding.attention_greedy import AttentionGreedyConfig
 from asr.errors import BundleError, TextError
 from asr.features.whisper_log_mel import WhisperLogMelConfig
-from asr.models.encoders.whisper import WhisperEncoderConfig, encoder_positions
+from asr.models.encoders.whisper import ROUNDINGS, WhisperEncoderConfig, whisper_positions
 from asr.models.heads.alignment_heads import Place, alignment_heads
 from asr.models.heads.whisper import WhisperHeadConfig
 from asr.text.tokenizer.byte_bpe import ByteBpeConfig, ByteBpeTokenizer, whisper_vocabulary
 
 HEAD = "heads.whisper"
+POSITIONS = "model.encoder.embed_positions.weight"
 SMALLEST_MULTILINGUAL = 51865  # pieces; the models of English alone have one fewer
 TOKENS_A_FRAME = 0.16  # 8 a second; people do not speak faster, loops would
 POSITIONS_OFF = 1e-2  # by storage in 16 bits; learned ones are far off
@@ -42,6 +43,7 @@ class WhisperRules:
     alignment: tuple[Place, ...] = ()  # (layer, head), from 0; () where it does not say
     is_multilingual: bool | None = None  # None: as many pieces as multilingual models have
     window_seconds: float = 30.0
+    positions: str = "exact"  # `rounding_of` the encoder's
 
 
 def whisper_spec(
@@ -69,6 +71,7 @@ def whisper_spec(
         num_layers=count_layers(own, "encoder.layers."),
         num_heads=num_heads[0] or max(1, encoder_dim // HEAD_DIM),
         ff_dim=_ff_dim(own, "encoder.layers.0"),
+        positions=rules.positions,
     )
     head = configure(
         WhisperHeadConfig,
@@ -134,12 +137,26 @@ def has_whisper_positions(positions: Tensor) -> bool:
     if positions.dim() != 2 or positions.shape[1] < 4 or positions.shape[1] % 2:
         return False
     values = positions.float()
-    return bool((encoder_positions(values[None]) - values).abs().max() <= POSITIONS_OFF)
+    exact = whisper_positions(len(values), values.shape[1], "exact", values.device)
+    return bool((exact - values).abs().max() <= POSITIONS_OFF)
+
+
+def rounding_of(positions: Tensor) -> str:
+    """What the encoder's positions (S, D) were rounded to; "exact" for what no rounding to 16 bits explains.
+
+    A tensor without values, of torch's `meta` device, counts as exact.
+    """
+    if positions.device.type != "meta":
+        for name in ROUNDINGS:
+            rounded = whisper_positions(len(positions), positions.shape[1], name, positions.device)
+            if torch.equal(rounded, positions.double()):
+                return name
+    return "exact"
 
 
 def map_hub_names(found: TensorMap) -> Mapping[str, Tensor]:
     """Our tensors from those of a model as the hub names them; BundleError for one that is missing or unknown."""
-    found.require("model.encoder.embed_positions.weight", has_whisper_positions, "holds other positions than Whisper's")
+    found.require(POSITIONS, has_whisper_positions, "holds other positions than Whisper's")
     for conv in ("conv1", "conv2"):
         found.pair(f"encoder.{conv}", f"model.encoder.{conv}")
     for index in range(found.num_layers("model.encoder.layers.")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -20,6 +21,8 @@ from asr.types import EncoderOutput
 
 FACTOR = 2
 MAX_TIMESCALE = 10000.0
+WINDOW_FRAMES = 1500  # of 30 s
+ROUNDINGS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class WhisperEncoderConfig(NamedConfig):
@@ -31,6 +34,8 @@ class WhisperEncoderConfig(NamedConfig):
     num_heads: PositiveInt = 6
     ff_dim: PositiveInt = 1536
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    # what the fixed positions were rounded to where the weights were stored: a few texts depend on it
+    positions: Literal["exact", "float16", "bfloat16"] = "exact"
 
     @model_validator(mode="after")
     def _fits(self) -> WhisperEncoderConfig:
@@ -67,6 +72,7 @@ class WhisperEncoder(Encoder):
         super().__init__()
         self.num_layers = config.num_layers
         self.output_dim = config.dim
+        self.positions = config.positions
         self.conv1 = nn.Conv1d(num_features, config.dim, 3, padding=1)
         self.conv2 = nn.Conv1d(config.dim, config.dim, 3, stride=FACTOR, padding=1)
         self.layers = nn.ModuleList(WhisperEncoderLayer(config) for _ in range(config.num_layers))
@@ -86,7 +92,11 @@ class WhisperEncoder(Encoder):
         x = features.transpose(1, 2).masked_fill(padding, 0.0)
         x = F.gelu(self.conv1(x)).masked_fill(padding, 0.0)
         frames = F.gelu(self.conv2(x)).transpose(1, 2)
-        frames = frames + encoder_positions(frames).to(frames.dtype)
+        table = whisper_positions if is_traced() else _kept_positions
+        num_frames = frames.shape[1]
+        frames = frames + table(num_frames, frames.shape[2], self.positions, frames.device)[:num_frames].to(
+            frames.dtype
+        )
         lens = self.output_lens(lens)
         masks = FrameMasks(lens, frames.shape[1])
         for index, layer in enumerate(self.layers, start=1):
@@ -96,11 +106,22 @@ class WhisperEncoder(Encoder):
         return EncoderOutput(self.norm(frames), lens)
 
 
-def encoder_positions(frames: Tensor) -> Tensor:
-    """Sines, then cosines (S, D) of Whisper's own timescales for frames (B, S, D), at least float32."""
-    dtype = torch.promote_types(frames.dtype, torch.float32)
-    half = frames.shape[2] // 2
-    steps = torch.arange(half, device=frames.device, dtype=dtype)
+def whisper_positions(num_frames: int, dim: int, rounding: str, device: torch.device) -> Tensor:
+    """Sines, then cosines (S, D) float64 of Whisper's own timescales, rounded to a type of 16 bits or "exact"."""
+    half = dim // 2
+    steps = torch.arange(half, device=device, dtype=torch.float64)
     scales = (steps * (-math.log(MAX_TIMESCALE) / (half - 1))).exp()
-    angles = torch.arange(frames.shape[1], device=frames.device, dtype=dtype)[:, None] * scales
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    angles = torch.arange(num_frames, device=device, dtype=torch.float64)[:, None] * scales
+    table = torch.cat([angles.sin(), angles.cos()], dim=-1)
+    return table if rounding == "exact" else table.to(ROUNDINGS[rounding]).double()
+
+
+def _kept_positions(num_frames: int, dim: int, rounding: str, device: torch.device) -> Tensor:
+    """The same for so many frames or more, computed once."""
+    return _table_of_windows(-(-num_frames // WINDOW_FRAMES), dim, rounding, device)
+
+
+@functools.lru_cache(maxsize=4)
+def _table_of_windows(num_windows: int, dim: int, rounding: str, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return whisper_positions(num_windows * WINDOW_FRAMES, dim, rounding, device)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,6 @@ import torch
 from torch import Tensor
 
 from asr.bundle.foreign import read_foreign
-from asr.bundle.foreign.base import configure
-from asr.bundle.foreign.hf_ctc import encoder_sizes, map_ctc_names
-from asr.bundle.foreign.tensor_map import TensorMap
-from asr.bundle.foreign.whisper import WhisperRules, map_hub_names, whisper_spec
-from asr.config import ModelSpec
-from asr.features.raw import RawConfig
-from asr.models.asr_model import build_model
-from asr.models.encoders.wav2vec2 import Wav2Vec2Config
-from asr.models.heads.ctc import CtcHeadConfig
-from asr.text.vocabulary import Vocabulary
 from tests.bundle.foreign import test_hf_ctc as ctc
 from tests.bundle.foreign import test_hf_whisper as whisper
 from tests.bundle.foreign.ctc_files import ARCHITECTURES, PIECES, SIZES, VARIANTS, write_ctc, write_side_files
@@ -136,71 +125,6 @@ def test_texts_of_models_that_transformers_saves_are_those_of_its_tokenizer(
         best = [int(token) for token in torch.unique_consecutive(own.argmax(-1))]
         assert bundle.tokenizer.decode([token for token in best if token != 0]) == text
         assert text
-
-
-WHISPER_SIZES = {  # width, heads, layers of encoder and decoder, bands, tokens
-    "tiny.en": (384, 6, 4, 4, 80, 51864),
-    "base": (512, 8, 6, 6, 80, 51865),
-    "small": (768, 12, 12, 12, 80, 51865),
-    "medium": (1024, 16, 24, 24, 80, 51865),
-    "large-v2": (1280, 20, 32, 32, 80, 51865),
-    "large-v3": (1280, 20, 32, 32, 128, 51866),
-    "large-v3-turbo": (1280, 20, 32, 4, 128, 51866),
-    "distil-small.en": (768, 12, 12, 4, 80, 51864),
-    "distil-large-v3": (1280, 20, 32, 2, 128, 51866),
-}
-BASE: dict[str, Any] = {"vocab_size": 32}
-LARGE: dict[str, Any] = {**BASE, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
-LARGE |= {"intermediate_size": 4096}
-CTC_SIZES = {
-    "wav2vec2-base-960h": ("wav2vec2", BASE | VARIANTS["group"]),
-    "wav2vec2-large-960h-lv60-self": ("wav2vec2", LARGE | VARIANTS["layer"]),
-    "hubert-large-ls960-ft": ("hubert", LARGE | VARIANTS["layer"]),
-}
-
-
-def shapes_that_load(own: Mapping[str, Tensor], spec: ModelSpec, pieces: tuple[str, ...]) -> None:
-    """Our network, built from the same sizes, has the tensors that the map makes of theirs; nothing has values."""
-    vocabulary = Vocabulary(pieces, blank=0, sos=len(pieces) - 2, eos=len(pieces) - 1)
-    num_features = spec.frontend.model_dump().get("num_mel_bins", 1)
-    with torch.device("meta"):
-        wanted = build_model(spec.encoder, spec.heads, num_features, {"main": vocabulary}).state_dict()
-    assert {name: tensor.shape for name, tensor in own.items()} == {name: value.shape for name, value in wanted.items()}
-
-
-@pytest.mark.parametrize("name", WHISPER_SIZES)
-def test_published_sizes_of_whisper_have_the_tensors_of_our_network(name: str) -> None:
-    width, heads, encoder_layers, decoder_layers, bins, num_tokens = WHISPER_SIZES[name]
-    config = transformers.WhisperConfig(
-        d_model=width,
-        encoder_attention_heads=heads,
-        decoder_attention_heads=heads,
-        encoder_layers=encoder_layers,
-        decoder_layers=decoder_layers,
-        encoder_ffn_dim=4 * width,
-        decoder_ffn_dim=4 * width,
-        num_mel_bins=bins,
-        vocab_size=num_tokens,
-    )
-    with torch.device("meta"):
-        state = transformers.WhisperForConditionalGeneration(config).state_dict()
-    own = map_hub_names(TensorMap(Path(name), {key: value for key, value in state.items() if key != "proj_out.weight"}))
-    pieces = tuple(map(str, range(num_tokens)))
-    spec = whisper_spec(Path(name), own, (heads, heads), WhisperRules(), pieces)
-    shapes_that_load(own, spec, pieces)
-    assert (spec.encoder.model_dump()["num_layers"], spec.heads[0].num_layers) == (encoder_layers, decoder_layers)
-
-
-@pytest.mark.parametrize("name", CTC_SIZES)
-def test_published_sizes_of_ctc_models_have_the_tensors_of_our_network(name: str) -> None:
-    kind, settings = CTC_SIZES[name]
-    named = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert"}[kind]
-    with torch.device("meta"):
-        model = getattr(transformers, f"{named}ForCTC")(getattr(transformers, f"{named}Config")(**settings))
-    encoder = configure(Wav2Vec2Config, Path(name), **encoder_sizes(model.config.to_dict()))
-    own = map_ctc_names(TensorMap(Path(name), model.state_dict()), f"{kind}.", encoder)
-    spec = ModelSpec(frontend=RawConfig(), encoder=encoder, heads=(CtcHeadConfig(),))
-    shapes_that_load(own, spec, tuple(map(str, range(32))))
 
 
 def write_expected() -> None:

@@ -117,6 +117,7 @@ def test_weights_keep_their_type_and_may_come_in_pieces(tmp_path: Path) -> None:
     for name, value in whole.items():
         assert torch.equal(pieces[name], value.half().float()), name
     assert {value.dtype for value in read_foreign(folder).tensors.values()} == {torch.float16}
+    assert Bundle.load(tmp_path / "model").spec.encoder.positions == "float16"
     (folder / "model-1.safetensors").unlink()
     with pytest.raises(BundleError, match=r"model-1\.safetensors: missing; model\.safetensors\.index\.json needs it"):
         read_foreign(folder)

@@ -77,6 +77,19 @@ def test_a_text_is_the_same_alone_and_in_a_batch(corpora: Path, model: Path) -> 
 
 
 @pytest.mark.slow
+def test_segments_are_sentences_with_times_in_order_inside_the_audio(corpora: Path, model: Path) -> None:
+    audio = corpora / "longform" / "en.mp3"
+    transcript = Recognizer.load(model).transcribe(audio)
+    assert len(transcript.segments) > 6
+    reached = 0.0
+    for segment in transcript.segments:
+        assert reached <= segment.start < segment.end <= len(load_audio(audio, 16000)) / 16000
+        assert set(segment.measures) == {"avg_logprob", "no_speech", "compression_ratio"}
+        reached = segment.end
+    assert (transcript.language, transcript.uncovered) == ("en", ())
+
+
+@pytest.mark.slow
 def test_silence_is_no_speech(model: Path) -> None:
     assert Recognizer.load(model).transcribe(np.zeros(16000 * 30, dtype=np.float32)).text == ""
 
