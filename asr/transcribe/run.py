@@ -111,6 +111,7 @@ def run(
     `load` makes the model, once or in every worker, where it is pickled.
     """
     recognizer = load()
+    tally.tells_untimed = not {"ctm", "textgrid"}.isdisjoint(output.formats)
     tally.tells_narrow = recognizer.bundle.frontend.window_seconds is None  # Whisper has heard telephones, too
     progress = Progress(_total_seconds(jobs, output.request.channel) if display.is_live else None)
 

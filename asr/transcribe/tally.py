@@ -18,6 +18,8 @@ class Tally:
         self._uncovered: list[tuple[str, float, float]] = []  # recording and seconds of speech without text
         self.tells_narrow = False  # whether to warn of recordings without anything above 4 kHz
         self._narrow: list[str] = []
+        self.tells_untimed = False  # whether to warn of texts whose words have no times
+        self._untimed: list[str] = []
         self._names: dict[str, list[str]] = {"no speech found": [], "no words recognised": []}
 
     def add(self, done: Transcribed) -> None:
@@ -29,6 +31,8 @@ class Tally:
             self._uncovered.append((done.source.audio, start, end))
         if done.is_narrow and done.has_speech:
             self._narrow.append(done.source.audio)
+        if done.transcript.text and not any(segment.words for segment in done.transcript.segments):
+            self._untimed.append(done.source.audio)
         if not done.transcript.text:
             reason = "no words recognised" if done.has_speech else "no speech found"
             self._names[reason].append(done.source.audio)
@@ -36,7 +40,7 @@ class Tally:
     def warnings(self) -> list[str]:
         """What was cut short, and `30 of 30 files: no words recognised`; few are named, a recording alone, too."""
         empty = [f"{self._which(names)}: {reason}" for reason, names in self._names.items() if names]
-        return [*self.incomplete, *empty, *self._without_text(), *self._of_a_telephone()]
+        return [*self.incomplete, *empty, *self._without_text(), *self._without_times(), *self._of_a_telephone()]
 
     def _of_a_telephone(self) -> list[str]:
         if not (self._narrow and self.tells_narrow):
@@ -44,6 +48,14 @@ class Tally:
         return [
             f"{self._which(self._narrow)}: nothing above 4 kHz, as from a telephone or a file of 8 kHz; a model that "
             "learnt from other recordings makes more errors"
+        ]
+
+    def _without_times(self) -> list[str]:
+        if not (self._untimed and self.tells_untimed):
+            return []
+        return [
+            f"{self._which(self._untimed)}: words have no times, which this model cannot tell; ctm has none of them, "
+            "TextGrids have segments alone"
         ]
 
     def _without_text(self) -> list[str]:
