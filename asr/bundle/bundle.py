@@ -23,6 +23,7 @@ from asr.bundle.lm import is_language_model
 from asr.bundle.precision import choose_precision, lower
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
 from asr.bundle.tensors import check_fits, fill, load_tensors, save_tensors, without_weights
+from asr.bundle.whole_numbers import widened
 from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
 from asr.errors import BundleError, ConfigError
 from asr.features import Frontend, build_frontend
@@ -162,11 +163,11 @@ class Bundle:
 
     def load_weights(self, path: Path) -> None:
         """Fill model and front-end from a file; BundleError if a tensor is missing, unknown or of another shape."""
-        fill(self.weights(), upgrade_tensors(load_tensors(path), list(self.model.heads)), path)
+        fill(self.weights(), upgrade_tensors(widened(load_tensors(path)), list(self.model.heads)), path)
 
     def take_weights(self, path: Path) -> None:
         """As `load_weights`, but the model's tensors become those of the file, in the file's types."""
-        tensors = upgrade_tensors(load_tensors(path), list(self.model.heads))
+        tensors = upgrade_tensors(widened(load_tensors(path)), list(self.model.heads))
         check_fits(self.weights(), tensors, path)
         own = {name: tensor for name, tensor in tensors.items() if not name.startswith(FRONTEND_PREFIX)}
         self.model.requires_grad_(False).load_state_dict(own, assign=True)

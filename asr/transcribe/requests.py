@@ -118,9 +118,10 @@ class Request:
     @property
     def candidates(self) -> Sequence[SpanTask]:
         """Spans that can be recognised now; the first alone, until its language is known, where it is to be found."""
+        waiting = [*self.ready, *([self.partial] if self.partial is not None else [])]
         if not self.finds_language or self.language is not None:
-            return [*self.ready, *([self.partial] if self.partial is not None else [])]
-        return [] if self.num_running else self.ready[:1]
+            return waiting
+        return [] if self.num_running else waiting[:1]
 
     @property
     def can_read(self) -> bool:

@@ -16,6 +16,7 @@ from asr.bundle.bundle import Bundle, tokenizer_folder
 from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE
 from asr.bundle.foreign.origin import Origin
 from asr.bundle.tensors import fill, save_tensors
+from asr.bundle.whole_numbers import WholeTensors
 from asr.config import ModelSpec, dump_yaml
 from asr.errors import BundleError
 from asr.features import build_frontend
@@ -67,7 +68,7 @@ class ForeignModel:
         with torch.device("meta"):  # shapes alone
             wanted = Bundle.build(self.spec, frontend, self.tokenizers).weights()
         tensors = _Checked(self.source, self.tensors, wanted)
-        save_tensors(folder / WEIGHTS_FILE, tensors)
+        save_tensors(folder / WEIGHTS_FILE, WholeTensors(tensors))
         for name, tokenizer in self.tokenizers.items():
             own_folder = tokenizer_folder(folder, name)
             own_folder.mkdir(parents=True, exist_ok=True)
