@@ -67,7 +67,7 @@ def same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
 
 
 @each_search
-@pytest.mark.parametrize("cut", [160, 3333, 40_000])
+@pytest.mark.parametrize("cut", [800, 3333, 40_000])
 def test_text_and_scores_are_those_of_one_masked_pass(bundle: Bundle, name: str, cut: int) -> None:
     searcher, waveform, decoder = searcher_of(bundle, name), melody(1, 1.43), decoder_of(bundle)
     stream = decoder.start(DecodeOptions(searcher))
