@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 TINY = 1e-30  # in place of the largest value of a vector of zeros
+VECTORS_AT_ONCE = 2048  # that are multiplied, for the memory
 ROWS_AT_ONCE = 4096  # of a weight that is rounded: embeddings are many times as large as all else
 
 
@@ -66,12 +67,17 @@ class Int8Linear(nn.Module):
         rows = x.reshape(-1, self.in_features).float()
         if not len(rows):
             return rows.new_zeros(*x.shape[:-1], self.out_features)
-        largest = torch.maximum(rows.amax(1, keepdim=True), -rows.amin(1, keepdim=True)).clamp_(min=TINY)
-        product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            rows / largest, self._step, self._zero, self._packed
-        )
-        product = product.mul_(largest) if self.bias is None else torch.addcmul(self.bias, product, largest)
-        return product.view(*x.shape[:-1], self.out_features)
+        found = rows.new_empty(len(rows), self.out_features)
+        for part, own in zip(rows.split(VECTORS_AT_ONCE), found.split(VECTORS_AT_ONCE), strict=True):
+            largest = torch.maximum(part.amax(1, keepdim=True), -part.amin(1, keepdim=True)).clamp_(min=TINY)
+            product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+                part / largest, self._step, self._zero, self._packed
+            )
+            if self.bias is None:
+                torch.mul(product, largest, out=own)
+            else:
+                torch.addcmul(self.bias, product, largest, out=own)
+        return found.view(*x.shape[:-1], self.out_features)
 
 
 class Int8Embedding(nn.Module):
