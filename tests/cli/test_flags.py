@@ -145,6 +145,7 @@ def steps(path: str) -> Callable[[Outcome], object]:
 
 
 TRAIN = "asr train experiment.yaml --out exp --device cpu"
+LONGER = "asr train experiment.yaml --out a --device cpu --set training.epochs=3"
 EVALUATE = "asr evaluate model dev.jsonl --device cpu --out results"
 TRANSCRIBE = "asr transcribe audio/5.wav --model model --device cpu --vad none"
 FOLDER = "asr transcribe audio --model model --device cpu --vad none"
@@ -210,6 +211,7 @@ CASES = {
     "evaluate --stream": Case(EVALUATE, f"{EVALUATE} --stream", has("results.stream-0.32/stream.json")),
     "evaluate --chunk": Case(f"{EVALUATE} --stream", f"{EVALUATE} --stream --chunk 0.64", has("results.stream-0.64")),
     "evaluate --parallel": Case(f"{EVALUATE} --stream", f"{EVALUATE} --stream --parallel 1,2", says_out("2 at once")),
+    "evaluate --normalize": Case(EVALUATE, f"{EVALUATE} --normalize upper", content("results/wer.json")),
     "evaluate --worst": Case(EVALUATE, f"{EVALUATE} --worst 1", pictures("results/report.html")),
     "transcribe FILE_OR_DIR": Case(TRANSCRIBE, "asr transcribe audio/0.wav --model model", out),
     "transcribe --model": Case(TRANSCRIBE, f"{TRANSCRIBE} --model elsewhere", works),
@@ -255,6 +257,7 @@ CASES = {
     ),
     "transcribe --hotwords": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotwords hot.txt", out),
     "transcribe --hotword": Case(TRANSCRIBE, f"{TRANSCRIBE} --hotword nine:200", out),
+    "transcribe --replace": Case(TRANSCRIBE, f"{TRANSCRIBE} --replace missing.tsv", works),
     "transcribe --language": Case(f"{WHISPER} --language en", f"{WHISPER} --language de", out),
     "transcribe --each-language": Case(f"{WHISPER} --language de", f"{WHISPER} --language de --each-language", works),
     "transcribe --task": Case(WHISPER, f"{WHISPER} --task translate", out),
@@ -316,6 +319,7 @@ CASES = {
     "align TEXT_FILE": Case(ALIGN, "asr align audio/5.wav ref.txt --model model", out),
     "align --model": Case(ALIGN, "asr align audio/5.wav hyp.txt --model elsewhere", works),
     "align --format": Case(ALIGN, f"{ALIGN} --format ctm", out),
+    "align --language": Case(ALIGN, f"{ALIGN} --language de", works),
     "align --level": Case(ALIGN, f"{ALIGN} --level words", out),
     "align --output-dir": Case(ALIGN, f"{ALIGN} --output-dir times", has("times/5.json")),
     "align --overwrite": Case(
@@ -380,7 +384,7 @@ CASES = {
         size("mean/model.safetensors"),
     ),
     "runs DIR": Case(RUNS, "asr runs audio", works),
-    "runs --sort": Case(RUNS, f"{RUNS} --sort name", out, before="asr train --reproduce model --out a"),
+    "runs --sort": Case(RUNS, f"{RUNS} --sort epochs", out, before=LONGER),
     "runs --json": Case(RUNS, f"{RUNS} --json", out),
     "runs --plot": Case(RUNS, f"{RUNS} --plot runs.png", has("runs.png")),
     "info EXP": Case("asr info model", "asr info elsewhere", works),
