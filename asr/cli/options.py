@@ -17,7 +17,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by defaul
 Dtype = Annotated[
     str,
     typer.Option(
-        help="auto: pretrained models run in the fastest types, bfloat16 or int8, and a text in a few hundred may then "
+        help="auto: pretrained models run in the fastest types, bfloat16 or int8, and a text in twenty may then "
         "depend on batch and machine; others in float32, in which none does. float32, bfloat16, int8."
     ),
 ]
