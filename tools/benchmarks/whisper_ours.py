@@ -16,12 +16,12 @@ BASE = peak_mb()  # MB that hold nothing but torch
 loaded: dict[str, Any] = {}
 
 
-def load(model: str, dtype: str, threads: int) -> dict[str, str]:
-    """Load a model folder; versions, and the types it runs in."""
+def load(model: str, dtype: str, threads: int, exact: bool = False) -> dict[str, str]:
+    """Load a model folder, to hear whole windows where `exact`; versions, and the types it runs in."""
     from asr.transcribe.recognizer import Recognizer
 
     torch.set_num_threads(threads)
-    recognizer = loaded["recognizer"] = Recognizer.load(model, "cpu", dtype)
+    recognizer = loaded["recognizer"] = Recognizer.load(model, "cpu", dtype, exact=exact)
     return {**versions(["asr-toolkit", "torch"]), "dtype": recognizer.dtype}
 
 

@@ -62,11 +62,12 @@ def memory() -> float:
     return peak_mb()
 
 
-def normalize(texts: Sequence[str]) -> list[str]:
-    """Texts as Whisper's normaliser of English writes them."""
+def normalize(texts: Sequence[str], english: bool = True) -> list[str]:
+    """Texts as Whisper's normaliser of English, or its basic one for other languages, writes them."""
+    from whisper_normalizer.basic import BasicTextNormalizer
     from whisper_normalizer.english import EnglishTextNormalizer
 
-    normalizer = EnglishTextNormalizer()
+    normalizer = EnglishTextNormalizer() if english else BasicTextNormalizer()
     return [normalizer(text) for text in texts]
 
 
