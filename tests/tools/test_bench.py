@@ -130,6 +130,8 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
         "transcribe",
         "vad",
         "whisper",
+        "whisper_agreement",
+        "whisper_sets",
     ]
     refused = subprocess.run([ROOT / "tools" / "bench", "common"], capture_output=True, text=True)
     assert refused.returncode == 2

@@ -40,7 +40,7 @@ def stock(model: WhisperModel, audio: np.ndarray, language: str, **options: Any)
     return "".join(segment.text for segment in segments)
 
 
-def main() -> None:
+def answer_all() -> None:
     weights, compute_type, mode = sys.argv[1:4]
     model = WhisperModel(weights, device="cpu", compute_type=compute_type, cpu_threads=1)
     for line in sys.stdin:
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer_all()
