@@ -83,11 +83,12 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Com
 
 
 def run_ranks(size: int, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
-    """Processes with what `torchrun` would tell them of each other."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    """Processes with what `torchrun` would tell them of each other, and a store that outlives them, as its agent's."""
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    shared["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     ranks = [start(*arguments, env={**shared, "RANK": str(n), "LOCAL_RANK": str(n)}) for n in range(size)]
     return [rank.wait() for rank in ranks]
 
