@@ -46,11 +46,11 @@ class ConvolutionModule(nn.Module):
 
     def forward(self, x_BSD: Tensor, padding: Tensor | None) -> Tensor:
         """`padding` (B, S) is True beyond each length; None when every frame is valid."""
-        gated = self._gate(x_BSD, padding)
-        if self.causal:  # what would be the middle of the kernel looks at half a kernel earlier
-            later = self.depthwise(F.pad(gated, (0, 0, self.kernel_size // 2, 0)))
-            return self._finish(later[:, : gated.shape[1]])
-        return self._finish(self.depthwise(gated))
+        if not self.causal:
+            return self._finish(self.depthwise(self._gate(x_BSD, padding)))
+        # what would be the middle of the kernel looks at half a kernel earlier
+        later = self.depthwise(F.pad(self._gate(x_BSD, padding), (0, 0, self.kernel_size // 2, 0)))
+        return self._finish(later[:, : x_BSD.shape[1]])
 
     def step(self, x_BSD: Tensor, padding: Tensor | None, past: Tensor) -> tuple[Tensor, Tensor]:
         """The branch for the next frames after `past` (B, kernel_size - 1, D), zeros at first, and the next `past`."""
