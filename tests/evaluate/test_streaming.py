@@ -84,7 +84,9 @@ def test_another_normaliser_counts_for_streams_as_for_whole_utterances(bundle: B
 
 
 def test_words_of_a_reference_share_the_times_of_those_they_are_made_of() -> None:
-    words = normalized_words([Word("5,", 0.1, 0.4), Word("-", 0.4, 0.5), Word("Twenty-one", 0.5, 1.0)], "english")
+    words = normalized_words(
+        [Word(0.1, 0.4, "5,", 1.0), Word(0.4, 0.5, "-", 1.0), Word(0.5, 1.0, "21", 1.0)], "english"
+    )
     assert [word.text for word in words] == ["five", "twenty", "one"]
     assert [(word.start, word.end) for word in words] == [(0.1, 0.4), (0.5, 1.0), (0.5, 1.0)]
 
