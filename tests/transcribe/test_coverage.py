@@ -147,7 +147,11 @@ def test_speech_left_out_for_its_confidence_was_not_passed_over_and_sounds_are_n
     recognizer = Recognizer.load(tmp_path / "model", device="cpu")
     best = Hypothesis((1,), 0.0, segments=(TokenSegment(0, 1, 0, 250),), measures={"no_speech": 0.1})
     word = PlacedWords((WordSpan("he", 0, 1),), confidences=(0.4,))
-    answers = [[Decoded([best], word, (Word(0.0, 5.0, "he", 0.4),))], [Decoded([Hypothesis((), 0.0)], PlacedWords(()))] * 2, [NOTHING]]
+    answers = [
+        [Decoded([best], word, (Word(0.0, 5.0, "he", 0.4),))],
+        [Decoded([Hypothesis((), 0.0)], PlacedWords(()))] * 2,
+        [NOTHING],
+    ]
 
     def decode(_self: object, waveforms: list[np.ndarray], _options: list[DecodeOptions]) -> list[Decoded]:
         return answers.pop(0)[: len(waveforms)]
