@@ -83,7 +83,7 @@ class SpanRecognizer:
         decoded = self._bundle.decode([span.waveform for span in spans], chosen)
         heard = {row: _Heard() for row, one in enumerate(decoded) if not is_noise(spans[row].activity, one)}
         for row, own in heard.items():
-            own.add(self.segments(spans[row], decoded[row]), self._is_sure(decoded[row], options[row]))
+            own.add(self._said(spans[row], decoded[row]), self._is_sure(decoded[row], options[row]))
         gaps = [
             (row, cut_out(spans[row], gap))
             for row, own in heard.items()
@@ -94,7 +94,7 @@ class SpanRecognizer:
             again = self._exact.decode([part.waveform for _, part in gaps], told)
             for (row, part), one in zip(gaps, again, strict=True):
                 if not is_noise(part.activity, one):
-                    heard[row].add(self.segments(part, one), self._is_sure(one, options[row]))
+                    heard[row].add(self._said(part, one), self._is_sure(one, options[row]))
         return [heard[row].recognized(span) if row in heard else NOTHING for row, span in enumerate(spans)]
 
     def _is_sure(self, decoded: Decoded, options: RequestOptions) -> bool:
@@ -107,8 +107,11 @@ class SpanRecognizer:
     def _exact(self) -> Bundle:
         return self._bundle.exact()
 
-    def segments(self, span: Span, decoded: Decoded) -> tuple[Segment, ...]:
-        """What was said in a span, in seconds of the recording."""
+    def segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
+        """What was said in a span, in seconds of the recording; none for nothing and for noise."""
+        return self._said(span, decoded) if self._is_sure(decoded, options) else ()
+
+    def _said(self, span: Span, decoded: Decoded) -> tuple[Segment, ...]:
         if not decoded.text:
             return ()
         if decoded.placed.is_timed and not decoded.words:
