@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,7 +42,7 @@ def serve(
     from asr.serve.models import name_models
     from asr.serve.settings import serve_config
 
-    models = {name: require_model(place) for name, place in name_models(model or [DEFAULT_MODEL]).items()}
+    models = {name: require_model(Path(place)) for name, place in name_models(model or [DEFAULT_MODEL]).items()}
     settings = {
         group: [one for one in overrides or () if one.startswith(f"{group}.")]
         for group in ("serve", "streaming", "segmentation")
