@@ -67,7 +67,7 @@ export class Result {
     const { found, rest } = segment.words.length ? pieces(segment) : { found: [{ before: "", word: segment }], rest: "" };
     for (const { before, word } of found) line.append(before, this.wordElement(word));
     line.append(rest);
-    if (!goesOn) this.final.append(line);
+    if (!goesOn) this.final.append(line, "\n");
   }
 
   wordElement(word) {
