@@ -133,7 +133,7 @@ class AgreementDecoder:
     def _num_final(self, window: _Window, words: Sequence[Word]) -> int:
         """How many words are final: those of whole sentences that are certain, of a long window as many as may be.
 
-        A long window without the end of a sentence is cut in the longest pause, where a word is least likely to be hurt.
+        A long window without the end of a sentence is cut in its longest pause, where no word is hurt.
         """
         certain = len(window.certain) if window.certain == window.words[: len(window.certain)] else 0
         for count in range(certain, 0, -1):
