@@ -103,7 +103,8 @@ class StreamingConformer(StreamingEncoder):
         frames = self.dropout(frames)
         masks = FrameMasks(lens, frames.shape[1])
         if isinstance(chunks, Chunking) or (chunks is not None and any(chunks)):
-            masks.attention = visible(masks.attention, *frames.shape[:2], chunks, frames.device)
+            num_rows, num_frames = frames.shape[:2]
+            masks.attention = visible(masks.attention, num_rows, num_frames, chunks, frames.device)
         table = self.positions(frames)
         for index, (layer, layer_drop) in enumerate(zip(self.layers, self.layer_drop, strict=True), start=1):
             frames = layer_drop(frames, layer(frames, masks, table))
