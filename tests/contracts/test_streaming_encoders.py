@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -103,6 +105,49 @@ def test_pushed_in_any_pieces_it_gives_the_frames_of_one_masked_pass(
             output.append(own)
     for output, expected in zip(outputs, masked_pass(encoder, rows, chunking), strict=True):
         torch.testing.assert_close(torch.cat(output), expected, **EXACT)
+
+
+@pytest.mark.parametrize("right", [1, 2, 5])
+@each_config
+@torch.no_grad()
+def test_what_is_ahead_of_a_chunk_may_come_in_any_pieces(config: EncoderConfig, right: int) -> None:
+    encoder, rows = build(config), features_of(45, 30)
+    state = encoder.init_state(2, 2, 2, right)
+    at_once, _ = push(encoder, rows, state, [True, True])
+    bounds = [0, 1, 17, 18, 29, 45]
+    outputs: list[list[Tensor]] = [[] for _ in rows]
+    for first, end in pairwise(bounds):
+        frames, state = push(encoder, [row[first:end] for row in rows], state, [end >= len(row) for row in rows])
+        for output, own in zip(outputs, frames, strict=True):
+            output.append(own)
+    for output, expected, row in zip(outputs, at_once, rows, strict=True):
+        assert len(expected) == int(encoder.output_lens(torch.tensor([len(row)])))
+        torch.testing.assert_close(torch.cat(output), expected, **EXACT)
+
+
+@each_config
+@torch.no_grad()
+def test_a_chunk_that_waits_for_everything_is_that_of_the_whole_utterance(config: EncoderConfig) -> None:
+    encoder, rows = build(config), features_of(45, 30)
+    frames, _ = push(encoder, rows, encoder.init_state(2, 2, 30, 60), [True, True])
+    for row, own in zip(rows, frames, strict=True):
+        whole = encoder(row[None], torch.tensor([len(row)])).frames[0]
+        torch.testing.assert_close(own, whole, **EXACT)
+
+
+@torch.no_grad()
+def test_looking_ahead_delays_a_chunk_and_changes_what_attention_finds() -> None:
+    encoder, (row,) = build(variant("streaming_conformer")), features_of(64)
+    factor, chunking = encoder.subsampling_factor, Chunking(2, 1)
+    state = encoder.init_state(1, 2, 1, 3)
+    (frames,), state = push(encoder, [row[: 5 * factor - 1]], state, [False])
+    assert not len(frames)
+    (frames,), _ = push(encoder, [row[5 * factor - 1 : 5 * factor]], state, [False])
+    assert len(frames) == 2
+    (blind,) = masked_pass(encoder, [row], chunking)
+    (wide,) = masked_pass(encoder, [row], Chunking(5, 0))
+    assert not torch.allclose(frames, blind[:2])
+    torch.testing.assert_close(frames, wide[:2], **EXACT)  # nothing lies before the first chunk
 
 
 @each_config

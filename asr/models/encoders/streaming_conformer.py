@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from asr.lengths import padding_mask
@@ -36,6 +36,7 @@ class StreamingConformerConfig(ConformerSizes):
     max_chunk: PositiveInt = 32  # to so many, each octave as often as any other
     full_context: float = Field(default=0.5, ge=0.0, le=1.0)  # share of views of a batch in which attention sees all
     left_context: PositiveInt = 64  # frames before its chunk that a frame sees, rounded up to whole chunks
+    right_context: NonNegativeInt = 0  # frames behind a chunk that a stream waits for; no matter of training
 
     @model_validator(mode="after")
     def _orders_chunks(self) -> Self:
@@ -53,8 +54,8 @@ class StreamingConformerConfig(ConformerSizes):
 class StreamingConformer(StreamingEncoder):
     """Convolutional subsampling, then Conformer layers with causal convolutions.
 
-    An encoder frame sees no features after those that it stands for. Caches: the last frame of each stage of the
-    subsampling, how many frames of left context there are (B,), and of each layer keys and values (B, 2, H, L, E)
+    Frames of the subsampling see no features after those that they stand for. Caches: the last frame of each stage of
+    the subsampling, how many frames of left context there are (B,), and of each layer keys and values (B, 2, H, L, E)
     and the convolution's past (B, kernel_size - 1, D).
     """
 
@@ -72,6 +73,12 @@ class StreamingConformer(StreamingEncoder):
             StochasticDepth(config.stochastic_depth * index / config.num_layers)
             for index in range(1, config.num_layers + 1)
         )
+
+    looks_ahead = True
+
+    @property
+    def default_right_frames(self) -> int:
+        return self.config.right_context
 
     @property
     def subsampling_factor(self) -> int:
@@ -123,34 +130,47 @@ class StreamingConformer(StreamingEncoder):
     def encode_chunk(
         self, features: Tensor, lens: Tensor, caches: Caches, chunking: Chunking, tap: Tap | None
     ) -> tuple[Tensor, Tensor, Caches]:
-        num_stages = len(self.subsampling.stages)
-        frames, lens, stages = self.subsampling.step(features, lens, caches[:num_stages])
+        num_stages, size = len(self.subsampling.stages), chunking.frames * self.subsampling_factor
+        frames, own_lens, stages = self.subsampling.step(features[:, :size], lens.clamp(max=size), caches[:num_stages])
+        if chunking.right:
+            ahead, _, _ = self.subsampling.step(features[:, size:], (lens - size).clamp(min=0), stages)
+            frames = torch.cat([frames, ahead], dim=1)
         count, *of_layers = caches[num_stages:]
-        padding = padding_mask(lens, frames.shape[1])
+        padding = padding_mask(self.output_lens(lens), frames.shape[1])
         is_known = ~padding_mask(count, chunking.left_frames).flip(1)  # the frames before stand at the right end
         mask = torch.cat([is_known, ~padding], dim=1)[:, None, None, :]
         table = chunk_table(self.positions, chunking.left_frames + frames.shape[1], frames.device)
         following: list[Tensor] = []
         for index, layer in enumerate(self.layers, start=1):
             past = of_layers[2 * index - 2], of_layers[2 * index - 1]
-            frames, keys_values, convolved = _layer_step(layer, frames, past, padding, mask, table)
-            following += [keys_values[:, :, :, frames.shape[1] :], convolved]
+            frames, keys_values, convolved = _layer_step(layer, frames, past, padding, mask, table, chunking.frames)
+            kept = slice(chunking.frames, chunking.frames + chunking.left_frames)
+            following += [keys_values[:, :, :, kept], convolved]
             if tap is not None:
                 frames = tap(index, frames)
-        count = (count + lens).clamp(max=chunking.left_frames)
-        return frames, lens, (*stages, count, *following)
+        count = (count + own_lens).clamp(max=chunking.left_frames)
+        return frames[:, : chunking.frames], own_lens, (*stages, count, *following)
 
 
 def _layer_step(
-    layer: nn.Module, x: Tensor, past: tuple[Tensor, Tensor], padding: Tensor, mask: Tensor, table: Tensor
+    layer: nn.Module,
+    x: Tensor,
+    past: tuple[Tensor, Tensor],
+    padding: Tensor,
+    mask: Tensor,
+    table: Tensor,
+    num_kept: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer over the next frames (B, c, D): frames, all keys and values (B, 2, H, L + c, E), convolution's past."""
+    """One layer over the next n frames (B, n, D): frames, all keys and values (B, 2, H, L + n, E), convolution's past.
+
+    Of these frames `num_kept` have their turn, the others come again.
+    """
     assert isinstance(layer, ConformerLayer)
     x = torch.add(x, layer.feed_forward_in(x), alpha=0.5)
     key, value = past[0].unbind(1)
     branch, keys_values = attend_chunk(layer.attention, x, (key, value), mask, table)
     x = x + branch
-    branch, convolved = layer.convolution.step(x, padding, past[1])
+    branch, convolved = layer.convolution.step(x, padding, past[1], num_kept)
     x = x + branch
     x = torch.add(x, layer.feed_forward_out(x), alpha=0.5)
     return layer.norm(x), torch.stack(keys_values, dim=1), convolved
