@@ -4,6 +4,9 @@ Convolutions see the past only; attention sees chunks and a limited number of fr
 of random sizes and, half of the time, with all of the utterance ("dynamic chunks" of Zhang et al. 2020, "Unified
 streaming and non-streaming two-pass end-to-end model for speech recognition"), it streams with any chunk from one frame
 on, and recognises whole utterances with attention to all of them.
+
+A stream may look ahead (`right_context`): a chunk waits for some frames behind it, which every layer sees and which
+come again with the next chunk. A Conformer trained on whole utterances alone can stream so, too (`causal: false`).
 """
 
 from __future__ import annotations
@@ -31,12 +34,19 @@ class StreamingConformerConfig(ConformerSizes):
     """Sizes of a streaming Conformer, and the chunks that it learns from. Frames are the encoder's: 40 ms as a rule."""
 
     name: Literal["streaming_conformer"] = "streaming_conformer"
-    kernel_size: PositiveInt = 15  # this frame and those before it
+    kernel_size: PositiveInt = 15  # this frame and those before it, or around it where convolutions are not causal
+    causal: bool = True  # False: convolutions see both sides, as in a `conformer`, whose weights then fit as they are
     min_chunk: PositiveInt = 2  # frames; a training step draws from so many
     max_chunk: PositiveInt = 32  # to so many, each octave as often as any other
     full_context: float = Field(default=0.5, ge=0.0, le=1.0)  # share of views of a batch in which attention sees all
     left_context: PositiveInt = 64  # frames before its chunk that a frame sees, rounded up to whole chunks
     right_context: NonNegativeInt = 0  # frames behind a chunk that a stream waits for; no matter of training
+
+    @model_validator(mode="after")
+    def _looks_ahead(self) -> Self:
+        if not self.causal and not self.right_context:
+            raise ValueError("with causal: false a stream needs a right_context, such as 12 frames")
+        return self
 
     @model_validator(mode="after")
     def _orders_chunks(self) -> Self:
@@ -56,7 +66,7 @@ class StreamingConformer(StreamingEncoder):
 
     Frames of the subsampling see no features after those that they stand for. Caches: the last frame of each stage of
     the subsampling, how many frames of left context there are (B,), and of each layer keys and values (B, 2, H, L, E)
-    and the convolution's past (B, kernel_size - 1, D).
+    and the convolution's past (B, kernel_size - 1, D), half as much if it is not causal.
     """
 
     def __init__(self, config: StreamingConformerConfig, num_features: int) -> None:
@@ -68,7 +78,7 @@ class StreamingConformer(StreamingEncoder):
         self.subsampling = Subsampling(config.subsampling, num_features, config.dim)
         self.dropout = Dropout(config.dropout)
         self.positions = build_positions(config.positions, config.dim, config.num_heads)
-        self.layers = nn.ModuleList(ConformerLayer(config, causal=True) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(ConformerLayer(config, causal=config.causal) for _ in range(config.num_layers))
         self.layer_drop = nn.ModuleList(
             StochasticDepth(config.stochastic_depth * index / config.num_layers)
             for index in range(1, config.num_layers + 1)
@@ -91,10 +101,14 @@ class StreamingConformer(StreamingEncoder):
         return -(-self.config.left_context // chunk_frames)
 
     def draw_chunks(self, rng: np.random.Generator, num_views: int = 1) -> Chunkings:
-        """Views share one number that says who sees all: of two views, with half of the context full, always one does.
+        """None with convolutions that are not causal: no mask makes of them what they are in a stream.
+
+        Views share one number that says who sees all: of two views, with half of the context full, always one does.
 
         Consistency between them (CR-CTC) then teaches chunks what the whole utterance shows.
         """
+        if not self.config.causal:
+            return (None,) * num_views
         shares = (rng.random() + np.arange(num_views) / num_views) % 1.0
         return tuple(None if share < self.config.full_context else self._draw(rng) for share in shares)
 
@@ -109,6 +123,7 @@ class StreamingConformer(StreamingEncoder):
         frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)
         masks = FrameMasks(lens, frames.shape[1])
+        assert self.config.causal or chunks is None or not any(chunks), "convolutions would see behind a chunk"
         if isinstance(chunks, Chunking) or (chunks is not None and any(chunks)):
             num_rows, num_frames = frames.shape[:2]
             masks.attention = visible(masks.attention, num_rows, num_frames, chunks, frames.device)
@@ -124,7 +139,8 @@ class StreamingConformer(StreamingEncoder):
         count = torch.zeros(rows, dtype=torch.int64, device=weight.device)
         head_dim = config.dim // config.num_heads
         keys_values = weight.new_zeros(rows, 2, config.num_heads, chunking.left_frames, head_dim)
-        past = weight.new_zeros(rows, config.kernel_size - 1, config.dim)
+        num_past = config.kernel_size - 1 if config.causal else config.kernel_size // 2
+        past = weight.new_zeros(rows, num_past, config.dim)
         return (*self.subsampling.init_cache(rows), count, *(keys_values, past) * config.num_layers)
 
     def encode_chunk(
