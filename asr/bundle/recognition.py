@@ -36,6 +36,7 @@ from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
 
+LATE_SECONDS = 0.3  # that the last word may end after the timestamp behind it
 SHAPE_SECONDS = 0.64  # batches are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
@@ -160,12 +161,28 @@ def decode_encoded(
     for rows, part, n_best in _searched(bundle, encoded, options, clips):
         chosen = [options[row] for row in rows]
         tokenizer = _tokenizer_of(bundle, chosen[0].searcher)
-        audio_lens = None if clips is None else [math.ceil(clips.seconds[row] / bundle.frame_seconds) for row in rows]
+        audio_lens = None if clips is None else _text_ends(clips.select(rows), n_best, bundle.frame_seconds)
         alignment = align_best(bundle.backend, part, tokenizer.vocabulary, n_best, audio_lens)
         for row, one, hypotheses, places in zip(rows, chosen, n_best, alignment, strict=True):
             placed = place_words(tokenizer, hypotheses[0].tokens, places, one.measure)
             decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
     return decoded
+
+
+def _text_ends(clips: Clips, n_best: Sequence[Sequence[Hypothesis]], frame_seconds: float) -> list[int]:
+    """The encoder frames in which the best texts of clips are: a model may stop writing before its clip ends.
+
+    The last word would otherwise be given all that follows it, and nobody would see that something is missing.
+    """
+    ends = []
+    for (hypothesis, *_), seconds in zip(n_best, clips.seconds, strict=True):
+        end = seconds
+        if hypothesis.segments:
+            end = min(seconds, hypothesis.segments[-1].end * frame_seconds + LATE_SECONDS)
+        ends.append(
+            max(math.ceil(end / frame_seconds), min(math.ceil(seconds / frame_seconds), len(hypothesis.tokens) + 1))
+        )
+    return ends
 
 
 def search_encoded(
@@ -204,18 +221,19 @@ def _searched(
 ) -> Iterator[tuple[list[int], EncoderOutput, list[list[Hypothesis]]]]:
     """Rows that share a searcher, what the encoder made of them at last, and n-best lists that can be trusted."""
     again: list[int] = []
+    window = bundle.encoder_frames(window_samples(bundle.frontend))
     for rows, part in _by_searcher(encoded, options):
         n_best = _search(bundle.backend, part, [options[row] for row in rows])
         if clips is not None:
             tokenizer, own = _tokenizer_of(bundle, options[rows[0]].searcher), clips.select(rows)
             n_best = _end_with_clips(n_best, tokenizer, own, bundle.frame_seconds)
-            is_whole = clips.in_full is None
-            doubtful = _doubtful(n_best, tokenizer, own, None if is_whole else bundle.frame_seconds)
-            if doubtful and is_whole:
-                _try_temperatures(bundle, part, [options[row] for row in rows], own, n_best, doubtful)
-            elif doubtful:
-                again += [rows[place] for place in doubtful]
-                kept = [place for place in range(len(rows)) if place not in doubtful]
+            is_whole = (part.lens >= window).tolist()
+            doubtful = _doubtful(n_best, tokenizer, own, is_whole, bundle.frame_seconds)
+            if from_whole := [place for place in doubtful if is_whole[place]]:
+                _try_temperatures(bundle, part, [options[row] for row in rows], own, n_best, from_whole)
+            if from_less := [place for place in doubtful if not is_whole[place]]:
+                again += [rows[place] for place in from_less]
+                kept = [place for place in range(len(rows)) if place not in from_less]
                 rows, n_best = [rows[place] for place in kept], [n_best[place] for place in kept]
                 part = _select(part, kept) if kept else part
         if rows:
@@ -227,16 +245,20 @@ def _searched(
 
 
 def _doubtful(
-    n_best: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer, clips: Clips, frame_seconds: float | None
+    n_best: Sequence[Sequence[Hypothesis]],
+    tokenizer: Tokenizer,
+    clips: Clips,
+    is_whole: Sequence[bool],
+    frame_seconds: float,
 ) -> list[int]:
-    """Places of the texts that cannot be trusted; those of whole windows come without `frame_seconds`."""
-    best = zip((hypotheses[0] for hypotheses in n_best), clips.seconds, clips.speech_ends, strict=True)
+    """Places of the texts that cannot be trusted, of whole windows or of less."""
+    best = zip((hypotheses[0] for hypotheses in n_best), clips.seconds, clips.speech_ends, is_whole, strict=True)
     return [
         place
-        for place, (hypothesis, seconds, end) in enumerate(best)
+        for place, (hypothesis, seconds, end, whole) in enumerate(best)
         if (
             is_suspicious(hypothesis, tokenizer, seconds)
-            if frame_seconds is None
+            if whole
             else is_doubtful(hypothesis, tokenizer, seconds, end, frame_seconds)
         )
     ]

@@ -36,7 +36,7 @@ LIVE_OPTIONS = RequestOptions(partials=True)
 
 def default_batch_seconds(bundle: Bundle) -> float:
     """Of a model of windows twice as many: each step of its decoder reads all weights, for however many rows."""
-    return 60.0 if bundle.frontend.window_seconds is None else 120.0
+    return 60.0 if bundle.frontend.window_seconds is None else 240.0
 
 
 class Recognizer:
@@ -71,7 +71,7 @@ class Recognizer:
                 f"max_span {segmentation.max_span:g} s with padding around it is more than the {window:g} s that the "
                 f"model takes; use {window - 2 * segmentation.padding:g} or less"
             )
-        self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
+        self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate, window)
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
         self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)
         self._live: dict[StreamingConfig, LiveEngine] = {}

@@ -183,7 +183,10 @@ class TransformerDecoder(Decoder[TransformerState]):
         groups, kept = state.groups.reorder(index)
         frames, frame_lens, mask = state.frames, state.frame_lens, state.frame_mask
         if len(kept) < len(frame_lens):
-            frames, frame_lens = tuple((_rows(key, kept), _rows(value, kept)) for key, value in frames), frame_lens[kept]
+            frames, frame_lens = (
+                tuple((_rows(key, kept), _rows(value, kept)) for key, value in frames),
+                frame_lens[kept],
+            )
             mask = mask[kept]
         tokens = state.tokens.select(index, state.position)
         return TransformerState(state.position, tokens, frames, frame_lens, groups, mask)
