@@ -17,7 +17,10 @@ MIN_CERTAINTY = 0.8  # of a detector: what may be noise stays by itself, to be j
 
 
 class Merger:
-    """Takes the spans of a recording in order and gives them merged, none longer than `max_seconds`; each by itself at once where that is 0."""
+    """Takes the spans of a recording in order and gives them merged, none longer than `max_seconds`.
+
+    Where that is 0, each by itself and at once.
+    """
 
     def __init__(self, max_seconds: float) -> None:
         self._max_seconds = max_seconds

@@ -21,6 +21,7 @@ from asr.errors import ConfigError
 from asr.system.runtime import resolve_device
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.events import Event, Failed, SegmentReady
+from asr.transcribe.lanes import Lanes
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.recordings import Audio
 from asr.transcribe.requests import RequestOptions
@@ -75,10 +76,13 @@ class Recognizer:
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
         self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)
         self._live: dict[StreamingConfig, LiveEngine] = {}
+        lanes = Lanes() if window is not None and device.type == "cpu" and torch.get_num_threads() > 1 else None
         self.engine = Engine(
             self.segmenter,
-            self._spans.recognize,
+            lanes.sharing(self._spans.recognize) if lanes else self._spans.recognize,
             max_batch_seconds=self.max_batch_seconds,
+            executor=lanes.executor if lanes else None,
+            max_in_flight=lanes.number if lanes else 1,
             check=self._spans.finds_language,
             live=self.live() if can_stream(bundle) else None,
         )

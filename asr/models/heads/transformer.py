@@ -25,7 +25,6 @@ from asr.text.sentences import with_start
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
-
 KEYS_STEP = 64  # frames are padded to a multiple of it: a row's sums then do not depend on how many frames others have
 
 

@@ -110,7 +110,9 @@ class WhisperDecoder(TransformerDecoder):
         self.forbidden: Tensor
         self.register_buffer("forbidden", mask, persistent=False)
         self.forbidden_ids: Tensor
-        self.register_buffer("forbidden_ids", mask.nonzero().squeeze(1), persistent=False)
+        self.register_buffer(
+            "forbidden_ids", torch.tensor(vocabulary.never_predicted, dtype=torch.int64), persistent=False
+        )
 
     @property
     def default_prompt(self) -> tuple[int, ...]:
