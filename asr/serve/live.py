@@ -10,6 +10,7 @@ import numpy as np
 
 from asr.errors import AudioError
 from asr.serve.errors import invalid, too_large
+from asr.serve.latencies import Latencies
 from asr.serve.state import ServerState
 from asr.serve.transcribing import fit_options
 from asr.serve.waiting import Waiter
@@ -24,21 +25,25 @@ WAIT_FOR_ROOM = 0.05  # seconds between two looks whether a stream has room
 class Live:
     """One stream. Leaving its block cancels what is not done."""
 
-    def __init__(self, stream: LiveStream, sample_rate: int, max_seconds: float) -> None:
+    def __init__(self, state: ServerState, stream: LiveStream, sample_rate: int) -> None:
+        self._state = state
         self._stream = stream
         self._waiter = Waiter(stream)
         self._rate = sample_rate
-        self._max = max_seconds
+        self._max = state.config.max_stream_seconds
+        self.is_cut = False  # the server ends, and takes no more samples
+        self._latencies = Latencies(state.metrics)
         self.seconds = 0.0  # of audio that came
 
     async def push(self, samples: np.ndarray) -> None:
         """Add samples (N,), waiting for room; ApiError for what is no sound, and 413 for too much of it."""
         self.seconds += len(samples) / self._rate
+        self._latencies.arrived(self.seconds)
         if self.seconds > self._max:
             raise too_large(f"a stream may be {self._max:g} s long; open another one", None, "audio_too_long")
         while not self._stream.has_room:
             await asyncio.sleep(WAIT_FOR_ROOM)
-        if len(samples):
+        if len(samples) and not self.is_cut:
             try:
                 self._stream.push(samples)
             except AudioError as error:
@@ -48,6 +53,11 @@ class Live:
         """No more samples will come."""
         self._stream.finish()
 
+    def cut(self) -> None:
+        """End with what was said so far, whatever comes."""
+        self.is_cut = True
+        self._stream.finish()
+
     async def events_while(self, pushing: asyncio.Future[Any]) -> AsyncIterator[Event]:
         """The events as they come, up to Done; raises what the stream or the task that pushes failed with."""
         pushing.add_done_callback(lambda _: self._waiter.wake())
@@ -55,6 +65,7 @@ class Live:
             for event in self._stream.events_now():
                 if isinstance(event, Failed):
                     raise event.error
+                self._latencies.told(event)
                 yield event
                 if isinstance(event, Done):
                     return
@@ -63,9 +74,11 @@ class Live:
             await self._waiter.changed()
 
     async def __aenter__(self) -> Self:
+        self._state.endings.add(self.cut)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
+        self._state.endings.discard(self.cut)
         self._stream.close()
 
 
@@ -76,4 +89,4 @@ async def open_live(state: ServerState, recognizer: Recognizer, sample_rate: int
         fitting, _ = fit_options(recognizer, options)
         return recognizer.open_stream(sample_rate, fitting, state.streaming)
 
-    return Live(await asyncio.to_thread(open_stream), sample_rate, state.config.max_stream_seconds)
+    return Live(state, await asyncio.to_thread(open_stream), sample_rate)

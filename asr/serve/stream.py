@@ -12,7 +12,7 @@ from fastapi import APIRouter, WebSocket
 from pydantic import Field, ValidationError
 
 from asr.registry import Config
-from asr.serve.errors import invalid
+from asr.serve.errors import invalid, stopping
 from asr.serve.forms import parse_hotwords, search_for
 from asr.serve.live import Live, open_live
 from asr.serve.sockets import Socket
@@ -84,6 +84,8 @@ async def _talk(socket: Socket, live: Live, start: Start, first: bytes) -> None:
         pushing.cancel()
         await asyncio.gather(pushing, return_exceptions=True)
         socket.record.audio_seconds = live.seconds
+    if live.is_cut:
+        raise stopping()
 
 
 class Samples:
