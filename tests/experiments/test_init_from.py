@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.import_record import CARD_FILE, ImportRecord
 from asr.config import load_experiment
 from asr.errors import BundleError, ConfigError
 from asr.experiments import launch
+from asr.experiments.average import average_epochs
 from asr.experiments.init_from import REPORT_FILE
 from asr.experiments.prepare import prepare
+from asr.experiments.summary import summarize
 
 KINDS = ("copied", "resized", "missing_there", "other_shape", "not_asked")  # of a new model's weights
 
@@ -149,6 +152,21 @@ def test_the_report_tells_what_became_of_every_weight(workspace: Path) -> None:
     pieces, known = (bundle.tokenizer.vocabulary.pieces for bundle in (own, given))
     assert report["new_tokens"] == [piece for piece in pieces if piece not in known]
     assert 0 < report["num_copied"] < report["num_weights"]
+
+
+def test_the_licence_of_the_weights_goes_along(workspace: Path) -> None:
+    shutil.copytree("model", "base")
+    ImportRecord("their-model", "them/theirs", "hub", "0123456789abcdef", "MIT", {}).save(Path("base"))
+    launch.train(Path("experiment.yaml"), Path("tuned"), overrides=["init_from=base"], device="cpu")
+    average_epochs(Path("tuned"), Path("averaged"), last=1)
+    for folder in (Path("tuned"), Path("averaged")):
+        card = (folder / CARD_FILE).read_text(encoding="utf-8")
+        assert (
+            "weights of their-model, other people's work, from them/theirs, revision 0123456789ab: licence MIT." in card
+        )
+        facts = dict(summarize(folder))
+        assert facts["began with"] == "them/theirs, revision 0123456789ab"
+        assert facts["licence"] == "MIT"
 
 
 def test_features_of_another_kind_draw_a_warning(workspace: Path) -> None:
