@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from asr import __version__
-from asr.serve import routes, stream
+from asr.serve import realtime, routes, stream
 from asr.serve.errors import INVALID, ApiError, as_api_error
 from asr.serve.exchange import error_response
 from asr.serve.metrics import Metrics
@@ -62,6 +62,7 @@ def create_app(
     app = FastAPI(title="asr", version=__version__, lifespan=lifespan)
     app.include_router(routes.router)
     app.include_router(stream.router)
+    app.include_router(realtime.router)
     app.include_router(metric_routes)
     _mount_page(app)
     app.add_middleware(Guard, access=access)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from asr.transcribe.events import Done, Event, Failed
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.streaming.engine import LiveStream
+from asr.transcribe.streaming.settings import Turns
 
 WAIT_FOR_ROOM = 0.05  # seconds between two looks whether a stream has room
 
@@ -62,16 +63,29 @@ class Live:
         """The events as they come, up to Done; raises what the stream or the task that pushes failed with."""
         pushing.add_done_callback(lambda _: self._waiter.wake())
         while True:
-            for event in self._stream.events_now():
-                if isinstance(event, Failed):
-                    raise event.error
-                self._latencies.told(event)
+            for event in self._events_now():
                 yield event
                 if isinstance(event, Done):
                     return
             if pushing.done() and not pushing.cancelled() and (error := pushing.exception()) is not None:
                 raise error
             await self._waiter.changed()
+
+    async def events(self) -> AsyncIterator[Event]:
+        """The events as they come, up to Done; raises what the stream failed with."""
+        while True:
+            for event in self._events_now():
+                yield event
+                if isinstance(event, Done):
+                    return
+            await self._waiter.changed()
+
+    def _events_now(self) -> Iterator[Event]:
+        for event in self._stream.events_now():
+            if isinstance(event, Failed):
+                raise event.error
+            self._latencies.told(event)
+            yield event
 
     async def __aenter__(self) -> Self:
         self._state.endings.add(self.cut)
@@ -82,11 +96,17 @@ class Live:
         self._stream.close()
 
 
-async def open_live(state: ServerState, recognizer: Recognizer, sample_rate: int, options: RequestOptions) -> Live:
+async def open_live(
+    state: ServerState,
+    recognizer: Recognizer,
+    sample_rate: int,
+    options: RequestOptions,
+    turns: Turns | None = None,
+) -> Live:
     """Open a stream with the server's settings; ApiError 400 for options that the model cannot follow."""
 
     def open_stream() -> LiveStream:
         fitting, _ = fit_options(recognizer, options)
-        return recognizer.open_stream(sample_rate, fitting, state.streaming)
+        return recognizer.open_stream(sample_rate, fitting, state.streaming, turns)
 
     return Live(state, await asyncio.to_thread(open_stream), sample_rate)

@@ -23,6 +23,8 @@ ALIASES = (
     "gpt-4o-mini-transcribe",
     "gpt-4o-mini-transcribe-2025-12-15",
     "gpt-4o-transcribe-diarize",
+    "gpt-live-transcribe",
+    "gpt-realtime-whisper",
 )  # names of OpenAI's models, which stand for the first one here
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LOG = logging.getLogger("asr.serve")
