@@ -42,6 +42,14 @@ def serve(
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Pages elsewhere that may use it, as https://example.org; repeatable."),
     ] = None,
+    wyoming_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Also speak Wyoming, Home Assistant's protocol, here (usually 10300); it has no keys.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -83,9 +91,12 @@ def serve(
     }
     access = Access(read_keys(api_keys), tuple(allow_host or ()), tuple(allow_origin or ()))
     sock = listening_socket(host, port)
+    wyoming = None if wyoming_port is None else listening_socket(host, wyoming_port)
     Display().say(f"serving {', '.join(models)} at http://{host}:{sock.getsockname()[1]}")
+    if wyoming is not None:
+        Display().say(f"and Wyoming, which has no keys, at tcp://{host}:{wyoming.getsockname()[1]}")
     log_to(sys.stderr)
-    if run(create_app(loaders, limits, streaming, access), sock, limits):
+    if run(create_app(loaders, limits, streaming, access, wyoming), sock, limits):
         raise typer.Exit(130)
 
 

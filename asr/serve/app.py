@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from asr.serve.security import Access, Guard
 from asr.serve.settings import DEFAULT_SERVE, ServeConfig
 from asr.serve.state import ServerState
 from asr.serve.watch import Watch
+from asr.serve.wyoming import start_wyoming
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.streaming.settings import DEFAULT_STREAMING, StreamingConfig
 
@@ -38,10 +40,12 @@ def create_app(
     config: ServeConfig = DEFAULT_SERVE,
     streaming: StreamingConfig = DEFAULT_STREAMING,
     access: Access | None = None,
+    wyoming: socket.socket | None = None,
 ) -> FastAPI:
     """An ASGI application that serves models by their ids; each is loaded by its function when it is needed.
 
-    The first model is loaded before the application is ready; what that raises ends it.
+    The first model is loaded before the application is ready; what that raises ends it. `wyoming` is a socket that
+    listens for clients of that protocol.
     """
 
     @asynccontextmanager
@@ -51,7 +55,10 @@ def create_app(
         app.state.server = ServerState(pool, folder, config, streaming, metrics=metrics)
         try:
             async with pool.use(None):
+                server = None if wyoming is None else await start_wyoming(app.state.server, wyoming)
                 yield
+                if server is not None:
+                    server.close()
         finally:
             app.state.server.close_doors()
             await pool.close()

@@ -14,6 +14,7 @@ from asr.serve.latencies import Latencies
 from asr.serve.state import ServerState
 from asr.serve.transcribing import fit_options
 from asr.serve.waiting import Waiter
+from asr.transcribe.engine import Stream
 from asr.transcribe.events import Done, Event, Failed
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.requests import RequestOptions
@@ -26,7 +27,7 @@ WAIT_FOR_ROOM = 0.05  # seconds between two looks whether a stream has room
 class Live:
     """One stream. Leaving its block cancels what is not done."""
 
-    def __init__(self, state: ServerState, stream: LiveStream, sample_rate: int) -> None:
+    def __init__(self, state: ServerState, stream: LiveStream | Stream, sample_rate: int) -> None:
         self._state = state
         self._stream = stream
         self._waiter = Waiter(stream)
@@ -108,5 +109,15 @@ async def open_live(
     def open_stream() -> LiveStream:
         fitting, _ = fit_options(recognizer, options)
         return recognizer.open_stream(sample_rate, fitting, state.streaming, turns)
+
+    return Live(state, await asyncio.to_thread(open_stream), sample_rate)
+
+
+async def open_recording(state: ServerState, recognizer: Recognizer, sample_rate: int, options: RequestOptions) -> Live:
+    """The same for speech of which only the final text counts: a model that takes whole utterances looks once."""
+
+    def open_stream() -> LiveStream | Stream:
+        fitting, _ = fit_options(recognizer, options)
+        return recognizer.engine.open(fitting, sample_rate=sample_rate)
 
     return Live(state, await asyncio.to_thread(open_stream), sample_rate)

@@ -15,12 +15,20 @@ Kind = TypeVar("Kind", bound=Config)
 
 def parse_message(text: str | bytes) -> dict[str, Any]:
     """A JSON object with a `type`; ApiError 400 for anything else."""
+    message = parse_object(text)
+    if not isinstance(message.get("type"), str):
+        raise invalid("the message is no JSON object with a 'type'", code="bad_message")
+    return message
+
+
+def parse_object(text: str | bytes | dict[str, Any]) -> dict[str, Any]:
+    """A JSON object, parsed already or not; ApiError 400 for anything else."""
     try:
-        message = json.loads(text)
+        message = json.loads(text) if isinstance(text, str | bytes) else text
     except (ValueError, RecursionError) as error:
         raise invalid("the message is no JSON", code="bad_message") from error
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise invalid("the message is no JSON object with a 'type'", code="bad_message")
+    if not isinstance(message, dict):
+        raise invalid("the message is no JSON object", code="bad_message")
     return message
 
 

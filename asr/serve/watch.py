@@ -49,20 +49,27 @@ class Watch:
 
     def _tell(self, scope: Scope, record: Record, name: str, code: int, seconds: float) -> None:
         path = getattr(scope.get("route"), "path", OTHER)
-        self._metrics.requests.labels(path, str(code)).inc()
-        self._metrics.request_seconds.labels(path).observe(seconds)
-        if record.audio_seconds is not None and record.model is not None:
-            self._metrics.audio_seconds.labels(path, record.model).inc(record.audio_seconds)
-        LOG.info(
-            "request",
-            extra={
-                "id": name,
-                "method": scope.get("method", "WEBSOCKET"),
-                "path": path,
-                "code": code,
-                "error_code": record.code,
-                "seconds": round(seconds, 3),
-                "audio_seconds": None if record.audio_seconds is None else round(record.audio_seconds, 3),
-                "model": record.model,
-            },
-        )
+        tell_request(self._metrics, scope.get("method", "WEBSOCKET"), path, code, seconds, record, name)
+
+
+def tell_request(
+    metrics: Metrics, method: str, path: str, code: int | str, seconds: float, record: Record, name: str
+) -> None:
+    """Count a request that ended, and log it by its id `name`."""
+    metrics.requests.labels(path, str(code)).inc()
+    metrics.request_seconds.labels(path).observe(seconds)
+    if record.audio_seconds is not None and record.model is not None:
+        metrics.audio_seconds.labels(path, record.model).inc(record.audio_seconds)
+    LOG.info(
+        "request",
+        extra={
+            "id": name,
+            "method": method,
+            "path": path,
+            "code": code,
+            "error_code": record.code,
+            "seconds": round(seconds, 3),
+            "audio_seconds": None if record.audio_seconds is None else round(record.audio_seconds, 3),
+            "model": record.model,
+        },
+    )

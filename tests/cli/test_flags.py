@@ -324,6 +324,7 @@ CASES = {
     "serve --api-keys": Case(SERVE, f"{SERVE} --api-keys keys.txt", out),
     "serve --allow-host": Case(SERVE, f"{SERVE} --allow-host asr", out),
     "serve --allow-origin": Case(SERVE, f"{SERVE} --allow-origin https://example.org", out),
+    "serve --wyoming-port": Case(SERVE, f"{SERVE} --wyoming-port 0", says("Wyoming")),
     "serve --set": Case(SERVE, f"{SERVE} --set serve.max_upload_mb=0.001", out),
     "serve --device": Case(SERVE, f"{SERVE} --device nowhere", works),
     "serve --dtype": Case(SERVE, f"{SERVE} --dtype bfloat16", dtypes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,20 +30,26 @@ def loader(folder: Path, segmentation: SegmentationConfig = NO_VAD) -> Callable[
 
 @contextmanager
 def running(
-    loaders: Mapping[str, Callable[[], Recognizer]], access: Access | None = None, **settings: Any
+    loaders: Mapping[str, Callable[[], Recognizer]],
+    access: Access | None = None,
+    wyoming: socket.socket | None = None,
+    **settings: Any,
 ) -> Iterator[str]:
     """The address of a server with these models and settings of `ServeConfig`."""
-    with started(loaders, access, **settings) as (address, _):
+    with started(loaders, access, wyoming, **settings) as (address, _):
         yield address
 
 
 @contextmanager
 def started(
-    loaders: Mapping[str, Callable[[], Recognizer]], access: Access | None = None, **settings: Any
+    loaders: Mapping[str, Callable[[], Recognizer]],
+    access: Access | None = None,
+    wyoming: socket.socket | None = None,
+    **settings: Any,
 ) -> Iterator[tuple[str, Server]]:
     """The same, and the server."""
     config = ServeConfig(**settings)
-    app = create_app(loaders, config, access=access)
+    app = create_app(loaders, config, access=access, wyoming=wyoming)
     sock = listening_socket("127.0.0.1", 0)
     server = Server(app, config)
     thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
