@@ -36,7 +36,8 @@ from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
 
-LATE_SECONDS = 0.3  # that the last word may end after the timestamp behind it
+LONG_SECONDS = 15.0
+LATE_SECONDS = 0.1  # that the last word may end after the timestamp behind it
 SHAPE_SECONDS = 0.64  # batches are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
@@ -108,7 +109,10 @@ def decode_waveforms(
     results = decode_encoded(bundle, encoded, [options[row] for row in rows], clips_of(bundle, chosen, ends))
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
-        decoded[row] = replace(result, words=words)
+        end = _text_end(result.n_best[0], len(waveforms[row]) / bundle.frontend.sample_rate, bundle.frame_seconds)
+        decoded[row] = replace(
+            result, words=tuple(replace(word, end=max(word.start, min(word.end, end))) for word in words)
+        )
     return decoded
 
 
@@ -174,15 +178,19 @@ def _text_ends(clips: Clips, n_best: Sequence[Sequence[Hypothesis]], frame_secon
 
     The last word would otherwise be given all that follows it, and nobody would see that something is missing.
     """
-    ends = []
+    frames = []
     for (hypothesis, *_), seconds in zip(n_best, clips.seconds, strict=True):
-        end = seconds
-        if hypothesis.segments:
-            end = min(seconds, hypothesis.segments[-1].end * frame_seconds + LATE_SECONDS)
-        ends.append(
-            max(math.ceil(end / frame_seconds), min(math.ceil(seconds / frame_seconds), len(hypothesis.tokens) + 1))
-        )
-    return ends
+        most = math.ceil(seconds / frame_seconds)
+        text_end = math.ceil(_text_end(hypothesis, seconds, frame_seconds) / frame_seconds)
+        frames.append(max(text_end, min(most, len(hypothesis.tokens) + 1)))
+    return frames
+
+
+def _text_end(hypothesis: Hypothesis, seconds: float, frame_seconds: float) -> float:
+    """Seconds into a clip where a text ends at the latest."""
+    if not hypothesis.segments:
+        return seconds
+    return min(seconds, hypothesis.segments[-1].end * frame_seconds + LATE_SECONDS)
 
 
 def search_encoded(
@@ -259,9 +267,17 @@ def _doubtful(
         if (
             is_suspicious(hypothesis, tokenizer, seconds)
             if whole
-            else is_doubtful(hypothesis, tokenizer, seconds, end, frame_seconds)
+            else is_doubtful(hypothesis, tokenizer, seconds, 0.0 if is_long(seconds) else end, frame_seconds)
         )
     ]
+
+
+def is_long(seconds: float) -> bool:
+    """Whether so much audio is expected to end inside a sentence, which the model then leaves to whom decodes the rest.
+
+    What a model leaves of less is a mistake for want of context.
+    """
+    return seconds >= LONG_SECONDS
 
 
 def _try_temperatures(

@@ -69,7 +69,7 @@ def largest_of_many(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     num_blocks = x.shape[1] // BLOCK
     if x.device.type != "cpu" or is_traced() or num_blocks < BLOCK:
-        return x.max(1)  # type: ignore[return-value]
+        return x.max(1)
     blocks = x[:, : num_blocks * BLOCK].unflatten(1, (num_blocks, BLOCK))
     best, block = blocks.amax(2).max(1)
     place = block * BLOCK + blocks[torch.arange(len(x)), block].argmax(1)
@@ -107,9 +107,9 @@ def _attend_few(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) 
 
     Products in bfloat16 are as fast as memory only with the many keys as rows.
     """
-    query = query / math.sqrt(query.shape[-1])
+    query = (query / math.sqrt(query.shape[-1])).to(key.dtype)  # keys may be kept in another type
     if key.dtype == torch.bfloat16:
-        scores = (key @ query.to(key.dtype).transpose(-1, -2)).transpose(-1, -2).float()
+        scores = (key @ query.transpose(-1, -2)).transpose(-1, -2).float()
     else:
         scores = query @ key.transpose(-1, -2)
     if mask is not None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from asr.transcribe.requests import Request, SpanTask
 
 WINDOW_BATCHES = 4  # batches' worth of audio among which spans of like lengths are looked for
-MIN_SHARE = 0.25  # of a batch, below which what is left is not shared between lanes
+MIN_SHARE, MAX_SHARE = 0.25, 1.25  # of a batch: of what is left at the end, lanes get at least and at most that
 MAX_WAITING_BATCHES = 20  # batches' worth of audio that wait in all; beyond, a request may read only if none of its own
 
 
@@ -123,7 +123,7 @@ class Scheduler:
         if self._num_lanes == 1 or self._is_reading():
             return self.max_batch_seconds
         share = math.ceil(len(tasks) / self._num_lanes) * tasks[0].span.duration
-        return min(self.max_batch_seconds, max(share, MIN_SHARE * self.max_batch_seconds))
+        return min(MAX_SHARE * self.max_batch_seconds, max(share, MIN_SHARE * self.max_batch_seconds))
 
 
 def fullest_batch(durations: Sequence[float], place: int, max_batch_seconds: float) -> slice:
