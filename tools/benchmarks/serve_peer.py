@@ -26,7 +26,7 @@ def create_app(model: WhisperModel) -> FastAPI:
     return app
 
 
-def main() -> None:
+def run() -> None:
     """Serve until it is killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
@@ -37,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run()
