@@ -17,6 +17,7 @@ import srt
 import webvtt
 
 from asr.audio.io import load_audio, write_wav
+from asr.serve.security import Access, Keys
 from asr.transcribe.segmentation import DEFAULT_SEGMENTATION
 from tests.serve.browser import chromium, text_of, wait_for
 from tests.serve.servers import loader, running
@@ -192,6 +193,27 @@ def test_nobody_but_the_server_is_asked(page: Any, address: str, clip: Path) -> 
     asked = page.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert len(asked) > 5
     assert [name for name in asked if not name.startswith((address, "blob:", "data:"))] == []
+
+
+def test_a_server_with_keys_asks_for_one_and_streams_with_it(driver: Any, clip: Path) -> None:
+    loaders = {"an4-streaming": loader(MODEL, DEFAULT_SEGMENTATION)}
+    with running(loaders, Access(Keys(["the-right-key"]))) as address:
+        driver.get(address)
+        for key in ("a-wrong-key", "the-right-key"):
+            field = wait_for(lambda: driver.find_element("id", "key"))
+            wait_for(field.is_displayed)
+            field.send_keys(key)
+            driver.find_element("css selector", "#key-form button").click()
+        wait_for(lambda: text_of(driver, "#status") == "Ready")
+        drop(driver, clip)
+        assert text_of(driver, ".final")
+        button = driver.find_element("id", "record")
+        button.click()
+        wait_for(lambda: text_of(driver, ".result .state").startswith("Listening, 0:02"))
+        button.click()
+        wait_for(lambda: text_of(driver, ".result .state") not in ("", "Finishing"))
+        assert text_of(driver, ".result .error") == ""
+        driver.get_log("browser")  # the refusals
 
 
 def contrast(one: str, other: str) -> float:
