@@ -1,7 +1,7 @@
 """A manifest as it would be spoken: error rate beside that of whole utterances, and how late words appear.
 
-Each utterance is pushed at its own speed, in blocks of a step, with silence like its own background behind it. Nobody waits: the
-clock is simulated, and computation moves it on by as long as it takes. Several streams at once share the clock.
+Each utterance is pushed at its own speed, in blocks of a step, with its own background going on behind it. Nobody
+waits: the clock is simulated, and computation moves it on by as long as it takes. Several streams share the clock.
 """
 
 from __future__ import annotations
