@@ -123,8 +123,10 @@ class StreamingConformer(StreamingEncoder):
         frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)
         masks = FrameMasks(lens, frames.shape[1])
-        assert self.config.causal or chunks is None or not any(chunks), "convolutions would see behind a chunk"
-        if isinstance(chunks, Chunking) or (chunks is not None and any(chunks)):
+        if isinstance(chunks, tuple) and not any(chunks):
+            chunks = None
+        assert self.config.causal or chunks is None, "convolutions would see behind a chunk"
+        if chunks is not None:
             num_rows, num_frames = frames.shape[:2]
             masks.attention = visible(masks.attention, num_rows, num_frames, chunks, frames.device)
         table = self.positions(frames)
