@@ -52,8 +52,13 @@ class Protocol(H11Protocol):
         self._watch()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
-        """The connection is somebody else's from now on."""
+        """The connection is somebody else's from now on, who would wait for ever where this is no handshake."""
         self._stop()
+        names = {name for name, _ in self.headers}
+        has_body = bool(names & {b"content-length", b"transfer-encoding"})
+        if event.method != b"GET" or has_body or b"sec-websocket-key" not in names:
+            self.send_400_response("this is no handshake of a websocket")
+            return
         self._is_upgraded = True
         super().handle_websocket_upgrade(event)
 

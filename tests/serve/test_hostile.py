@@ -173,3 +173,18 @@ def test_a_client_that_sends_a_byte_at_a_time_is_served(server: str) -> None:
         for byte in b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n":
             sock.sendall(bytes([byte]))
         assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "POST /v1/stream HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nContent-Length: 5\r\n",
+        "GET /v1/stream HTTP/1.1\r\n",
+        "GET /v1/stream HTTP/1.1\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n",
+        "GET /v1/stream HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 99\r\n",
+    ],
+)
+def test_a_handshake_that_is_none_is_refused(server: str, request_: str) -> None:
+    request = f"{request_}Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello".encode()
+    assert hostile.status_of(server, request) == 400

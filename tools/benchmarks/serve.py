@@ -6,13 +6,15 @@ streams  so many people speak at once, each at his own speed: how long after an 
 soak     files by 8 clients for --soak minutes: memory every minute
 
 Both servers run on --threads threads, with the same weights, and live through the whole run; only one is asked at a
-time. Audio seconds a second are those of all clips by the wall clock.
+time. Audio seconds a second are those of all clips by the wall clock; where others use the same cores, CPU seconds
+say more.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -54,6 +56,12 @@ class Served:
         """Resident, now."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all its threads, since it began."""
+        status = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(status[11]) + int(status[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait(self, seconds: float = 300) -> None:
         """Until it answers."""
@@ -156,8 +164,10 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
             places = range(len(bench.files) if clients > 1 else max(8, len(bench.files) // 6))
             seconds = sum(bench.seconds[place] for place in places)
             for served in (own, other) if turn % 2 == 0 else (other, own):
+                before = served.cpu_seconds
                 replies = send_files(served.port, [bench.files[place] for place in places], clients)
-                measured = summary(replies, seconds) | {"memory_mb": served.memory_mb}
+                cpu = (served.cpu_seconds - before) / seconds
+                measured = summary(replies, seconds) | {"memory_mb": served.memory_mb, "cpu": cpu}
                 if clients == TARGET_CLIENTS:
                     measured["wer"] = bench.errors(replies, places)
                 found.setdefault(str(clients), {})[served.name] = measured
@@ -167,7 +177,7 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
             times = pair[own.name]["audio_seconds_per_second"] / pair[other.name]["audio_seconds_per_second"]
             pair["times"] = times
             rows += [_row(str(clients), served.name, pair[served.name], times) for served in (own, other)]
-    head = ["clients", "", "audio-s/s", "p50 s", "p95 s", "p99 s", "MB", "times"]
+    head = ["clients", "", "audio-s/s", "p50 s", "p95 s", "p99 s", "CPU-s per audio-s", "MB", "times"]
     print(f"\nfiles: {len(bench.files)} clips of {SECONDS[0]:g} to {SECONDS[1]:g} s\n{table(head, rows)}")
     bench.results["files"] = found
     if (pair := found.get(str(TARGET_CLIENTS))) is not None:
@@ -178,7 +188,8 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
 def _row(clients: str, name: str, measured: dict[str, float], times: float) -> list[str]:
     waits = [f"{measured[share]:.2f}" for share in ("p50", "p95", "p99")]
     ratio = f"{times:.2f}" if name == "asr serve" else ""
-    return [clients, name, f"{measured['audio_seconds_per_second']:.1f}", *waits, f"{measured['memory_mb']:.0f}", ratio]
+    rest = [f"{measured['cpu']:.4f}", f"{measured['memory_mb']:.0f}", ratio]
+    return [clients, name, f"{measured['audio_seconds_per_second']:.1f}", *waits, *rest]
 
 
 def bench_streams(bench: Bench, model: Path) -> None:
