@@ -108,7 +108,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,  # what has not ended by then had its time in `shutdown`
             )
         )
-        self._app = app
+        self.app = app
         self._own = config
         self.interrupted = False
 
@@ -135,7 +135,7 @@ class Server(uvicorn.Server):
         """Take nothing new, finish files, end streams with what was said so far; then close."""
         for server in self.servers:
             server.close()
-        state: ServerState = self._app.state.server
+        state: ServerState = self.app.state.server
         state.close_doors()
         deadline = asyncio.get_running_loop().time() + self._own.shutdown_time
         while state.num_guests and not self.force_exit and asyncio.get_running_loop().time() < deadline:
