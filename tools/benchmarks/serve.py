@@ -1,7 +1,8 @@
 """A server under load: throughput, waiting and memory for 1 to 64 clients, on files beside faster-whisper, on streams.
 
 files    clips of LibriSpeech, sent by so many clients at once: ours, then faster-whisper behind a minimal FastAPI
-         application (WhisperModel int8, cpu_threads 2, num_workers 1, beam 1, in FastAPI's pool of threads), in turn
+         application (WhisperModel int8, cpu_threads 2, num_workers 1, in FastAPI's pool of threads), in turn; its beam
+         is 1 as ours unless --peer-beam says 5, its default
 streams  so many people speak at once, each at his own speed: how long after an utterance its final text comes
 soak     files by 8 clients for --soak minutes: memory every minute
 
@@ -111,10 +112,18 @@ def ours(model: Path, threads: int, extra: Sequence[str] = ()) -> Any:
     return started("asr serve", [*command, "--threads", str(threads), *settings, *extra], port)
 
 
-def peer(weights: Path) -> Any:
+def peer(weights: Path, beam: int) -> Any:
     """faster-whisper behind FastAPI."""
     port = free_port()
-    command = [str(peer_python(PEERS)), "-m", "tools.benchmarks.serve_peer", str(weights), str(port)]
+    command = [
+        str(peer_python(PEERS)),
+        "-m",
+        "tools.benchmarks.serve_peer",
+        str(weights),
+        str(port),
+        "--beam",
+        str(beam),
+    ]
     return started("faster-whisper", command, port)
 
 
@@ -157,7 +166,7 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
     """See the module."""
     rows = []
     found: dict[str, Any] = {}
-    with ours(model, bench.arguments.threads) as own, peer(weights) as other:
+    with ours(model, bench.arguments.threads) as own, peer(weights, bench.arguments.peer_beam) as other:
         for served in (own, other):
             send_files(served.port, bench.files[:4], 2)  # kernels are compiled, memory is there
         for turn, clients in enumerate(bench.arguments.clients):
@@ -242,6 +251,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64], help="at once, on files")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16], help="at once")
     parser.add_argument("--threads", type=int, default=2, help="of ours; the peer has 2")
+    parser.add_argument("--peer-beam", type=int, default=1)
     parser.add_argument("--soak", type=int, default=120, metavar="MINUTES")
     parser.add_argument("--stream-model", type=Path, help="another model folder for streams, as one that streams")
     parser.add_argument("--json", type=Path, help="write all figures here")
