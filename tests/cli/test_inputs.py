@@ -34,7 +34,7 @@ CASES = [
         "transcribe adio/0.wav --model model",
         "adio/0.wav: there is no such file or folder; did you mean 'audio/0.wav'?",
     ),
-    ("transcribe audio/0.wav --model model --set beam=5", "did you mean search.beam"),
+    ("transcribe audio/0.wav --model model --set beam=5", "search.* and segmentation.* settings"),
     ("transcribe audio/0.wav --model model --lm wrds.txt", "did you mean 'words.txt'?"),
     ("transcribe audio/0.wav --model model --hotwords hto.txt", "did you mean 'hot.txt'?"),
     ("evaluate model dve.jsonl", "dve.jsonl: there is no such file or folder; did you mean 'dev.jsonl'?"),
