@@ -25,6 +25,7 @@ RANKS = (
     ("training",),
     ("experiments", "transcribe"),
     ("evaluate", "tune"),
+    ("serve",),
     ("cli",),
     ("__main__",),
 )

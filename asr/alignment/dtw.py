@@ -32,7 +32,7 @@ def warp(likeness: np.ndarray) -> np.ndarray | None:
     if kernel is None:
         return warp_plain(values)
     firsts = np.zeros(num_rows, dtype=np.int64)
-    off_main_thread(kernel, values, firsts)
+    off_main_thread(kernel, values, firsts, np.full(num_rows, -np.inf), np.zeros((num_frames, num_rows), dtype=bool))
     return firsts
 
 
@@ -65,12 +65,13 @@ def _compiled() -> Callable[..., None] | None:
     return compiled(_warp_one)
 
 
-def _warp_one(likeness: Any, firsts: Any) -> None:
-    """Fill `firsts` (U,) for likenesses (U, S); written for numba. Only rows that a path can be in are visited."""
+def _warp_one(likeness: Any, firsts: Any, best: Any, steps: Any) -> None:
+    """Fill `firsts` (U,) for likenesses (U, S); written for numba. Only rows that a path can be in are visited.
+
+    `best` (U,) is for the sums of paths, all -inf; `steps` (S, U) for whether the row before was left, all False.
+    """
     num_rows, num_frames = likeness.shape
-    best = np.full(num_rows, -np.inf)
     best[0] = likeness[0, 0]
-    steps = np.zeros((num_frames, num_rows), np.bool_)
     for frame in range(1, num_frames):
         first = max(0, num_rows - (num_frames - frame))
         for row in range(min(num_rows - 1, frame), first - 1, -1):

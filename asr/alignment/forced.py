@@ -45,7 +45,10 @@ def forced_align(
 
     def align_all() -> None:
         for row, (num_frames, num_tokens) in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
-            values[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], found[row], blank)
+            num_states = 2 * num_tokens + 1
+            best = np.full(num_states + 2, -np.inf)
+            steps = np.zeros((num_frames, num_states), np.int8)
+            values[row] = kernel(emissions[row, :num_frames], ids[row, :num_tokens], blank, found[row], best, steps)
 
     off_main_thread(align_all)
     return spans, scores
@@ -106,20 +109,20 @@ def _compiled() -> Callable[..., float] | None:
     return compiled(_align_one)
 
 
-def _align_one(log_probs: Any, tokens: Any, spans: Any, blank: Any) -> Any:
+def _align_one(log_probs: Any, tokens: Any, blank: Any, spans: Any, best: Any, steps: Any) -> Any:
     """Fill spans (U, 2) of one utterance from (S, V) and (U,), and return the score; written for numba.
 
-    Only states that the first frame reaches and that reach the end are visited; the others stay at -inf.
+    `best` is for the scores of states, all -inf, and two states more in front, so that looking back needs no bounds;
+    `steps` (S, states) for how many states back a path came from, all 0. Only states that the first frame reaches and
+    that reach the end are visited; the others stay at -inf.
     """
     num_frames, num_tokens = len(log_probs), len(tokens)
     num_states = 2 * num_tokens + 1
     if num_frames == 0:
         return -np.inf
-    best = np.full(num_states + 2, -np.inf)  # two states more in front, so that looking back needs no bounds
     best[2] = log_probs[0, blank]
     if num_tokens:
         best[3] = log_probs[0, tokens[0]]
-    steps = np.zeros((num_frames, num_states), np.int8)  # how many states back
     for frame in range(1, num_frames):
         silence = np.float64(log_probs[frame, blank])
         first = max(0, num_states - 2 * (num_frames - frame))

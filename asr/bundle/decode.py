@@ -22,7 +22,7 @@ from asr.config_errors import validate
 from asr.decoding import SEARCHES
 from asr.decoding.base import AnySearch, build_search, ctc_of, decoder_of
 from asr.decoding.fusion import BeamConfig, Fusion
-from asr.decoding.hotwords import Hotword, HotwordScorer, normalized_hotwords
+from asr.decoding.hotwords import Hotword, HotwordScorer, in_case_of, normalized_hotwords
 from asr.decoding.lm_rescoring import LmRescored
 from asr.decoding.token_boost import TokenBoost, hint_of
 from asr.errors import ConfigError
@@ -206,7 +206,8 @@ def choose_decoding(bundle: Bundle, folder: Path | str | None, request: SearchRe
         name = _beam_search_for(bundle)
     elif name is not None and request.lm is None and not issubclass(SEARCHES.config(name), BeamConfig):
         lm = None  # a greedy search was asked for, and the tuned search's language model was not
-    return Decoding(search_config(bundle.spec, own, name, request.overrides), lm, lm_mode, tuple(request.hotwords))
+    hotwords = tuple(in_case_of(bundle.tokenizer, hotword) for hotword in request.hotwords)
+    return Decoding(search_config(bundle.spec, own, name, request.overrides), lm, lm_mode, hotwords)
 
 
 def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchRequest) -> Decoding:

@@ -1,4 +1,7 @@
-"""Where the weights of a model folder come from, if they were not trained here: `source.json` and the model card."""
+"""Where the weights of a model folder come from, if they were not trained here: `source.json` and the model card.
+
+A model that was trained further, or averaged, keeps the record of those that it began with.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,13 @@ class ImportRecord:
         """`Systran/faster-whisper-base, revision 1234567`"""
         return self.source + (f", revision {self.revision[:12]}" if self.revision else "")
 
+    @property
+    def credit(self) -> str:
+        """What whoever passes the model on has to know."""
+        if self.licence is None:
+            return "no licence was stated, find out before you pass the model on"
+        return f"licence {self.licence}"
+
     def save(self, folder: Path) -> None:
         """Write the record, and the model card."""
         write_text_atomic(folder / RECORD_FILE, self.to_json())
@@ -67,20 +77,22 @@ class ImportRecord:
     def card(self, results: str = "") -> str:
         """The model card; `results` is a table with what was measured here, if anything was."""
         files = "\n".join(f"| {name} | {file.size:,} | `{file.sha256}` |" for name, file in self.files.items())
-        if self.licence is None:
-            credit = "no licence was stated, find out before you pass the model on."
-        else:
-            credit = f"licence {self.licence}."
         return CARD.format(
             title=self.name,
             version=self.version,
             source=self.source,
             revision=f", revision `{self.revision}`" if self.revision else "",
-            credit=credit,
+            credit=f"{self.credit}.",
             files=files,
             results=f"{results}\n" if results else "",
             name=self.name,
         )
+
+
+def pass_on_record(source: Path, folder: Path) -> None:
+    """Give a model folder the record of the one that its weights come from, if that has any. BundleError if damaged."""
+    if (record := read_import_record(source / RECORD_FILE)) is not None:
+        write_text_atomic(folder / RECORD_FILE, record.to_json())
 
 
 def read_import_record(path: Path) -> ImportRecord | None:

@@ -54,6 +54,23 @@ def reading(bundle: Bundle, searcher: AnySearch, wish: Wish) -> Reading:
     return found
 
 
+def known_languages(bundle: Bundle) -> tuple[str, ...]:
+    """The codes of the languages that a decoder can be told; none of a model that takes no code."""
+    decoder: Any = decoder_of(bundle.backend.heads)
+    if hasattr(decoder, "build_prompt"):
+        return tuple(decoder.languages) or ("en",)
+    return tuple(_language_tokens(decoder.vocabulary)) if decoder is not None else ()
+
+
+def _language_tokens(vocabulary: Vocabulary) -> dict[str, int]:
+    """The tokens of the languages that have a piece `<|code|>`, by code."""
+    return {
+        vocabulary.piece(token)[2:-2]: token
+        for token in sorted(vocabulary.control)
+        if LANGUAGE.fullmatch(vocabulary.piece(token))
+    }
+
+
 def _own(decoder: Any, before: Sequence[int], wish: Wish) -> Reading:
     """The prompts of a decoder that has a kind of its own."""
     language = None if wish.language == AUTO else wish.language
@@ -74,11 +91,7 @@ def build_prompt(
         return None
     prompt = [vocabulary.start]
     if language is not None:
-        known = {
-            vocabulary.piece(token)[2:-2]: token
-            for token in sorted(vocabulary.control)
-            if LANGUAGE.fullmatch(vocabulary.piece(token))
-        }
+        known = _language_tokens(vocabulary)
         if language not in known:
             advice = f"use one of {', '.join(known)}" if known else "leave the language out"
             raise ConfigError(f"the model does not know a language '{language}'; {advice}")

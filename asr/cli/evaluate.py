@@ -148,6 +148,7 @@ def evaluate(
             live,
             device=resolve_device(device),
             dtype=resolve_dtype(dtype),
+            normalizer=normalize,
             parallel=counts,
             on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
         )

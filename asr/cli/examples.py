@@ -7,6 +7,7 @@ EXAMPLES = {
     "evaluate": "asr evaluate exp/an4 data/an4/test.jsonl",
     "transcribe": "asr transcribe talk.mp3 --model recipes/an4/model --format srt",
     "listen": "asr listen --model recipes/digits/model --simulate talk.wav",
+    "serve": "asr serve --model whisper-base --model recipes/an4/model",
     "align": "asr align talk.mp3 talk.txt --model recipes/an4/model --format srt",
     "score": "asr score reference.txt hypothesis.txt --by utterance",
     "tune": "asr tune exp/an4 data/an4/dev.jsonl --lm words.arpa",

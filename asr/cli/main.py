@@ -27,6 +27,7 @@ from asr.cli.info import info
 from asr.cli.listen import listen
 from asr.cli.runs import runs
 from asr.cli.score import score
+from asr.cli.serve import serve
 from asr.cli.train import train
 from asr.cli.transcribe import transcribe
 from asr.cli.tune import tune
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, transcribe, listen, align, score, tune, average, info, runs):
+for command in (train, evaluate, transcribe, listen, serve, align, score, tune, average, info, runs):
     app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")

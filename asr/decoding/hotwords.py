@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,15 @@ def read_hotwords(path: Path) -> list[Hotword]:
     return hotwords
 
 
+def in_case_of(tokenizer: Tokenizer, hotword: Hotword) -> Hotword:
+    """A hotword as given, or in upper or lower case where the model's tokens can write more of it that way."""
+    cases = (hotword.text, hotword.text.upper(), hotword.text.lower())
+    return replace(
+        hotword,
+        text=min(cases, key=lambda text: (not tokenizer.can_write(text), len(tokenizer.unknown_characters(text)))),
+    )
+
+
 def normalized_hotwords(hotwords: Iterable[Hotword], normalizer: str, tokenizer: Tokenizer) -> list[Hotword]:
     """Hotwords in the form of a model's texts, each once, the last boost given.
 
@@ -95,8 +104,7 @@ def normalized_hotwords(hotwords: Iterable[Hotword], normalizer: str, tokenizer:
     if left_out:
         names = ", ".join(f"'{text}'" + (f" ('{unknown}')" if unknown else "") for text, unknown in left_out.items())
         warnings.warn(
-            f"hotwords that the model cannot write are left out: {names}; its tokens.txt shows what it can (upper or "
-            "lower case matters)",
+            f"hotwords that the model cannot write are left out: {names}; its tokens.txt shows what it can",
             stacklevel=2,
         )
     return list(writable.values())

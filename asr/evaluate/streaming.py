@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -112,7 +112,7 @@ class StreamEvaluation:
             _score_line(f"streaming, {self.config.chunk:g} s" if self.uses_states else "streaming", self.score),
             _score_line("whole utterances", self.offline.score),
             f"way: {way}; difference {percent(None if None in (rate, offline) else rate - offline, '-')} points",  # type: ignore[operator]
-            f"{'':24}{'p50 s':>8}{'p95 s':>8}{'count':>8}",
+            f"{'':24}{'p50 s':>8}{'p95 s':>8}{'mean s':>8}{'count':>8}",
             _spread_line("first word shown", latency.first_partial),
             _spread_line("word shown after its end", latency.emission),
             _spread_line("final after last word", latency.finalisation),
@@ -133,13 +133,15 @@ def run_stream(
     *,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    normalizer: str | None = None,
     parallel: Sequence[int] = (1,),
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> StreamEvaluation:
     """Push every utterance of an evaluation through a recognizer of the same decoding, and score what comes of it.
 
     Times of reference words come from forced alignment of the reference text over the whole utterance, with the model
-    itself; without a head that can align there are no latencies. `parallel` are numbers of streams at once, each run
+    itself; without a head that can align there are no latencies. Texts are compared under `normalizer`, by default the
+    model's. `parallel` are numbers of streams at once, each run
     over all utterances; texts and error rate are those of the first.
     """
     searchers = Searchers(bundle, decoding)
@@ -147,9 +149,11 @@ def run_stream(
     searcher = searchers.get(None)
     utterances = list(offline.utterances)
     waveforms = {one.id: _with_silence(bundle, one) for one in utterances}
-    normalizer = bundle.spec.normalize
+    own, normalizer = bundle.spec.normalize, normalizer or bundle.spec.normalize
     references = {
-        one.id: align_reference(bundle, searcher, normalize(one.text, normalizer), waveforms[one.id])
+        one.id: normalized_words(
+            align_reference(bundle, searcher, normalize(one.text, own), waveforms[one.id]), normalizer
+        )
         for one in utterances
     }
     live = recognizer.live(config)
@@ -186,6 +190,11 @@ def align_reference(bundle: Bundle, searcher: AnySearch, text: str, waveform: np
         return ()
     placed = place_words(tokenizer, tokens, places, DecodeOptions(searcher).measure)
     return placed.timed(waveform, bundle.frontend.sample_rate, bundle.frame_seconds)
+
+
+def normalized_words(words: Iterable[Word], normalizer: str) -> tuple[Word, ...]:
+    """The words of a reference under a normaliser, which may make several of one, with the times of that one."""
+    return tuple(replace(word, text=part) for word in words for part in normalize(word.text, normalizer).split())
 
 
 @dataclass
@@ -288,7 +297,7 @@ def _score_line(name: str, score: Score) -> str:
 
 def _spread_line(name: str, spread: Spread) -> str:
     p50, p95 = (_seconds(spread.percentile(share)) for share in (50, 95))
-    return f"{name:24}{p50:>8}{p95:>8}{len(spread.values):>8}"
+    return f"{name:24}{p50:>8}{p95:>8}{_seconds(spread.mean):>8}{len(spread.values):>8}"
 
 
 def _seconds(value: float | None) -> str:

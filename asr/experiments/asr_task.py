@@ -11,6 +11,8 @@ from torch import Tensor
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
+from asr.bundle.import_record import pass_on_record
+from asr.bundle.store import find_model
 from asr.config import Experiment, load_experiment
 from asr.decoding.base import build_search
 from asr.experiments.batch_size import with_saved_batch_seconds
@@ -130,6 +132,7 @@ def begin(config: Experiment, out: Path, world: World, say: Callable[[str], None
         prepared.training_texts.save(out)
     if prepared.init_report is not None:
         prepared.init_report.save(out / "training")
+        pass_on_record(find_model(prepared.init_report.folder), out)
     return _ready(prepared, out, world)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.import_record import pass_on_record
 from asr.bundle.training_texts import TrainingTexts
 from asr.config import Experiment
 from asr.errors import TrainingError
@@ -49,6 +50,7 @@ def average_epochs(
     replace(bundle, spec=_averaged(bundle.experiment, epochs)).save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:
         texts.save(out)
+    pass_on_record(experiment, out)
     write_card(out)
     return epochs
 

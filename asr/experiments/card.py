@@ -16,7 +16,7 @@ from asr.training.metrics import LOG_FILE, read_log
 
 TEMPLATE = """# {title}
 
-Written by asr {version}. {parts}, tokens `{tokenizer}`, normaliser `{normalize}`.
+Written by asr {version}. {parts}, tokens `{tokenizer}`, normaliser `{normalize}`.{base}
 
     {command}
 
@@ -28,6 +28,8 @@ Use it:
 {use}
 """
 
+BASE = "It began with the weights of {name}, other people's work, from {source}: {credit}."
+
 
 def write_card(folder: Path) -> None:
     """(Re)write README.md from config.yaml, and from every results/<set>/wer.json or the log of a language model."""
@@ -37,7 +39,13 @@ def write_card(folder: Path) -> None:
         write_text_atomic(folder / CARD_FILE, origin.card(_results_table(folder / "results")))
         return
     parts = _language_model(folder, config) if isinstance(config, LmExperiment) else _acoustic_model(folder, config)
-    text = TEMPLATE.format(title=folder.name, seed=getattr(config, "seed", "-"), **parts, **_origin(config.provenance))
+    made = _origin(config.provenance)
+    base = (
+        ""
+        if origin is None
+        else f"\n\n{BASE.format(name=origin.name, source=origin.description, credit=origin.credit)}"
+    )
+    text = TEMPLATE.format(title=folder.name, seed=getattr(config, "seed", "-"), base=base, **parts, **made)
     write_text_atomic(folder / CARD_FILE, text)
 
 

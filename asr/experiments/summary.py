@@ -44,7 +44,7 @@ def _acoustic_model(folder: Path) -> Iterator[tuple[str, str]]:
     yield "texts", f"normalised with '{config.normalize}'"
     if isinstance(config, Experiment):
         yield "data", f"train {config.data.train}, dev {config.data.dev}"
-    yield from _foreign_origin(folder)
+    yield from _foreign_origin(folder, is_trained_on=config.provenance is not None)
     yield from _origin(config.provenance)
     texts = TrainingTexts.load(folder)
     yield "seen", f"{len(texts.hashes)} training texts and speakers" if texts else "not on record"
@@ -78,10 +78,10 @@ def _settings(values: dict[str, Any]) -> str:
     return f"{name} ({_listed(values)})" if values else str(name)
 
 
-def _foreign_origin(folder: Path) -> Iterator[tuple[str, str]]:
+def _foreign_origin(folder: Path, *, is_trained_on: bool) -> Iterator[tuple[str, str]]:
     origin = read_import_record(folder / RECORD_FILE)
     if origin is not None:
-        yield "source", origin.description
+        yield "began with" if is_trained_on else "source", origin.description
         yield "licence", origin.licence or "not stated"
 
 

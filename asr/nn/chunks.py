@@ -29,6 +29,10 @@ class Chunking:
         return self.frames * self.left
 
 
+Chunkings = Chunking | tuple[Chunking | None, ...]
+"""The chunks of all rows of a batch, or of each of its equal parts (its views); None for those that see all."""
+
+
 def chunk_mask(num_frames: int, chunking: Chunking, device: torch.device) -> Tensor:
     """Bool (S, S), True where the frame of a row may look at the frame of a column."""
     chunk = torch.arange(num_frames, device=device) // chunking.frames
@@ -36,12 +40,20 @@ def chunk_mask(num_frames: int, chunking: Chunking, device: torch.device) -> Ten
     return (behind >= 0) & (behind <= chunking.left)
 
 
-def visible(attention: Tensor | None, num_frames: int, chunking: Chunking, device: torch.device) -> Tensor:
+def visible(
+    attention: Tensor | None, num_rows: int, num_frames: int, chunks: Chunkings, device: torch.device
+) -> Tensor:
     """The mask (B or 1, 1, S, S) of chunks and of `attention` (B, 1, 1, S) together, None for no padding.
 
     Every frame may see itself, also padding: a softmax over nothing would be NaN, and go on from there.
     """
-    allowed = chunk_mask(num_frames, chunking, device)[None, None]
+    if isinstance(chunks, Chunking):
+        allowed = chunk_mask(num_frames, chunks, device)[None, None]
+    else:
+        assert num_rows % len(chunks) == 0, "views of a batch have equally many rows"
+        everything = torch.ones(num_frames, num_frames, dtype=torch.bool, device=device)
+        masks = [everything if one is None else chunk_mask(num_frames, one, device) for one in chunks]
+        allowed = torch.stack(masks).repeat_interleave(num_rows // len(chunks), dim=0)[:, None]
     if attention is not None:
         allowed = allowed & attention
     return allowed | torch.eye(num_frames, dtype=torch.bool, device=device)

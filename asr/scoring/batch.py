@@ -64,7 +64,7 @@ def _compare(name: str, reference: str, hypothesis: str, rules: Rules) -> tuple[
 
 def _align_compiled(references: Sequence[str], hypotheses: Sequence[str]) -> ComparedTexts | None:
     """None if there is white space in the texts other than single spaces between words."""
-    from asr.scoring.kernel import align_lines
+    from asr.scoring.kernel import align_lines, scratch
 
     source, target = pack_lines(references), pack_lines(hypotheses)
     if not source.isascii() or not target.isascii():  # the kernel knows no other white space
@@ -76,7 +76,7 @@ def _align_compiled(references: Sequence[str], hypotheses: Sequence[str]) -> Com
     operations = np.empty(len(source) + len(target) + len(references), dtype=np.uint8)
     counts = np.zeros((len(references), 4), dtype=np.int64)
     sides = [np.frombuffer(lines, dtype=np.uint8) for lines in (source, target)]
-    written = off_main_thread(align_lines, sides[0], sides[1], operations, counts)
+    written = off_main_thread(align_lines, sides[0], sides[1], operations, counts, *scratch())
     if written < 0:
         return None
     lines = operations[:written].tobytes()

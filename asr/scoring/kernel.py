@@ -18,17 +18,20 @@ _SPACE, _LINE_END = 32, 10
 _HIT, _SUBSTITUTION, _DELETION, _INSERTION = 61, 83, 68, 73  # = S D I
 
 
+def scratch() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Room for `align_lines`: where each word starts and ends, the last 8 bytes of each word, `_fill_steps`."""
+    words, tails = np.empty((2, MOST_WORDS, 2), np.int64), np.empty((2, MOST_WORDS), np.uint64)
+    return words, tails, np.empty((MOST_WORDS, 2), np.uint64)
+
+
 @compiled
-def align_lines(source: Any, target: Any, operations: Any, counts: Any) -> Any:
+def align_lines(source: Any, target: Any, operations: Any, counts: Any, words: Any, tails: Any, steps: Any) -> Any:
     """Align the lines of two UTF-8 texts (uint8, each line with its end), words with single spaces between them.
 
     Fills `operations` with a line of letters for each pair and `counts` (lines, 4) with its hits, substitutions,
     deletions and insertions; returns the bytes written, or -1 if it meets other ASCII white space. A pair with more
-    than MOST_WORDS words on a side gets an empty line and -1 hits.
+    than MOST_WORDS words on a side gets an empty line and -1 hits. `scratch` gives the others.
     """
-    words = np.empty((2, MOST_WORDS, 2), np.int64)  # where each word starts and ends
-    tails = np.empty((2, MOST_WORDS), np.uint64)  # the last 8 bytes of each word
-    steps = np.empty((MOST_WORDS, 2), np.uint64)
     place = other_place = written = 0
     for row in range(len(counts)):
         length, place = _read_words(source, place, words[0], tails[0])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from asr.bundle.recognition import Decoded
-from asr.decoding.measures import NO_SPEECH
+from asr.decoding.measures import AVG_LOGPROB, NO_SPEECH
 from asr.transcribe.segmentation import Activity, Span
 from asr.types import Segment
 
@@ -20,11 +20,15 @@ MAX_PAUSE = 0.3  # seconds inside one stretch of speech
 MIN_GAP = 1.0  # seconds: less may be a word whose time is a little off
 MAX_NO_SPEECH = 0.6
 MIN_CERTAINTY = 0.8
+MIN_AVG_LOGPROB = -1.0  # Whisper's own, beside MAX_NO_SPEECH
 MARGIN = 0.25  # seconds around a segment that count as covered
 
 
 def uncovered_speech(span: Span, segments: Iterable[Segment]) -> list[Stretch]:
-    """Where a span has speech, MIN_GAP seconds at least, and no segment; nowhere without a detector."""
+    """Where a span has speech, MIN_GAP seconds at least, and no segment; nowhere without a detector.
+
+    One that knows levels alone finds sounds as loud as speech.
+    """
     activity = span.activity
     if activity is None:
         return []
@@ -37,12 +41,15 @@ def uncovered_speech(span: Span, segments: Iterable[Segment]) -> list[Stretch]:
 def is_noise(activity: Activity | None, decoded: Decoded) -> bool:
     """Whether model and detector agree that nobody speaks in what was decoded.
 
-    Either alone is not to be trusted: models doubt faint speech, and detectors take a rooster for a person.
+    Either alone is not to be trusted: models doubt faint speech, and detectors take a rooster for a person. Where no
+    detector can tell, a text of which the model is not sure has to do, as in Whisper's own rule.
     """
-    silence = decoded.n_best[0].measures.get(NO_SPEECH)
-    if activity is None or silence is None:
+    measures = decoded.n_best[0].measures
+    if measures.get(NO_SPEECH, 0.0) <= MAX_NO_SPEECH:
         return False
-    return silence > MAX_NO_SPEECH and activity.certainty < MIN_CERTAINTY
+    if activity is None or not activity.tells_speech:
+        return measures.get(AVG_LOGPROB, 0.0) < MIN_AVG_LOGPROB
+    return activity.certainty < MIN_CERTAINTY
 
 
 def without(stretches: Iterable[Stretch], covered: Iterable[Stretch]) -> list[Stretch]:

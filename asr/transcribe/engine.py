@@ -61,6 +61,15 @@ class Handle:
                 return event.transcript
         raise RuntimeError("the events of this request have been taken already")
 
+    def events_now(self) -> Iterator[Event]:
+        """The events that have come so far, without waiting."""
+        while (event := self._core.take_event(self._request, wait=False)) is not None:
+            yield event
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever there may be an event: by threads of the engine, so it must not wait."""
+        self._core.listen(self._request, call)
+
     def cancel(self) -> None:
         """Stop working on it; its last event is then Failed with `concurrent.futures.CancelledError`."""
         self._core.cancel(self._request)
@@ -143,6 +152,10 @@ class Engine:
         """How many batches have been recognised."""
         return self._core.num_batches
 
+    def on_batch(self, call: Callable[[int], None]) -> None:
+        """Have `call` called with the number of spans of each batch that begins; it must return at once."""
+        self._core.on_batch = call
+
     def close(self) -> None:
         """Fail all requests that are not done, and end the threads once the running batch is."""
         self._finalizer()
@@ -187,6 +200,7 @@ class _Core:
         max_in_flight: int,
     ) -> None:
         self.num_batches = 0
+        self.on_batch: Callable[[int], None] = lambda _: None
         self._segmenter = segmenter
         self._recognize = recognize
         self._scheduler = scheduler
@@ -220,11 +234,17 @@ class _Core:
         with self._lock:
             self._changed.notify_all()
 
-    def take_event(self, request: Request) -> Event | None:
-        """The next event of a request, waited for; None after the last one."""
+    def listen(self, request: Request, call: Callable[[], None]) -> None:
+        """See `Handle.on_change`; the first call is at once."""
+        with self._lock:
+            request.on_event = call
+            call()
+
+    def take_event(self, request: Request, *, wait: bool = True) -> Event | None:
+        """The next event of a request; None after the last one, or where there is none to be had without waiting."""
         with self._lock:
             was_paused = request.is_paused
-            event = request.take_event()
+            event = request.take_event(wait=wait)
             if was_paused:
                 self._changed.notify_all()
             return event
@@ -305,6 +325,7 @@ class _Core:
             while not self._is_closed:
                 if self._num_in_flight < self._max_in_flight and (batch := self._scheduler.next_batch()):
                     self._num_in_flight += 1
+                    self.on_batch(len(batch))
                     self._changed.notify_all()  # the reader has room
                     return batch
                 self._changed.wait()

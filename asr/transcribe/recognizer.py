@@ -187,6 +187,12 @@ class Recognizer:
         """See `SpanRecognizer.finds_language`."""
         return self._spans.finds_language(options)
 
+    def close(self) -> None:
+        """Fail what is not done, and end the threads."""
+        for live in self._live.values():
+            live.close()
+        self.engine.close()
+
     @property
     def sample_rate(self) -> int:
         """Hz, of the spans it takes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 
@@ -89,6 +89,7 @@ class Request:
         self.recording = recording
         self.options = options
         self.changed = threading.Condition(lock)  # events have come; `lock` is the engine's
+        self.on_event: Callable[[], None] = lambda: None  # is called then, too
         self.ready: list[SpanTask] = []  # spans that wait for the model, in order
         self.ready_seconds = 0.0  # of them together
         self.partial: SpanTask | None = None
@@ -196,10 +197,10 @@ class Request:
         """Let go of the recording. Not while a block is being read."""
         self._steps.close()
 
-    def take_event(self) -> Event | None:
-        """The next event, waited for; None after the last one."""
+    def take_event(self, *, wait: bool = True) -> Event | None:
+        """The next event; None after the last one, or where there is none to be had without waiting."""
         while not self._events:
-            if self.is_over:
+            if self.is_over or not wait:
                 return None
             self.changed.wait()
         return self._events.popleft()
@@ -283,6 +284,7 @@ class Request:
             self._events.pop()
         self._events.append(event)
         self.changed.notify_all()
+        self.on_event()
 
 
 def whole_transcript(segments: Iterable[Segment], uncovered: Iterable[tuple[float, float]] = ()) -> Transcript:

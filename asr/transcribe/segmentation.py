@@ -87,6 +87,7 @@ class Activity:
     start: float  # seconds into the recording
     frame_seconds: float
     probabilities: np.ndarray  # (num_frames,) of speech
+    tells_speech: bool = True  # `Vad.tells_speech`
 
     @property
     def certainty(self) -> float:
@@ -311,16 +312,18 @@ class _Cutter:
         if not len(sounding) or speech[0] >= speech[1]:
             return None
         trimmed = waveform[sounding[0] : sounding[-1] + 1].copy()  # a view would keep the block alive
-        activity = None if self._config.vad is None else self._activity(self._first, end)
+        vad = self._config.vad
+        activity = None if vad is None else self._activity(VADS.part(vad.name).tells_speech, self._first, end)
         return Span(self._first + int(sounding[0]), trimmed, self._rate, speech, continues, activity)
 
-    def _activity(self, first: int, end: int) -> Activity:
+    def _activity(self, tells_speech: bool, first: int, end: int) -> Activity:
         """What the detector says of samples from `first` up to `end`."""
         frame = self._frame_seconds * self._rate
         oldest = self._num_frames - len(self._probabilities)
         start, stop = max(oldest, int(first // frame)), min(self._num_frames, math.ceil(end / frame))
         own = self._probabilities[start - oldest : max(start, stop) - oldest]
-        return Activity(start * self._frame_seconds, self._frame_seconds, np.array(own, dtype=np.float32))
+        probabilities = np.array(own, dtype=np.float32)
+        return Activity(start * self._frame_seconds, self._frame_seconds, probabilities, tells_speech)
 
     def _cut_out(self, first: int, end: int) -> np.ndarray:
         return self._samples[first - self._origin : max(end, first) - self._origin]

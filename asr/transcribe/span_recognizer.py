@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from asr.alignment.confidence import confidence_measure, text_confidence
@@ -14,10 +14,28 @@ from asr.bundle.recognition import Decoded, DecodeOptions
 from asr.errors import ConfigError
 from asr.text.tokenizer.word_breaks import joined
 from asr.transcribe.coverage import cut_out, is_noise, uncovered_speech
-from asr.transcribe.recognized import Recognized
+from asr.transcribe.recognized import NOTHING, Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
 from asr.types import Segment, Word
+
+
+@dataclass
+class _Heard:
+    """The segments of a span: speech that was left out for its confidence was not passed over."""
+
+    told: list[Segment] = field(default_factory=list)
+    covering: list[Segment] = field(default_factory=list)  # those left out, too
+
+    def add(self, segments: Sequence[Segment], is_sure: bool) -> None:
+        self.covering += segments
+        self.told += segments if is_sure else ()
+
+    def recognized(self, span: Span) -> Recognized:
+        """In time order; what no segment covers is told where the detector tells speech from other sounds."""
+        in_order = tuple(sorted(self.told, key=lambda segment: segment.start))
+        is_told = span.activity is not None and span.activity.tells_speech
+        return Recognized(in_order, tuple(uncovered_speech(span, self.covering)) if is_told else ())
 
 
 class SpanRecognizer:
@@ -63,25 +81,27 @@ class SpanRecognizer:
             for span, request in zip(spans, options, strict=True)
         ]
         decoded = self._bundle.decode([span.waveform for span in spans], chosen)
-        found = [self.segments(*row) for row in zip(spans, decoded, options, strict=True)]
-        is_speech = [not is_noise(span.activity, one) for span, one in zip(spans, decoded, strict=True)]
-        found = [own if speech else () for own, speech in zip(found, is_speech, strict=True)]
+        heard = {row: _Heard() for row, one in enumerate(decoded) if not is_noise(spans[row].activity, one)}
+        for row, own in heard.items():
+            own.add(self._said(spans[row], decoded[row]), self._is_sure(decoded[row], options[row]))
         gaps = [
-            (row, cut_out(span, gap))
-            for row, span in enumerate(spans)
-            if is_speech[row]
-            for gap in uncovered_speech(span, found[row])
+            (row, cut_out(spans[row], gap))
+            for row, own in heard.items()
+            for gap in uncovered_speech(spans[row], own.covering)
         ]
         if gaps and self._bundle.frontend.window_seconds is not None:
             told = [_in_language(chosen[row], decoded[row], part) for row, part in gaps]
             again = self._exact.decode([part.waveform for _, part in gaps], told)
             for (row, part), one in zip(gaps, again, strict=True):
                 if not is_noise(part.activity, one):
-                    found[row] = (*found[row], *self.segments(part, one, options[row]))
-        return [
-            Recognized(_in_order(own), tuple(uncovered_speech(span, own)) if speech else ())
-            for span, own, speech in zip(spans, found, is_speech, strict=True)
-        ]
+                    heard[row].add(self._said(part, one), self._is_sure(one, options[row]))
+        return [heard[row].recognized(span) if row in heard else NOTHING for row, span in enumerate(spans)]
+
+    def _is_sure(self, decoded: Decoded, options: RequestOptions) -> bool:
+        """Whether the least confidence that is asked for is reached, or unknown."""
+        confidence = decoded.placed.confidence
+        least = self._min_confidence if options.min_confidence is None else options.min_confidence
+        return confidence is None or confidence >= least
 
     @cached_property
     def _exact(self) -> Bundle:
@@ -89,9 +109,10 @@ class SpanRecognizer:
 
     def segments(self, span: Span, decoded: Decoded, options: RequestOptions) -> tuple[Segment, ...]:
         """What was said in a span, in seconds of the recording; none for nothing and for noise."""
-        confidence = decoded.placed.confidence
-        least = self._min_confidence if options.min_confidence is None else options.min_confidence
-        if not decoded.text or (confidence is not None and confidence < least):
+        return self._said(span, decoded) if self._is_sure(decoded, options) else ()
+
+    def _said(self, span: Span, decoded: Decoded) -> tuple[Segment, ...]:
+        if not decoded.text:
             return ()
         if decoded.placed.is_timed and not decoded.words:
             return ()
@@ -129,10 +150,6 @@ def _in_language(options: DecodeOptions, decoded: Decoded, part: Span) -> Decode
 def _speech_end(span: Span) -> float | None:
     """Seconds into a span where its speech ends; None without a detector."""
     return None if span.activity is None else span.speech[1] / span.sample_rate - span.start
-
-
-def _in_order(segments: Sequence[Segment]) -> tuple[Segment, ...]:
-    return tuple(sorted(segments, key=lambda segment: segment.start))
 
 
 def _segment(

@@ -11,6 +11,7 @@ import re
 import resource
 import shlex
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 import typer.main
+from starlette.testclient import TestClient
 from torch.nn.modules.module import register_module_forward_hook
 
 from asr.cli.main import app, main
@@ -180,6 +182,7 @@ WHISPER_SET = "asr evaluate whisper dev.jsonl --device cpu --out results"
 WHISPER_TUNE = "asr tune whisper dev.jsonl --device cpu --trials 1 --dry-run"
 
 LISTEN = "asr listen --model model --device cpu --vad none --simulate audio/0.wav --speed 60"
+SERVE = "asr serve --model model --device cpu --port 0 --set segmentation.vad=null"
 
 CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
@@ -315,6 +318,13 @@ CASES = {
     "listen --device": Case(LISTEN, f"{LISTEN} --device nowhere", works),
     "listen --dtype": Case(LISTEN, f"{LISTEN} --dtype bfloat16", dtypes),
     "listen --threads": Case(LISTEN, f"{LISTEN} --threads 2", threads),
+    "serve --model": Case(SERVE, SERVE.replace("--model model", "--model tiny=model"), out),
+    "serve --host": Case(SERVE, f"{SERVE} --host nowhere.invalid", works),
+    "serve --port": Case(SERVE, f"{SERVE} --port 70000", lambda outcome: outcome.status),
+    "serve --set": Case(SERVE, f"{SERVE} --set serve.max_upload_mb=0.001", out),
+    "serve --device": Case(SERVE, f"{SERVE} --device nowhere", works),
+    "serve --dtype": Case(SERVE, f"{SERVE} --dtype bfloat16", dtypes),
+    "serve --threads": Case(SERVE, f"{SERVE} --threads 2", threads),
     "align AUDIO": Case(ALIGN, "asr align audio/4.wav hyp.txt --model model", out),
     "align TEXT_FILE": Case(ALIGN, "asr align audio/5.wav ref.txt --model model", out),
     "align --model": Case(ALIGN, "asr align audio/5.wav hyp.txt --model elsewhere", works),
@@ -503,6 +513,14 @@ def test_every_flag_has_a_case() -> None:
     assert sorted(all_flags()) == sorted(CASES)
 
 
+def serve_once(app: Any, _socket: socket.socket) -> None:
+    """Stands for a server: answers a request for the models and one for a transcription, prints both and ends."""
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        models = client.get("/v1/models").json()["data"]
+        reply = client.post("/v1/audio/transcriptions", files={"file": Path("audio/5.wav").read_bytes()})
+        print([model["id"] for model in models], reply.text)
+
+
 @pytest.fixture(scope="session")
 def ran() -> dict[tuple[str, str], Outcome]:
     """What ran before, by the line that prepared it and its own: many cases share a line. It is only looked at."""
@@ -534,6 +552,7 @@ def test_a_flag_makes_a_visible_difference(
         return ran[before, line]
 
     case = CASES[name]
+    monkeypatch.setattr("asr.serve.server.serve", serve_once)
     assert case.look(after(case.before, case.without)) != case.look(after(case.before, case.flag))
 
 

@@ -64,7 +64,7 @@ def features_of(*lens: int) -> list[Tensor]:
 
 def masked_pass(encoder: Encoder, rows: list[Tensor], chunking: Chunking) -> list[Tensor]:
     """The frames of each row by itself in one pass."""
-    outputs = [encoder(row[None], torch.tensor([len(row)]), chunking=chunking) for row in rows]
+    outputs = [encoder(row[None], torch.tensor([len(row)]), chunks=chunking) for row in rows]
     return [encoded.frames[0, : encoded.lens[0]] for encoded in outputs]
 
 
@@ -208,7 +208,7 @@ def test_masked_rows_of_a_batch_are_as_alone() -> None:
     for row, one in enumerate(rows):
         padded[row, : len(one)] = one
     chunking = Chunking(2, 1)
-    batched = encoder(padded, lens, chunking=chunking)
+    batched = encoder(padded, lens, chunks=chunking)
     assert batched.frames.isfinite().all()
     for frames, length, expected in zip(
         batched.frames, batched.lens, masked_pass(encoder, rows, chunking), strict=True
@@ -219,7 +219,7 @@ def test_masked_rows_of_a_batch_are_as_alone() -> None:
 def test_gradients_are_finite_with_chunks() -> None:
     encoder = build(variant("streaming_conformer")).train()
     features = torch.randn(3, 61, NUM_FEATURES, dtype=torch.float64)
-    encoded = encoder(features, torch.tensor([61, 20, 0]), chunking=Chunking(2, 1))
+    encoded = encoder(features, torch.tensor([61, 20, 0]), chunks=Chunking(2, 1))
     (encoded.frames[0].pow(3).sum() + encoded.frames[1, :5].pow(3).sum()).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in encoder.parameters())
 

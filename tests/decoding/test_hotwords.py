@@ -13,6 +13,7 @@ from asr.decoding.hotwords import (
     DEFAULT_BOOST,
     Hotword,
     HotwordScorer,
+    in_case_of,
     normalized_hotwords,
     parse_hotword,
     read_hotwords,
@@ -155,7 +156,7 @@ def test_a_hotword_that_is_none_is_refused_and_in_a_list_left_out_and_named(text
 def test_what_the_model_cannot_write_is_left_out_and_named() -> None:
     tokenizer = train_tokenizer(TOKENIZERS.config("char")(), ["ABC BA"])
     assert normalized_hotwords([Hotword("AB"), Hotword("AB", 1.0)], "none", tokenizer) == [Hotword("AB", 1.0)]
-    with pytest.warns(UserWarning, match=r"left out: 'A\u00c9 B' \('\u00c9'\), '3:30' \('3:0'\); .*case"):
+    with pytest.warns(UserWarning, match=r"left out: 'A\u00c9 B' \('\u00c9'\), '3:30' \('3:0'\); "):
         kept = normalized_hotwords([Hotword("A\u00c9 B"), Hotword("AB"), Hotword("3:30")], "none", tokenizer)
     assert kept == [Hotword("AB")]
     with pytest.warns(UserWarning, match="left out: '--';"):
@@ -163,3 +164,17 @@ def test_what_the_model_cannot_write_is_left_out_and_named() -> None:
     words = train_tokenizer(TOKENIZERS.config("word")(), ["AB BA"])
     with pytest.warns(UserWarning, match=r"'AA' \('AA'\)"):
         assert normalized_hotwords([Hotword("AA"), Hotword("BA")], "none", words) == [Hotword("BA")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "given", "written"),
+    [
+        ("KAREN JOSE", "Karen", "KAREN"),
+        ("karen jose", "Karen Jose", "karen jose"),
+        ("Karen KAREN karen", "Karen", "Karen"),
+        ("KAREN", "Karla", "KARLA"),  # "L" alone is unknown
+    ],
+)
+def test_a_hotword_takes_the_case_that_the_model_writes(texts: str, given: str, written: str) -> None:
+    tokenizer = train_tokenizer(TOKENIZERS.config("char")(), [texts])
+    assert in_case_of(tokenizer, Hotword(given, 2.0)) == Hotword(written, 2.0)

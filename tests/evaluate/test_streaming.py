@@ -13,9 +13,9 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding
 from asr.data.manifest import write_manifest
 from asr.evaluate.evaluator import evaluate
-from asr.evaluate.streaming import StreamEvaluation, align_reference, run_stream
+from asr.evaluate.streaming import StreamEvaluation, align_reference, normalized_words, run_stream
 from asr.transcribe.streaming.settings import streaming_config
-from asr.types import Utterance
+from asr.types import Utterance, Word
 from tests.conftest import melody
 from tests.transcribe.streaming.tools import tiny_bundle
 
@@ -74,6 +74,22 @@ def test_files_and_table_hold_the_figures(result: StreamEvaluation, tmp_path: Pa
     table = result.table()
     assert "streaming, 0.16 s" in table
     assert "3 at once" in table
+
+
+def test_another_normaliser_counts_for_streams_as_for_whole_utterances(bundle: Bundle, manifest: Path) -> None:
+    decoding, upper = Decoding(bundle.spec.search), "upper"
+    offline = evaluate(bundle, manifest, decoding, normalizer=upper)
+    spoken = run_stream(bundle, offline, decoding, streaming_config(0.16), device=CPU, normalizer=upper)
+    assert list(spoken.score.references) == list(offline.score.references) == ["ABC", "DE FG", "ABC", "DE FG"]
+
+
+def test_words_of_a_reference_share_the_times_of_those_they_are_made_of() -> None:
+    words = [Word(0.1, 0.4, "Say"), Word(0.4, 0.5, "-"), Word(0.5, 1.0, "Twenty-one")]
+    assert normalized_words(words, "english") == (
+        Word(0.1, 0.4, "say"),
+        Word(0.5, 1.0, "twenty"),
+        Word(0.5, 1.0, "one"),
+    )
 
 
 def test_reference_words_are_placed_in_the_audio_or_unknown(bundle: Bundle) -> None:

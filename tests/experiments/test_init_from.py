@@ -12,13 +12,16 @@ import pytest
 import torch
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.import_record import CARD_FILE, ImportRecord
 from asr.config import load_experiment
 from asr.errors import BundleError, ConfigError
 from asr.experiments import launch
-from asr.experiments.init_from import REPORT_FILE
+from asr.experiments.average import average_epochs
+from asr.experiments.init_from import KERNEL, REPORT_FILE
 from asr.experiments.prepare import prepare
+from asr.experiments.summary import summarize
 
-KINDS = ("copied", "resized", "missing_there", "other_shape", "not_asked")  # of a new model's weights
+KINDS = ("copied", "resized", "made_causal", "missing_there", "other_shape", "not_asked")  # of a new model's weights
 
 
 def fresh(overrides: Sequence[str] = (), said: list[str] | None = None) -> Bundle:
@@ -100,6 +103,27 @@ def test_a_deeper_encoder_takes_the_layers_there_are_where_that_is_wanted(worksp
     assert not differing(cold, started, "encoder.layers.2.")
 
 
+def test_a_streaming_encoder_takes_present_and_past_of_kernels_that_see_both_sides(workspace: Path) -> None:
+    sizes = "dim: 16, num_layers: 2, num_heads: 2, ff_dim: 24, subsampling: {channels: 4}"
+    whole = f"encoder={{name: conformer, kernel_size: 9, {sizes}}}"
+    fresh([whole]).save(Path("whole"))
+    trained = Bundle.load("whole")
+    for kernel, kept in ((3, 3), (7, 5)):
+        said: list[str] = []
+        started = fresh(
+            [f"encoder={{name: streaming_conformer, kernel_size: {kernel}, {sizes}}}", "init_from=whole"], said
+        )
+        assert "2 made causal" in said[-1]
+        names = [name for name in started.model.state_dict() if name.endswith(KERNEL)]
+        assert len(names) == 2
+        for name in names:
+            own, given = started.model.state_dict()[name], trained.model.state_dict()[name]
+            assert torch.equal(own[..., -kept:], given[..., 5 - kept : 5])
+            assert not own[..., :-kept].any()
+        others = set(started.model.state_dict()) - set(names)
+        assert all(torch.equal(started.model.state_dict()[one], trained.model.state_dict()[one]) for one in others)
+
+
 def test_only_the_parts_asked_for_are_taken(workspace: Path) -> None:
     parts = "init_from={folder: model, parts: [encoder.layers.0, heads.ctc]}"
     started, cold, trained = fresh([parts]), fresh(), Bundle.load("model")
@@ -149,6 +173,21 @@ def test_the_report_tells_what_became_of_every_weight(workspace: Path) -> None:
     pieces, known = (bundle.tokenizer.vocabulary.pieces for bundle in (own, given))
     assert report["new_tokens"] == [piece for piece in pieces if piece not in known]
     assert 0 < report["num_copied"] < report["num_weights"]
+
+
+def test_the_licence_of_the_weights_goes_along(workspace: Path) -> None:
+    shutil.copytree("model", "base")
+    ImportRecord("their-model", "them/theirs", "hub", "0123456789abcdef", "MIT", {}).save(Path("base"))
+    launch.train(Path("experiment.yaml"), Path("tuned"), overrides=["init_from=base"], device="cpu")
+    average_epochs(Path("tuned"), Path("averaged"), last=1)
+    for folder in (Path("tuned"), Path("averaged")):
+        card = (folder / CARD_FILE).read_text(encoding="utf-8")
+        assert (
+            "weights of their-model, other people's work, from them/theirs, revision 0123456789ab: licence MIT." in card
+        )
+        facts = dict(summarize(folder))
+        assert facts["began with"] == "them/theirs, revision 0123456789ab"
+        assert facts["licence"] == "MIT"
 
 
 def test_features_of_another_kind_draw_a_warning(workspace: Path) -> None:

@@ -44,7 +44,7 @@ class Watch:
 def watch_search(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> str:
     from asr.decoding.prefix import kernel, tree
 
-    for module, name in ((kernel, "prefix_beam_search"), (tree, "ends"), (tree, "spelled"), (tree, "pruned")):
+    for module, name in ((kernel, "prefix_beam_search"), (tree, "write_tokens"), (tree, "prune")):
         monkeypatch.setattr(module, name, watch.over(getattr(module, name)))
     return "transcribe audio/0.wav --model model --vad none --search ctc_prefix_beam --threads 1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.bundle.recognition import Decoded, DecodeOptions
+from asr.bundle.recognition import NOTHING, Decoded, DecodeOptions
 from asr.bundle.words import PlacedWords
 from asr.text.tokenizer import WordSpan
 from asr.transcribe.coverage import cut_out, is_noise, still_uncovered, uncovered_speech, united, without
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.requests import RequestOptions
-from asr.transcribe.segmentation import Activity, Span
-from asr.types import Hypothesis, Segment, TokenSegment
+from asr.transcribe.segmentation import Activity, Segmenter, Span, segmentation_config
+from asr.types import Hypothesis, Segment, TokenSegment, Word
 from tests.bundle.foreign.whisper_files import multilingual_model
 
 RATE, FRAME = 16000, 0.1
@@ -79,6 +80,30 @@ def test_noise_is_what_model_and_detector_both_take_for_it() -> None:
     assert not is_noise(None, decoded(0.95))
 
 
+def test_where_no_detector_tells_speech_from_sounds_a_text_is_noise_that_the_model_doubts_twice() -> None:
+    def decoded(no_speech: float, avg_logprob: float) -> Decoded:
+        measures = {"no_speech": no_speech, "avg_logprob": avg_logprob}
+        return Decoded([Hypothesis((1,), 0.0, measures=measures)], PlacedWords(()))
+
+    loud = Activity(0.0, FRAME, np.ones(30, dtype=np.float32), tells_speech=False)
+    for activity in (None, loud):
+        assert is_noise(activity, decoded(0.95, -1.5))
+        assert not is_noise(activity, decoded(0.95, -0.5))
+        assert not is_noise(activity, decoded(0.3, -1.5))
+
+
+@pytest.mark.parametrize(("vad", "tells"), [("silero", True), ("energy", False)])
+def test_spans_say_whether_their_detector_tells_speech_from_other_sounds(vad: str, tells: bool) -> None:
+    rng = np.random.default_rng(0)
+    sound = rng.normal(size=2 * RATE) * np.repeat([0.001, 0.3, 0.001, 0.3], RATE // 2)
+    config = segmentation_config(
+        vad, None, ["segmentation.min_recording=3", "segmentation.onset=0.01", "segmentation.offset=0.01"]
+    )
+    spans = list(Segmenter(config, RATE).spans([sound.astype(np.float32)]))
+    assert spans
+    assert all(one.activity is not None and one.activity.tells_speech == tells for one in spans)
+
+
 def test_a_part_of_a_span_is_where_it_was() -> None:
     part = cut_out(span([0.9] * 50), (12.0, 13.5))
     assert (part.start, part.end, part.speech) == (12.0, 13.5, (12 * RATE, round(13.5 * RATE)))
@@ -113,3 +138,30 @@ def test_speech_that_was_passed_over_is_decoded_again_and_told_where_it_stays_so
     ]  # fmt: skip
     assert first.uncovered == (pytest.approx((14.0, 15.0)),)
     assert (second.segments, second.uncovered) == ((), (pytest.approx((30.0, 32.0)),))
+
+
+def test_speech_left_out_for_its_confidence_was_not_passed_over_and_sounds_are_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multilingual_model(tmp_path / "source", tmp_path / "model")
+    recognizer = Recognizer.load(tmp_path / "model", device="cpu")
+    best = Hypothesis((1,), 0.0, segments=(TokenSegment(0, 1, 0, 250),), measures={"no_speech": 0.1})
+    word = PlacedWords((WordSpan("he", 0, 1),), confidences=(0.4,))
+    answers = [
+        [Decoded([best], word, (Word(0.0, 5.0, "he", 0.4),))],
+        [Decoded([Hypothesis((), 0.0)], PlacedWords(()))] * 2,
+        [NOTHING],
+    ]
+
+    def decode(_self: object, waveforms: list[np.ndarray], _options: list[DecodeOptions]) -> list[Decoded]:
+        return answers.pop(0)[: len(waveforms)]
+
+    monkeypatch.setattr("asr.bundle.bundle.Bundle.decode", decode)
+    (unsure,) = recognizer.recognize([span([0.95] * 50)], [RequestOptions(min_confidence=0.9)])
+    assert (unsure.segments, unsure.uncovered) == ((), ())
+    assert len(answers) == 2  # nothing was decoded again
+    loud = span([0.95] * 50)
+    assert loud.activity is not None
+    loud = replace(loud, activity=replace(loud.activity, tells_speech=False))
+    (silent,) = recognizer.recognize([loud], [RequestOptions()])
+    assert (silent.segments, silent.uncovered, answers) == ((), (), [])

@@ -3,16 +3,18 @@
 Sets are manifests, NAME=FILE, or the corpora of --corpora: librispeech_pieces, cathy, an4 (its test set),
 speechocean762 (its test set), lj002 (a chapter in one piece) and cv61_LANGUAGE of each language there. Both engines are
 told the language. Texts are scored as whisper-normalizer's English writes them, other languages' as its basic one;
-Japanese and Chinese by characters. What was recognised is kept in --work, and not recognised again.
+Japanese and Chinese by characters. What was recognised is kept in --work, and not recognised again; a larger --most
+takes the utterances of a smaller one and others.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +94,15 @@ def _chapter(corpus: Path, joined: Path) -> Utterance:
     return Utterance("LJ002", joined, len(waveform) / RATE, " ".join(text for _, text in chosen))
 
 
+def drawn(chosen: EvaluationSet, most: int) -> EvaluationSet:
+    """A set of so many of its utterances at most, drawn at random; always the same."""
+    if most >= len(chosen.utterances):
+        return chosen
+    order = sorted(chosen.utterances, key=lambda utterance: utterance.id)
+    random.Random(0).shuffle(order)
+    return replace(chosen, utterances=order[:most])
+
+
 class Recognition:
     """Texts of sets by each system, recognised once and kept in a folder."""
 
@@ -156,7 +167,7 @@ def row_of(chosen: EvaluationSet, scores: Mapping[str, Score]) -> tuple[str, boo
     first = scores[PEER]
     is_one = len(first.ids) == 1
     minutes = sum(utterance.duration for utterance in chosen.utterances) / 60
-    cells = [chosen.name, chosen.unit, f"{minutes:.0f}", str(first.words.reference_length)]
+    cells = [chosen.name, chosen.unit, str(len(first.ids)), f"{minutes:.0f}", str(first.words.reference_length)]
     is_worse = False
     for system, own in scores.items():
         cells.append(show(own.words.rate, own.interval, is_one))
@@ -170,7 +181,7 @@ def row_of(chosen: EvaluationSet, scores: Mapping[str, Score]) -> tuple[str, boo
 
 def pooled(all_scores: Sequence[Mapping[str, Score]], systems: Sequence[str]) -> tuple[str, dict[str, float]]:
     """The line of all sets together, and the rates."""
-    cells, rates = ["all", "", "", ""], {}
+    cells, rates = ["all", "", "", "", ""], {}
     for system in systems:
         errors = np.concatenate([scores[system].utterance_errors for scores in all_scores])
         lengths = np.concatenate([scores[system].utterance_lengths for scores in all_scores])
@@ -190,6 +201,7 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for what was recognised")
     parser.add_argument("--systems", default=",".join(SYSTEMS.values()), help="with commas [%(default)s]")
+    parser.add_argument("--most", type=int, metavar="N", help="utterances of a set, drawn at random [all]")
     parser.add_argument("--threads", type=int, default=1, help="[%(default)s]")
     parser.add_argument("--compute-type", default="int8", help="of faster-whisper [%(default)s]")
     parser.add_argument("--dtype", default="auto", help="of ours [%(default)s]")
@@ -214,9 +226,11 @@ def main() -> int:
         chosen_sets.append(
             EvaluationSet(label, arguments.language, read_manifest(Path(manifest))) if manifest else known[label]
         )
+    if arguments.most is not None:
+        chosen_sets = [drawn(chosen, arguments.most) for chosen in chosen_sets]
     systems = [system for system, file in SYSTEMS.items() if file in arguments.systems.split(",")]
     recognition = Recognition(weights, model, work, arguments)
-    head = ["set", "rate", "minutes", "words"]
+    head = ["set", "rate", "clips", "minutes", "words"]
     for system in systems:
         head += [system] if system == PEER else [system, "p"]
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)

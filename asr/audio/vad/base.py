@@ -6,6 +6,7 @@ Shapes: N samples given, K frames, W samples of a frame at the detector's own ra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import soxr
@@ -25,6 +26,8 @@ class Vad(ABC):
     Holds no state of a recording: any number of streams may run at once, in threads of their own, too. AudioError for
     another rate.
     """
+
+    tells_speech: ClassVar[bool] = True  # from other sounds; False of a detector that knows levels alone
 
     def __init__(self, config: NamedConfig, sample_rate: int) -> None:
         if not MIN_RATE <= sample_rate <= MAX_RATE:

@@ -43,6 +43,7 @@ class EnergyVad(Vad):
     """Knows no absolute level: a quieter copy of a recording has the same probabilities."""
 
     config: EnergyVadConfig
+    tells_speech = False
 
     def stream(self) -> EnergyVadStream:
         return EnergyVadStream(self.sample_rate, self.config.threshold_db)

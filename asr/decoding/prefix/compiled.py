@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,13 +19,12 @@ from asr.decoding.prefix.settings import PrefixBeamSettings
 from asr.lm.ngram.model import NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
-from asr.system.threads import off_main_thread, takes_signals
+from asr.system.threads import map_off_main_thread, off_main_thread
 from asr.text.vocabulary import Vocabulary
 from asr.types import Hypothesis
 
 if TYPE_CHECKING:
     from asr.decoding.prefix.text_scores import TextScores
-    from asr.decoding.prefix.tree import Tree
 
 
 def why_not_compiled(fusion: Fusion) -> str | None:
@@ -42,9 +41,8 @@ def why_not_compiled(fusion: Fusion) -> str | None:
 class _Beam(NamedTuple):
     """The prefixes of one utterance."""
 
-    tree: Tree
-    nodes: np.ndarray  # (W,) of the prefixes
-    ctc: np.ndarray  # (W, 3) log-probabilities, see `stay`
+    tree: np.ndarray  # NODE (N,)
+    prefixes: np.ndarray  # PREFIX (W,)
 
 
 @dataclass(frozen=True)
@@ -72,34 +70,24 @@ class CompiledPrefixBeam:
         assert vocabulary.blank is not None
         self.text = _text_scores(settings, fusion, vocabulary)
         self.names = (*(["lm"] if self.text.kind else []), *(["hotwords"] if fusion.hotwords is not None else []))
-        sos, eos = (-1 if role is None else role for role in (vocabulary.sos, vocabulary.eos))
-        self.settings = Settings(
-            settings.beam,
-            settings.length_bonus,
-            settings.token_threshold,
-            settings.beam_threshold,
-            vocabulary.blank,
-            sos,
-            eos,
-        )
+        self.settings = Settings(settings.beam, settings.length_bonus, settings.beam_threshold, vocabulary.blank)
+        self._token_threshold = settings.token_threshold
+        self._empty = _empty_prefix(fusion, self.text)
+        self._no_labels = [role for role in (vocabulary.sos, vocabulary.eos) if role is not None]
 
     def start(self, rows: int, device: torch.device) -> CompiledState:
         """The empty prefix of every utterance; `device` is the CPU."""
         from asr.decoding.prefix.tree import new_tree
 
-        nodes, ctc = np.zeros(1, np.int32), np.array([[0.0, 0.0, -np.inf]])
-        return CompiledState((_Beam(new_tree(self.text, self.settings.blank), nodes, ctc),) * rows)
+        return CompiledState((_Beam(new_tree(self.text, self.settings.blank), self._empty),) * rows)
 
     def advance(self, state: CompiledState, log_probs: Tensor, lens: Tensor) -> CompiledState:
         """The beams after log-probabilities (B, S, V) on the CPU, of lengths (B,)."""
-        values = log_probs.detach().double().numpy()
+        values = log_probs.detach().contiguous().numpy()
         utterances = [values[row, :length] for row, length in enumerate(lens.tolist())]
-        num_threads = min(torch.get_num_threads(), len(utterances))
-        if num_threads <= 1 and not takes_signals():
-            return CompiledState(tuple(map(self._advance_one, state.beams, utterances)))
-        # The kernel runs without Python's lock, and never on the main thread: see `asr.system.threads`.
-        with ThreadPoolExecutor(max(1, num_threads)) as pool:
-            return CompiledState(tuple(pool.map(self._advance_one, state.beams, utterances)))
+        jobs = zip(state.beams, utterances, strict=True)
+        num_threads = min(torch.get_num_threads(), len(utterances))  # the kernel runs without Python's lock
+        return CompiledState(tuple(map_off_main_thread(lambda job: self._advance_one(*job), jobs, num_threads)))
 
     def partial(self, state: CompiledState) -> list[tuple[int, ...]]:
         """The best text of every utterance so far, () where none is possible."""
@@ -110,40 +98,97 @@ class CompiledPrefixBeam:
         return off_main_thread(lambda: [self._finish_one(beam) for beam in state.beams])
 
     def _advance_one(self, beam: _Beam, log_probs: np.ndarray) -> _Beam:
-        from asr.decoding.prefix.kernel import prefix_beam_search
-        from asr.decoding.prefix.tree import regrown
+        from asr.decoding.prefix.kernel import PREFIX, Scratch, prefix_beam_search
+        from asr.decoding.prefix.tree import CANDIDATE, regrown
 
-        if not len(log_probs):
+        size, width = len(beam.prefixes), self.settings.beam
+        if not len(log_probs) or not size:
             return beam
-        tree, nodes, num_nodes = regrown(beam.tree, beam.nodes, len(log_probs) * self.settings.beam)
-        nodes, ctc = prefix_beam_search(log_probs, self.settings, self.text, tree, num_nodes, nodes, beam.ctc)
-        return _Beam(tree, nodes, ctc)
+        tries, begins = tokens_to_try(log_probs, self.settings.blank, self._no_labels, self._token_threshold)
+        room = max(size, width) * (1 + int(np.diff(begins).max()))
+        scratch = Scratch(
+            np.empty(room, CANDIDATE),
+            np.empty(width, np.int32),
+            np.empty(2 ** (2 * room).bit_length(), np.int32),
+            np.empty(room),
+        )
+        beams = np.empty((2, max(size, width)), PREFIX)
+        beams[0, :size] = beam.prefixes
+        tree, beams[0, :size]["node"], num_nodes = regrown(beam.tree, beam.prefixes["node"], len(log_probs) * width)
+        num_nodes, size = prefix_beam_search(
+            log_probs, tries, begins, self.settings, self.text, tree, num_nodes, beams, size, scratch
+        )
+        return _Beam(tree[:num_nodes], beams[len(log_probs) % 2, :size])
 
     def _best_text(self, beam: _Beam) -> tuple[int, ...]:
-        from asr.decoding.prefix.tree import spelled
-
-        worth = beam.ctc[:, 0] + beam.tree.text[beam.nodes]
-        best = beam.nodes[np.argsort(-worth, kind="stable")[:1]]
-        return tuple(spelled(beam.tree.parent, beam.tree.token, beam.tree.length, best)[0].tolist())
+        nodes = beam.prefixes["node"]
+        worth = beam.prefixes["total"] + beam.tree["text"][nodes]
+        (tokens,) = _spelled(beam.tree, nodes[np.argsort(-worth, kind="stable")[:1]]) or [()]
+        return tokens
 
     def _finish_one(self, beam: _Beam) -> list[Hypothesis]:
-        from asr.decoding.prefix.tree import ends, spelled
-
-        tree, nodes, ctc = beam
-        states = (tree.ngram_state[nodes], tree.trie_node[nodes], tree.hot_state[nodes])
-        end_lm, end_hot = ends(self.text, *states)
-        tokens, lengths = spelled(tree.parent, tree.token, tree.length, nodes)
-        flat = tokens.tolist()
-        columns = {"ctc": ctc[:, 0], "lm": tree.lm[nodes] + end_lm, "hotwords": tree.hot[nodes] + end_hot}
+        tree, prefixes = beam
+        nodes = tree[prefixes["node"]]
+        columns = {
+            "ctc": prefixes["total"],
+            "lm": nodes["lm"] + prefixes["end_lm"],
+            "hotwords": nodes["hot"] + prefixes["end_hot"],
+        }
         names = ("ctc", *self.names)
         parts = [columns[name].tolist() for name in names]
         hypotheses = []
-        begin = 0
-        for length, *values in zip(lengths.tolist(), *parts, strict=True):
-            named = dict(zip(names, values, strict=True)) | {"length": self.settings.length_bonus * length}
-            hypotheses.append(Hypothesis(tuple(flat[begin : begin + length]), sum(named.values()), named))
-            begin += length
+        for tokens, *values in zip(_spelled(tree, prefixes["node"]), *parts, strict=True):
+            named = dict(zip(names, values, strict=True)) | {"length": self.settings.length_bonus * len(tokens)}
+            hypotheses.append(Hypothesis(tokens, sum(named.values()), named))
         return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
+
+
+def tokens_to_try(
+    log_probs: np.ndarray, blank: int, no_labels: Sequence[int], threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of each frame (S, V) that are likely enough, the best one in any case, but never blank.
+
+    Where blank is the best one there may be none. Returns those of all frames on end, int32, and where each frame's
+    begin (S + 1,) int64.
+    """
+    num_frames, vocab_size = log_probs.shape
+    likely = log_probs >= max(threshold, np.finfo(log_probs.dtype).min)  # -inf is never tried
+    likely[:, [blank, *no_labels]] = False
+    unsure = np.flatnonzero(~likely.any(1))  # most likely those where blank is the best
+    if len(unsure):
+        labels = log_probs[unsure]
+        labels[:, [blank, *no_labels]] = -np.inf
+        best = labels.argmax(1)
+        better = labels[np.arange(len(unsure)), best] > log_probs[unsure, blank]
+        likely[unsure[better], best[better]] = True
+    places = np.flatnonzero(likely)
+    begins = np.searchsorted(places, np.arange(0, vocab_size * num_frames + 1, vocab_size))
+    return (places % vocab_size).astype(np.int32), begins
+
+
+def _empty_prefix(fusion: Fusion, text: TextScores) -> np.ndarray:
+    """The beam (1,) before the first frame."""
+    from asr.decoding.prefix.kernel import PREFIX
+
+    prefix = np.zeros(1, PREFIX)
+    prefix["spoken"] = -np.inf
+    if text.kind:
+        assert isinstance(fusion.lm, WordNgramScorer | TokenNgramScorer)
+        prefix["end_lm"] = text.weight * fusion.lm.model.score(text.start_state, text.eos)[0]
+    if text.has_hotwords:
+        prefix["end_hot"] = text.hot_ends[text.hot_start]
+    return prefix
+
+
+def _spelled(tree: np.ndarray, nodes: np.ndarray) -> list[tuple[int, ...]]:
+    """The tokens of prefixes (W,)."""
+    from asr.decoding.prefix.tree import write_tokens
+
+    ends = np.cumsum(tree["length"][nodes])
+    tokens = np.empty(ends[-1] if len(ends) else 0, np.int32)
+    write_tokens(tree, np.ascontiguousarray(nodes), tokens)
+    flat, ends = tokens.tolist(), ends.tolist()
+    return [tuple(flat[begin:end]) for begin, end in pairwise([0, *ends])]
 
 
 def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocabulary) -> TextScores:

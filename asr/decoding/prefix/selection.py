@@ -1,7 +1,4 @@
-"""Which prefixes of a frame are kept, compiled.
-
-Written in plain loops: most of numpy's functions take numba longer to compile than all of this.
-"""
+"""Which prefixes of a frame are kept, compiled."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ NOWHERE = -1
 
 
 @compiled_part
-def nth_best(scores: np.ndarray, num: int) -> float:
-    """The `num`-th best of scores (N,), which change places; 1 <= num <= N. Quickselect (Hoare 1961)."""
-    low, high, wanted = 0, len(scores) - 1, num - 1
+def nth_best(scores: np.ndarray, count: int, num: int) -> float:
+    """The `num`-th best of `count` scores, which change places; 1 <= num <= count. Quickselect (Hoare 1961)."""
+    low, high, wanted = 0, count - 1, num - 1
     while low < high:
         pivot = scores[(low + high) >> 1]
         left, right = low, high
@@ -38,64 +35,74 @@ def nth_best(scores: np.ndarray, num: int) -> float:
 
 
 @compiled_part
-def best_of(mask: np.ndarray, wanted: bool, scores: np.ndarray, num: int, chosen: np.ndarray, num_chosen: int) -> int:
-    """Add `num` places, or all if there are less, where a mask (N,) is as wanted and the scores (N,) are best.
+def mark_leaders(candidates: np.ndarray, count: int, table: np.ndarray) -> None:
+    """Mark the candidates that are the best, or the first of the best, of their futures.
 
-    Of equals the earlier ones. Returns how many are chosen then.
+    `table` is for hashes, int32 of a power of 2, at least 2 * count.
     """
-    places, worth = np.empty(len(mask), np.int64), np.empty(len(mask))
-    count = 0
-    for place in range(len(mask)):
-        if mask[place] == wanted:
-            places[count], worth[count] = place, scores[place]
-            count += 1
-    lowest = nth_best(worth[:count], num) if 0 < num < count else -np.inf
+    mask = 2
+    while mask < 2 * count:
+        mask *= 2
+    mask -= 1
+    for slot in range(mask + 1):
+        table[slot] = NOWHERE
+    for at in range(count):
+        future = candidates[at].future
+        slot = (future ^ (future >> 17)) & mask
+        while table[slot] != NOWHERE and candidates[table[slot]].future != future:
+            slot = (slot + 1) & mask
+        rival = table[slot]
+        candidates[at].leads = rival == NOWHERE or candidates[at].score > candidates[rival].score
+        if candidates[at].leads:
+            table[slot] = at
+            if rival != NOWHERE:
+                candidates[rival].leads = False
+
+
+@compiled_part
+def choose_best(
+    candidates: np.ndarray, count: int, leads: bool, num: int, worth: np.ndarray, chosen: np.ndarray, num_chosen: int
+) -> int:
+    """Add the best `num`, or all if there are less, of the candidates that do or do not lead; of equals the first.
+
+    Those chosen count as leading ones then. Returns how many are chosen.
+    """
+    total = 0
+    for at in range(count):
+        if candidates[at].leads == leads:
+            worth[total] = candidates[at].score
+            total += 1
     full = num_chosen + num
-    for equal in (False, True):
-        for index in range(count):
-            score = scores[places[index]]
-            if num_chosen < full and (num >= count or (score == lowest if equal else score > lowest)):
-                chosen[num_chosen] = places[index]
+    lowest = nth_best(worth, total, num) if 0 < num < total else -np.inf
+    for equal in range(2):
+        for at in range(count):
+            candidate = candidates[at]
+            if candidate.leads != leads or num_chosen == full:
+                continue
+            if candidate.score == lowest if equal else candidate.score > lowest:
+                chosen[num_chosen] = at
                 num_chosen += 1
-        if num >= count:
-            break
     return num_chosen
 
 
 @compiled_part
-def choose(scores: np.ndarray, futures: np.ndarray, width: int, chosen: np.ndarray) -> int:
-    """Fill in places of at most `width` scores (N,) to keep: four in five of different futures, and the best others.
+def choose(
+    candidates: np.ndarray, count: int, width: int, table: np.ndarray, worth: np.ndarray, chosen: np.ndarray
+) -> int:
+    """Write down at most `width` candidates to keep: four in five of different futures, and the best others.
 
     Of prefixes with the same future one will most likely stay the best, and the others should not crowd out what may
     win yet. But they have paths to give to each other, so that some of them are worth a place. Returns how many there
     are.
     """
-    if len(scores) <= width:
-        for place in range(len(scores)):
-            chosen[place] = place
-        return len(scores)
-    size = 2
-    while size < 2 * len(scores):
-        size *= 2
-    table, is_best = np.empty(size, np.int64), np.empty(len(scores), np.bool_)
-    for slot in range(size):
-        table[slot] = NOWHERE
-    for place in range(len(scores)):
-        is_best[place] = True
-        slot = (futures[place] ^ (futures[place] >> 17)) & (size - 1)
-        while table[slot] != NOWHERE and futures[table[slot]] != futures[place]:
-            slot = (slot + 1) & (size - 1)
-        rival = table[slot]
-        if rival == NOWHERE:
-            table[slot] = place
-        elif scores[place] > scores[rival]:
-            is_best[rival] = False
-            table[slot] = place
-        else:
-            is_best[place] = False
-    num_leaders = best_of(is_best, True, scores, width - width // 5, chosen, 0)
-    for place in range(len(scores)):
-        is_best[place] = False
+    if count <= width:
+        for at in range(count):
+            chosen[at] = at
+        return count
+    mark_leaders(candidates, count, table)
+    num_leaders = choose_best(candidates, count, True, width - width // 5, worth, chosen, 0)
+    for at in range(count):
+        candidates[at].leads = False
     for index in range(num_leaders):
-        is_best[chosen[index]] = True
-    return best_of(is_best, False, scores, width - num_leaders, chosen, num_leaders)
+        candidates[chosen[index]].leads = True
+    return choose_best(candidates, count, False, width - num_leaders, worth, chosen, num_leaders)

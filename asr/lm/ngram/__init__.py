@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asr.errors import LmError
 from asr.lm.base import TokenScorer
+from asr.lm.ngram.lexicon import one_case
 from asr.lm.ngram.model import BOS_WORD, EOS_WORD, UNK_WORD, NgramModel
 from asr.lm.ngram.token_scorer import TokenNgramScorer
 from asr.lm.ngram.word_scorer import WordNgramScorer
@@ -23,7 +24,7 @@ def is_token_level(model: NgramModel, tokenizer: Spelling) -> bool:
 def ngram_scorer(model: NgramModel, tokenizer: Spelling, unk_score: float) -> TokenScorer:
     """The scorer for a model of words, or of the tokenizer's own pieces; the latter has no use for `unk_score`.
 
-    LmError if the tokenizer can write none of the model's words, as where one has upper case and the other lower.
+    LmError if the tokenizer can write none of the model's words, as where they are of another script.
     """
     known = _known(model)
     if is_token_level(model, tokenizer):
@@ -31,7 +32,9 @@ def ngram_scorer(model: NgramModel, tokenizer: Spelling, unk_score: float) -> To
         writable = any(word in pieces for word in known)
         scorer: TokenScorer = TokenNgramScorer(model, tokenizer.vocabulary)
     else:
-        writable = any(tokenizer.alphabet.issuperset(tokenizer.spell(word)) for word in known)
+        in_case = one_case(known, tokenizer)
+        alphabet = set(map(in_case, tokenizer.alphabet))
+        writable = any(alphabet.issuperset(in_case(tokenizer.spell(word))) for word in known)
         scorer = WordNgramScorer(model, tokenizer, unk_score)
     if known and not writable:
         raise LmError(

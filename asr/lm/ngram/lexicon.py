@@ -6,8 +6,9 @@ look-ahead for large vocabulary speech recognition").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from asr.text.tokenizer.base import Spelling
 
 SINK = -1  # the node of letters that begin no word
 UNKNOWN_LETTER = -1  # a letter that no word has
+PUNCTUATION = frozenset('.,;:!?"()')  # of texts that people read; a language model of words seldom knows it
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +76,9 @@ class LetterTrie:
 class Lexicon:
     """The letter trie of a model's words, and what each token of a vocabulary writes in its letters.
 
-    <unk>, <s> and </s> are not spelled. Letters are those of `Spelling.spell`. The unknown token writes one letter
-    that no word has, so that a word with it inside is unknown; the other control ids write nothing.
+    <unk>, <s> and </s> are not spelled. Letters are those of `Spelling.spell`, in the case of the words (`one_case`).
+    The unknown token writes one letter that no word has, so that a word with it inside is unknown; the other control
+    ids write nothing, and neither does punctuation where no word has any.
     """
 
     child_begins: np.ndarray  # int64 (num_nodes + 1,)
@@ -97,14 +100,18 @@ class Lexicon:
     def build(cls, model: NgramModel, tokenizer: Spelling) -> Lexicon:
         """The lexicon of all words of a model, over the tokens of a tokenizer."""
         spelled = [index for index, word in enumerate(model.words) if word not in (UNK_WORD, BOS_WORD, EOS_WORD)]
-        spellings = [tokenizer.spell(model.words[index]) for index in spelled]
+        words = [model.words[index] for index in spelled]
+        in_case = one_case(words, tokenizer)
+        spellings = [in_case(tokenizer.spell(word)) for word in words]
         letters = "".join(sorted(set().union(*spellings)))
         letter_ids = {letter: index for index, letter in enumerate(letters)}
         trie = LetterTrie.build(*_flatten(spellings, letter_ids), num_letters=max(len(letters), 1))
         word_ids = np.full(trie.num_nodes, -1, dtype=np.int32)
-        word_ids[trie.ends] = spelled
+        likelier = np.argsort(model.log_probs[spelled], kind="stable")  # of words that differ in case alone, it stays
+        word_ids[trie.ends[likelier]] = np.array(spelled, dtype=np.int32)[likelier]
         vocabulary = tokenizer.vocabulary
-        written = [tokenizer.letters(token) for token in range(len(vocabulary))]
+        unheard = str.maketrans(dict.fromkeys(PUNCTUATION.difference(letters)))
+        written = [in_case(tokenizer.letters(token)).translate(unheard) for token in range(len(vocabulary))]
         if vocabulary.unk is not None:
             written[vocabulary.unk] = "\0"  # stands for a letter that no word has
             letter_ids.pop("\0", None)
@@ -120,6 +127,25 @@ class Lexicon:
             token_letters=token_letters,
             opens_word=np.array([tokenizer.starts_word(token) for token in range(len(vocabulary))]),
         )
+
+
+def one_case(words: Iterable[str], tokenizer: Spelling) -> Callable[[str], str]:
+    """What brings letters of `Spelling.spell` into the case of words where these, or the tokens, have only one.
+
+    So an acoustic model that writes `MAY` or `May` goes with a language model of `may`. Where both have both cases,
+    nothing is changed. Letters that are spelled as several, as those beyond ASCII are by bytes, keep their case.
+    """
+    for letters in (set().union(*words), tokenizer.alphabet):
+        has_lower, has_upper = (any(map(test, letters)) for test in (str.islower, str.isupper))
+        if has_lower != has_upper:
+            change = str.lower if has_lower else str.upper
+            return partial(_in_case, tokenizer, change)
+    return str
+
+
+def _in_case(tokenizer: Spelling, change: Callable[[str], str], letters: str) -> str:
+    changed = (change(letter) if tokenizer.spell(letter) == letter else letter for letter in letters)
+    return "".join(new if len(new) == 1 else old for old, new in zip(letters, changed, strict=True))
 
 
 def _flatten(strings: Sequence[str], letter_ids: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from asr.errors import ConfigError
 from asr.lengths import pad_stack
 from asr.models.encoders.base import Encoder, Tap
-from asr.nn.chunks import Chunking
+from asr.nn.chunks import Chunking, Chunkings
 from asr.types import EncoderOutput
 
 Caches = tuple[Tensor, ...]
@@ -47,7 +47,7 @@ class StreamState:
 class StreamingEncoder(Encoder):
     """An encoder that also takes features bit by bit: whatever the cuts, the frames are those of one masked pass.
 
-    That pass is `forward` with `chunking`, within rounding; the frames of a chunk come once all of it is known.
+    That pass is `forward` with `chunks`, within rounding; the frames of a chunk come once all of it is known.
     """
 
     right_context: int = 0  # feature frames after those an encoder frame stands for, which its chunk waits for
@@ -76,9 +76,9 @@ class StreamingEncoder(Encoder):
 
     @abstractmethod
     def forward(
-        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunking: Chunking | None = None
+        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunks: Chunkings | None = None
     ) -> EncoderOutput:
-        """See `Encoder`; with `chunking` no frame sees more than it would in a stream, otherwise attention sees all."""
+        """See `Encoder`; with `chunks` no frame sees more than it would in a stream, otherwise attention sees all."""
 
     def init_state(self, rows: int, chunk_frames: int, left_chunks: int | None = None) -> StreamState:
         """So many streams before their first frame; ConfigError for an encoder that cannot stream.

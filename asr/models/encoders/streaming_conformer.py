@@ -8,11 +8,12 @@ on, and recognises whole utterances with attention to all of them.
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from asr.lengths import padding_mask
@@ -20,7 +21,7 @@ from asr.models.encoders.base import ENCODERS, FrameMasks, Tap
 from asr.models.encoders.conformer import ConformerLayer, ConformerSizes
 from asr.models.encoders.streaming import Caches, StreamingEncoder
 from asr.nn.attention import build_positions
-from asr.nn.chunks import Chunking, attend_chunk, chunk_table, visible
+from asr.nn.chunks import Chunking, Chunkings, attend_chunk, chunk_table, visible
 from asr.nn.dropout import Dropout, StochasticDepth
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
 from asr.types import EncoderOutput
@@ -31,9 +32,16 @@ class StreamingConformerConfig(ConformerSizes):
 
     name: Literal["streaming_conformer"] = "streaming_conformer"
     kernel_size: PositiveInt = 15  # this frame and those before it
-    max_chunk: PositiveInt = 25  # frames; a training step draws from 1 to so many
-    full_context: float = Field(default=0.5, ge=0.0, le=1.0)  # share of steps in which attention sees all
+    min_chunk: PositiveInt = 2  # frames; a training step draws from so many
+    max_chunk: PositiveInt = 32  # to so many, each octave as often as any other
+    full_context: float = Field(default=0.5, ge=0.0, le=1.0)  # share of views of a batch in which attention sees all
     left_context: PositiveInt = 64  # frames before its chunk that a frame sees, rounded up to whole chunks
+
+    @model_validator(mode="after")
+    def _orders_chunks(self) -> Self:
+        if self.min_chunk > self.max_chunk:
+            raise ValueError(f"min_chunk {self.min_chunk} is above max_chunk {self.max_chunk}")
+        return self
 
     @classmethod
     def tiny(cls) -> StreamingConformerConfig:
@@ -75,20 +83,28 @@ class StreamingConformer(StreamingEncoder):
     def default_left_chunks(self, chunk_frames: int) -> int:
         return -(-self.config.left_context // chunk_frames)
 
-    def draw_chunking(self, rng: np.random.Generator) -> Chunking | None:
-        if rng.random() < self.config.full_context:
-            return None
-        frames = int(rng.integers(1, self.config.max_chunk + 1))
+    def draw_chunks(self, rng: np.random.Generator, num_views: int = 1) -> Chunkings:
+        """Views share one number that says who sees all: of two views, with half of the context full, always one does.
+
+        Consistency between them (CR-CTC) then teaches chunks what the whole utterance shows.
+        """
+        shares = (rng.random() + np.arange(num_views) / num_views) % 1.0
+        return tuple(None if share < self.config.full_context else self._draw(rng) for share in shares)
+
+    def _draw(self, rng: np.random.Generator) -> Chunking:
+        low, high = math.log(self.config.min_chunk), math.log(self.config.max_chunk + 1)
+        frames = min(int(math.exp(rng.uniform(low, high))), self.config.max_chunk)
         return Chunking(frames, self.default_left_chunks(frames))
 
     def forward(
-        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunking: Chunking | None = None
+        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunks: Chunkings | None = None
     ) -> EncoderOutput:
         frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)
         masks = FrameMasks(lens, frames.shape[1])
-        if chunking is not None:
-            masks.attention = visible(masks.attention, frames.shape[1], chunking, frames.device)
+        if isinstance(chunks, Chunking) or (chunks is not None and any(chunks)):
+            num_rows, num_frames = frames.shape[:2]
+            masks.attention = visible(masks.attention, num_rows, num_frames, chunks, frames.device)
         table = self.positions(frames)
         for index, (layer, layer_drop) in enumerate(zip(self.layers, self.layer_drop, strict=True), start=1):
             frames = layer_drop(frames, layer(frames, masks, table))

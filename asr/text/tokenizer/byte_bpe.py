@@ -10,13 +10,12 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from asr.errors import BundleError, TextError
+from asr.errors import TextError
 from asr.registry import NamedConfig
 from asr.text.tokenizer.base import TOKENIZERS, WordSpan, split_words
-from asr.text.tokenizer.stored import MODEL_FILE, StoredTokenizer
+from asr.text.tokenizer.stored import StoredTokenizer
 from asr.text.tokenizer.word_breaks import Character, split_into_words
 from asr.text.vocabulary import Vocabulary
 
@@ -68,21 +67,10 @@ class ByteBpeTokenizer(StoredTokenizer):
         raise TextError("byte_bpe tokenizer: it comes with pretrained models and cannot be trained; use bpe")
 
     @classmethod
-    def load(cls, folder: Path, config: NamedConfig) -> Self:
-        path = folder / MODEL_FILE
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
-        try:
-            data = json.loads(content)
-            pieces = tuple(map(str, data["pieces"]))
-            control = frozenset(map(int, data["control"]))
-            tokenizer = cls(Vocabulary(pieces, sos=data["sos"], eos=data["eos"], control=control))
-        except (ValueError, KeyError, TypeError, TextError) as error:
-            raise BundleError(f"{path}: not a tokenizer of byte pieces, or damaged; copy the model again") from error
-        tokenizer.require_own_pieces(folder)
-        return tokenizer
+    def deserialized(cls, content: bytes) -> Self:
+        data = json.loads(content)
+        pieces, control = tuple(map(str, data["pieces"])), frozenset(map(int, data["control"]))
+        return cls(Vocabulary(pieces, sos=data["sos"], eos=data["eos"], control=control))
 
     def encode(self, text: str) -> list[int]:
         words = split_words(text)

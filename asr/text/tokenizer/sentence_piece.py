@@ -91,17 +91,15 @@ class SentencePieceTokenizer(StoredTokenizer):
         return tokenizer
 
     @classmethod
+    def deserialized(cls, content: bytes) -> Self:
+        return cls(content)
+
+    @classmethod
     def load(cls, folder: Path, config: NamedConfig) -> Self:
-        path = folder / MODEL_FILE
-        try:
-            tokenizer = cls(path.read_bytes())
-        except OSError as error:
-            raise BundleError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
-        except (RuntimeError, TextError) as error:
-            raise BundleError(f"{path}: not a tokenizer of this toolkit, or damaged; copy the model again") from error
+        tokenizer = super().load(folder, config)
         if isinstance(config, SubwordConfig) and tokenizer.vocab_size != config.vocab_size:
-            raise BundleError(f"{path}: holds {tokenizer.vocab_size} tokens, the config says {config.vocab_size}")
-        tokenizer.require_own_pieces(folder)
+            path, size = folder / MODEL_FILE, tokenizer.vocab_size
+            raise BundleError(f"{path}: holds {size} tokens, the config says {config.vocab_size}")
         return tokenizer
 
     def serialized(self) -> bytes:

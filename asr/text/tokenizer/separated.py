@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from asr.errors import BundleError, TextError
+from asr.errors import TextError
 from asr.registry import NamedConfig
 from asr.text.tokenizer.base import TOKENIZERS, split_words
 from asr.text.tokenizer.sentence_piece import SPECIAL_PIECES
-from asr.text.tokenizer.stored import MODEL_FILE, StoredTokenizer
+from asr.text.tokenizer.stored import StoredTokenizer
 from asr.text.vocabulary import Vocabulary
 
 SEPARATOR = "|"
+ROLES = ("blank", "unk", "sos", "eos")
 
 
 class SeparatedConfig(NamedConfig):
@@ -46,23 +46,11 @@ class SeparatedTokenizer(StoredTokenizer):
         return cls(Vocabulary((*SPECIAL_PIECES, SEPARATOR, *sorted(letters)), blank=0, unk=1, sos=2, eos=3))
 
     @classmethod
-    def load(cls, folder: Path, config: NamedConfig) -> Self:
-        path = folder / MODEL_FILE
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BundleError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
-        try:
-            data = json.loads(content)
-            roles = {role: None if data[role] is None else int(data[role]) for role in ("blank", "unk", "sos", "eos")}
-            control = frozenset(map(int, data["control"]))
-            tokenizer = cls(Vocabulary(tuple(map(str, data["pieces"])), **roles, control=control), data["separator"])
-        except (ValueError, KeyError, TypeError, TextError) as error:
-            raise BundleError(
-                f"{path}: not a tokenizer of separated words, or damaged; copy the model again"
-            ) from error
-        tokenizer.require_own_pieces(folder)
-        return tokenizer
+    def deserialized(cls, content: bytes) -> Self:
+        data = json.loads(content)
+        roles = {role: None if data[role] is None else int(data[role]) for role in ROLES}
+        control = frozenset(map(int, data["control"]))
+        return cls(Vocabulary(tuple(map(str, data["pieces"])), **roles, control=control), data["separator"])
 
     def encode(self, text: str) -> list[int]:
         tokens: list[int] = []
@@ -74,6 +62,6 @@ class SeparatedTokenizer(StoredTokenizer):
 
     def serialized(self) -> bytes:
         own = self.vocabulary
-        data: dict[str, Any] = {role: getattr(own, role) for role in ("blank", "unk", "sos", "eos")}
+        data: dict[str, Any] = {role: getattr(own, role) for role in ROLES}
         data |= {"control": sorted(own.control), "separator": self.boundary_mark, "pieces": own.pieces}
         return json.dumps(data, ensure_ascii=False).encode()

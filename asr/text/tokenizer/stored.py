@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from pathlib import Path
+from typing import Self
 
-from asr.errors import BundleError
+from asr.errors import BundleError, TextError
+from asr.registry import NamedConfig
 from asr.system.runtime import atomic_path, write_text_atomic
 from asr.text.tokenizer.base import Tokenizer
 
 MODEL_FILE = "tokenizer.model"
 PIECES_FILE = "tokens.txt"
+DAMAGE = (ValueError, KeyError, TypeError, RuntimeError, TextError)  # what bytes of another file raise
 
 
 class StoredTokenizer(Tokenizer):
@@ -20,6 +23,23 @@ class StoredTokenizer(Tokenizer):
     @abstractmethod
     def serialized(self) -> bytes:
         """All that `load` needs, the content of `tokenizer.model`."""
+
+    @classmethod
+    @abstractmethod
+    def deserialized(cls, content: bytes) -> Self:
+        """The tokenizer of what `serialized` gave; any of DAMAGE for other bytes."""
+
+    @classmethod
+    def load(cls, folder: Path, config: NamedConfig) -> Self:
+        path = folder / MODEL_FILE
+        try:
+            tokenizer = cls.deserialized(path.read_bytes())
+        except OSError as error:
+            raise BundleError(f"{path}: cannot read the tokenizer ({error.strerror})") from error
+        except DAMAGE as error:
+            raise BundleError(f"{path}: not a {config.name} tokenizer, or damaged; copy the model again") from error
+        tokenizer.require_own_pieces(folder)
+        return tokenizer
 
     def save(self, folder: Path) -> None:
         with atomic_path(folder / MODEL_FILE) as temporary:

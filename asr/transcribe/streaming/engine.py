@@ -35,6 +35,7 @@ class _Caller:
         self.recording = recording
         self.blocks = recording.blocks(rate, STEP_SECONDS)
         self.changed = threading.Condition(lock)
+        self.on_change: Callable[[], None] = lambda: None  # is called then, too
         self.events: deque[Event] = deque()
         self.is_over = False
         self.is_abandoned = False
@@ -48,7 +49,12 @@ class _Caller:
                 self.events.pop()
             self.events.append(event)
         if events:
-            self.changed.notify_all()
+            self.notify()
+
+    def notify(self) -> None:
+        """There are events, or room for samples."""
+        self.changed.notify_all()
+        self.on_change()
 
     def end(self, event: Done | Failed) -> None:
         """The last event."""
@@ -73,6 +79,15 @@ class LiveStream:
         """
         self._core.wait_for_room(self._caller)
         self._caller.recording.push(samples)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `push` would not wait."""
+        return self._core.has_room(self._caller)
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever there may be an event, or room: by the engine's thread, so it must not wait."""
+        self._core.listen(self._caller, call)
 
     def finish(self) -> None:
         """No more samples will come; the rest of the events will."""
@@ -193,10 +208,20 @@ class _Core:
                 caller.changed.wait()
             return caller.events.popleft()
 
+    def listen(self, caller: _Caller, call: Callable[[], None]) -> None:
+        """See `LiveStream.on_change`; the first call is at once."""
+        with self._lock:
+            caller.on_change = call
+            call()
+
+    def has_room(self, caller: _Caller) -> bool:
+        """Whether the model has caught up with a stream, or is done with it."""
+        return caller.recording.waiting_seconds <= MAX_PUSHED_SECONDS or caller.is_over
+
     def wait_for_room(self, caller: _Caller) -> None:
         """Wait until the model has caught up with a stream."""
         with self._lock:
-            while caller.recording.waiting_seconds > MAX_PUSHED_SECONDS and not caller.is_over:
+            while not self.has_room(caller):
                 caller.changed.wait()
 
     def cancel(self, caller: _Caller) -> None:
@@ -251,7 +276,7 @@ class _Core:
             session = caller.session
             transcript = Transcript(tuple(session.segments))
             caller.end(Done(transcript, session.num_samples / self._rate, has_speech=session.has_speech))
-        caller.changed.notify_all()  # there may be room again
+        caller.notify()  # there may be room again
 
     def _next(self) -> list[_Caller]:
         """The streams that have a step or their end to look at; waited for. [] once the engine is closed."""

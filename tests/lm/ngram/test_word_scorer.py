@@ -166,9 +166,61 @@ def test_every_score_that_means_something_is_finite(model: NgramModel) -> None:
 
 
 def test_a_model_none_of_whose_words_can_be_written_is_refused(train) -> None:
-    upper = train([[word.upper() for word in words] for words in SENTENCES], 2).model
+    other = train([["\u0431\u043e\u0431"], ["\u043d\u0435"]], 2).model
     with pytest.raises(LmError, match=r"can write none of its words.*--normalize"):
-        ngram_scorer(upper, TOKENIZERS["characters"], UNK_SCORE)
+        ngram_scorer(other, TOKENIZERS["characters"], UNK_SCORE)
+
+
+def sentence_score(scorer: WordNgramScorer, *tokens: int) -> float:
+    return score_all(scorer, [tokens])[0, EOS].item()
+
+
+def test_words_in_one_case_score_texts_in_another(train, model: NgramModel) -> None:
+    tokenizer, sentence = TOKENIZERS["characters"], (4, 5, 6, 4, 5, 7, 8)
+    capitals = [[word.upper() for word in words] for words in SENTENCES]
+    vocabulary = {word.upper() for word in model.words if not word.startswith("<")}
+    scorer = ngram_scorer(train(capitals, 3, vocabulary=vocabulary).model, tokenizer, UNK_SCORE)
+    as_written = sentence_score(ngram_scorer(model, tokenizer, UNK_SCORE), *sentence)
+    assert sentence_score(scorer, *sentence) == pytest.approx(as_written)
+
+
+def test_a_model_that_writes_case_and_punctuation_goes_with_words_that_have_neither(train) -> None:
+    pieces = '_An _an ant _ANT . _"'
+    tokenizer = ours(pieces.replace("_", "\u2581").split())
+    title, lower, ant, capitals, point, quote = range(4, 10)
+    scorer = ngram_scorer(train(SENTENCES, 2).model, tokenizer, UNK_SCORE)
+    expected = sentence_score(scorer, lower, capitals)
+    assert sentence_score(scorer, title, capitals) == pytest.approx(expected)
+    assert sentence_score(scorer, title, capitals, point) == pytest.approx(expected)
+    assert sentence_score(scorer, lower, quote, ant) == pytest.approx(expected)
+    exact = ngram_scorer(train([["An", "ant."], ["an", "ANT"]], 2).model, tokenizer, UNK_SCORE)
+    assert sentence_score(exact, title, capitals) < sentence_score(exact, lower, capitals)
+    assert sentence_score(exact, lower, capitals, point) < sentence_score(exact, lower, capitals)
+
+
+def test_of_words_that_differ_in_case_alone_the_likelier_one_counts(train) -> None:
+    both = train([["an"], ["an"], ["An"], ["bean"]], 1).model
+    scorer = ngram_scorer(both, ours(["\u2581AN", "\u2581BEAN"]), UNK_SCORE)
+    assert sentence_score(scorer, 4) == pytest.approx(both.sentence_log_prob(["an"]), abs=1e-6)
+
+
+def test_letters_beyond_ascii_that_bytes_spell_keep_their_case(train) -> None:
+    lower = train([["\u00e4hre", "the"], ["the"]], 1).model
+    tokenizer = FOREIGN["whisper"]()
+    known, unknown = (sentence_of(lower, tokenizer, word) for word in ("\u00e4HRE", "\u00c4HRE"))
+    assert known == pytest.approx(lower.sentence_log_prob(["\u00e4hre"]), abs=1e-6)
+    assert unknown < known
+
+
+def sentence_of(model: NgramModel, tokenizer: Pieces, word: str) -> float:
+    scorer, tokens = ngram_scorer(model, tokenizer, UNK_SCORE), tokenizer.encode(word)
+    state = scorer.init_state(1, torch.device("cpu"))
+    scores, state = scorer.step(torch.tensor([tokenizer.vocabulary.start]), state)
+    total = 0.0
+    for token in (*tokens, tokenizer.vocabulary.end):
+        total += scores[0, token].item()
+        scores, state = scorer.step(torch.tensor([token]), state)
+    return total
 
 
 def test_a_model_without_words_scores(train) -> None:
