@@ -160,6 +160,7 @@ LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
 NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
 ALIGN = "asr align audio/5.wav hyp.txt --model model --device cpu"
 SUBTITLES = "asr align audio/5.wav ref.jsonl --model model --device cpu --format srt"
+SPLIT = "asr data split train.jsonl --dev 25% --out parts"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 CHECK = "asr data check train.jsonl --workers 1"
 SHORT = f"{CHECK} --max-duration 1.2"  # some are longer
@@ -398,6 +399,14 @@ CASES = {
     "runs --json": Case(RUNS, f"{RUNS} --json", out),
     "runs --plot": Case(RUNS, f"{RUNS} --plot runs.png", has("runs.png")),
     "info EXP": Case("asr info model", "asr info elsewhere", works),
+    "config KEY": Case("asr config", "asr config training", out),
+    "config --markdown": Case("asr config training", "asr config training --markdown", out),
+    "data split MANIFEST": Case(SPLIT, SPLIT.replace("train.jsonl", "gone.jsonl"), works),
+    "data split --dev": Case(SPLIT, SPLIT.replace("25%", "50%"), content("parts/dev.jsonl")),
+    "data split --test": Case(SPLIT, f"{SPLIT} --test 25%", has("parts/test.jsonl")),
+    "data split --by": Case(SPLIT, f"{SPLIT} --by speaker", works),  # no row has one
+    "data split --out": Case(SPLIT, SPLIT.removesuffix(" --out parts"), has("train/dev.jsonl")),
+    "data split --seed": Case(SPLIT, f"{SPLIT} --seed 2", content("parts/dev.jsonl")),
     "data cut EXP": Case(CUT, "asr data cut elsewhere dev.jsonl --out pieces.jsonl", works),
     "data cut MANIFEST": Case(CUT, "asr data cut model train.jsonl --out pieces.jsonl", content("pieces.jsonl")),
     "data cut --out": Case(CUT, "asr data cut model dev.jsonl --out other.jsonl", has("other.jsonl")),
@@ -458,6 +467,9 @@ CASES = {
     "data import --speaker-column": Case(IMPORT, f"{IMPORT} --speaker-column note", content("new.jsonl")),
     "data import --lang-column": Case(IMPORT, f"{IMPORT} --lang-column note", content("new.jsonl")),
     "data import --start-column": Case(IMPORT, f"{IMPORT} --start-column number", content("new.jsonl")),
+    "data import --end-column": Case(
+        f"{IMPORT} --start-column number", f"{IMPORT} --start-column number --end-column number", works
+    ),
     "data import --duration-column": Case(IMPORT, f"{IMPORT} --duration-column number", content("new.jsonl")),
     "data import --set": Case(
         "asr data import lhotse:yesno audio --out new", "asr data import lhotse:yesno audio --out new --set a=1", error

@@ -50,6 +50,7 @@ CASES = [
     ("data leaks train.jsonl dve.jsonl", "did you mean 'dev.jsonl'?"),
     ("data export dve.jsonl --format nemo --out x.jsonl", "did you mean 'dev.jsonl'?"),
     ("data shard dve.jsonl --out shards", "did you mean 'dev.jsonl'?"),
+    ("data split dve.jsonl --dev 10%", "did you mean 'dev.jsonl'?"),
     ("data cut model dve.jsonl --out x.jsonl", "did you mean 'dev.jsonl'?"),
     ("lm train trian.jsonl --out lm.arpa", "did you mean 'train.jsonl'?"),
     ("lm train --neural ml.yaml --out lm", "did you mean 'lm.yaml'?"),

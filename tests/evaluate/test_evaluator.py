@@ -209,7 +209,8 @@ def test_every_word_has_a_confidence_and_is_right_or_wrong(workspace: Path, bund
 def test_an_utterance_without_words_has_no_confidence(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     first, second = read_manifest(workspace / "dev.jsonl")
     write_manifest(workspace / "short.jsonl", [Utterance("short", first.audio, 0.01, "two words"), second])
-    result = evaluate(bundle, workspace / "short.jsonl", search)
+    with pytest.warns(UserWarning, match="too short"):
+        result = evaluate(bundle, workspace / "short.jsonl", search)
     assert result.confidences["short"] is None
     assert result.confidences[second.id] is not None
 

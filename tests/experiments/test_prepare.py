@@ -16,6 +16,7 @@ from asr.data.manifest import read_manifest, write_manifest
 from asr.errors import AudioError, TrainingError
 from asr.experiments import launch
 from asr.experiments.prepare import prepare
+from asr.training.trainer import Trainer
 
 GLOBAL = "frontend.cmvn=global"
 
@@ -112,3 +113,21 @@ def test_a_model_in_capitals_warns_of_small_letters_and_says_what_to_do_and_its_
     assert first["wer"] > 0
     launch.train(Path("experiment.yaml"), Path("heeded"), overrides=[*settings, "normalize=upper"], device="cpu")
     assert "in the other case" not in capsys.readouterr().err
+
+
+def test_a_share_of_the_training_rows_is_held_out_and_resumes_bit_for_bit(workspace: Path) -> None:
+    settings = ("data.dev=25%", "training.epochs=2", "training.checkpoint_every=1")
+    found = prepared([], *settings)
+    assert len(found.dev) == 1
+    assert {row.id for row in found.train} == {f"u{number}" for number in range(4)} - {found.dev[0].id}
+
+    def stop(trainer: Trainer) -> None:
+        if trainer.progress.step == 1:
+            raise KeyboardInterrupt
+
+    launch.train(Path("experiment.yaml"), Path("whole"), overrides=settings, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(Path("experiment.yaml"), Path("parts"), overrides=settings, device="cpu", on_step=stop)
+    launch.train(Path("experiment.yaml"), Path("parts"), overrides=settings, device="cpu", resume=True)
+    weights = [Path(folder, "model.safetensors").read_bytes() for folder in ("whole", "parts")]
+    assert weights[0] == weights[1]
