@@ -94,6 +94,11 @@ class Stream(Handle):
         self._core.wait_for_room(self._request, self._recording)
         self._recording.push(samples)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `push` would not wait."""
+        return self._core.has_room(self._request, self._recording)
+
     def finish(self) -> None:
         """No more samples will come; the rest of the events will."""
         self._recording.finish()
@@ -249,10 +254,14 @@ class _Core:
                 self._changed.notify_all()
             return event
 
+    def has_room(self, request: Request, recording: LiveRecording) -> bool:
+        """Whether the reader has caught up with a stream, or is done with it."""
+        return recording.waiting_seconds <= MAX_PUSHED_SECONDS or request.is_over
+
     def wait_for_room(self, request: Request, recording: LiveRecording) -> None:
         """Wait until the reader has caught up with a stream."""
         with self._lock:
-            while recording.waiting_seconds > MAX_PUSHED_SECONDS and not request.is_over:
+            while not self.has_room(request, recording):
                 request.changed.wait()
 
     def cancel(self, request: Request) -> None:

@@ -28,7 +28,7 @@ from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig
 from asr.transcribe.span_recognizer import SpanRecognizer
 from asr.transcribe.streaming.build import build_live_engine
 from asr.transcribe.streaming.engine import LiveEngine, LiveStream
-from asr.transcribe.streaming.settings import DEFAULT_STREAMING, StreamingConfig
+from asr.transcribe.streaming.settings import DEFAULT_STREAMING, StreamingConfig, Turns
 from asr.types import Segment, Transcript
 
 LIVE_OPTIONS = RequestOptions(partials=True)
@@ -155,15 +155,16 @@ class Recognizer:
         sample_rate: int = 16000,
         options: RequestOptions = LIVE_OPTIONS,
         config: StreamingConfig = DEFAULT_STREAMING,
+        turns: Turns | None = None,
     ) -> LiveStream:
-        """Begin to recognise speech that will be pushed, at `sample_rate` in Hz.
+        """Begin to recognise speech that will be pushed, at `sample_rate` in Hz; `turns` are of this stream alone.
 
         >>> stream = recognizer.open_stream()
         >>> stream.push(samples)  # as often as there are some; `stream.events_now()` gives what is known
         >>> stream.finish()
         >>> stream.result().text
         """
-        return self.live(config).open(options, sample_rate=sample_rate)
+        return self.live(config).open(options, sample_rate=sample_rate, turns=turns)
 
     def stream(
         self,

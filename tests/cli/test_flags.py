@@ -322,6 +322,10 @@ CASES = {
     "serve --model": Case(SERVE, SERVE.replace("--model model", "--model tiny=model"), out),
     "serve --host": Case(SERVE, f"{SERVE} --host nowhere.invalid", works),
     "serve --port": Case(SERVE, f"{SERVE} --port 70000", lambda outcome: outcome.status),
+    "serve --api-keys": Case(SERVE, f"{SERVE} --api-keys keys.txt", out),
+    "serve --allow-host": Case(SERVE, f"{SERVE} --allow-host asr", out),
+    "serve --allow-origin": Case(SERVE, f"{SERVE} --allow-origin https://example.org", out),
+    "serve --wyoming-port": Case(SERVE, f"{SERVE} --wyoming-port 0", says("Wyoming")),
     "serve --set": Case(SERVE, f"{SERVE} --set serve.max_upload_mb=0.001", out),
     "serve --device": Case(SERVE, f"{SERVE} --device nowhere", works),
     "serve --dtype": Case(SERVE, f"{SERVE} --dtype bfloat16", dtypes),
@@ -525,12 +529,15 @@ def test_every_flag_has_a_case() -> None:
     assert sorted(all_flags()) == sorted(CASES)
 
 
-def serve_once(app: Any, _socket: socket.socket) -> None:
+def serve_once(app: Any, _socket: socket.socket, _limits: object) -> bool:
     """Stands for a server: answers a request for the models and one for a transcription, prints both and ends."""
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        models = client.get("/v1/models").json()["data"]
+        models = client.get("/v1/models").json().get("data", [])
         reply = client.post("/v1/audio/transcriptions", files={"file": Path("audio/5.wav").read_bytes()})
-        print([model["id"] for model in models], reply.text)
+        elsewhere = client.get("/health", headers={"host": "asr"})
+        from_page = client.post("/v1/audio/transcriptions", headers={"origin": "https://example.org"})
+        print([model["id"] for model in models], reply.text, elsewhere.status_code, from_page.status_code)
+    return False
 
 
 @pytest.fixture(scope="session")

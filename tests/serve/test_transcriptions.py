@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -148,11 +149,10 @@ def test_models_are_listed_and_found(server: str) -> None:
 
 
 def test_requests_of_many_callers_share_batches(model: Path, file: Path, text: str) -> None:
-    loaded = loader(model)()
-    sizes: list[int] = []
-    loaded.engine.on_batch(sizes.append)
-    with running({"tiny": lambda: loaded}) as address, ThreadPoolExecutor(8) as pool:
+    with running({"tiny": loader(model)}) as address, ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _: post(address, file).json()["text"], range(24)))
+        page = httpx.get(f"{address}/metrics").text
     assert set(replies) == {text}
-    assert sum(sizes) == 24
-    assert max(sizes) > 1
+    spans, batches = (float(re.findall(rf"asr_batch_size_{name}{{.*}} (.*)", page)[0]) for name in ("sum", "count"))
+    assert spans == 24
+    assert batches < 24

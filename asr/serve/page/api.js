@@ -68,7 +68,7 @@ export function openStream(sampleRate, settings, events) {
   const address = new URL("v1/stream", location.href);
   address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
   const key = sessionStorage.getItem(KEY);
-  const socket = new WebSocket(address, key ? ["asr", `asr-key.${base64url(key)}`] : ["asr"]);
+  const socket = new WebSocket(address, key ? ["asr", `openai-insecure-api-key.${key}`] : ["asr"]);
   socket.binaryType = "arraybuffer";
   const waiting = [];
   let isOver = false;
@@ -96,9 +96,4 @@ export function openStream(sampleRate, settings, events) {
     push: (samples) => send(samples.buffer),
     finish: () => send(JSON.stringify({ type: "finish" })),
   };
-}
-
-function base64url(text) {
-  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
-  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }

@@ -10,6 +10,7 @@ from pydantic import Field
 from asr.config_errors import validate
 from asr.config_overrides import with_overrides
 from asr.registry import Config
+from asr.transcribe.segmentation import SegmentationConfig
 
 
 class EndpointConfig(Config):
@@ -39,6 +40,28 @@ class StreamingConfig(Config):
 
 
 DEFAULT_STREAMING = StreamingConfig()
+
+
+class Turns(Config):
+    """What one stream has otherwise than its engine, and SpeechStarted and SpeechStopped among its events."""
+
+    silence_after_text: float | None = Field(None, gt=0)
+    pre_roll: float | None = Field(None, ge=0, le=2.0)
+    onset: float | None = Field(None, gt=0, le=1)  # probability with which a detector says that speech begins
+
+    def streaming(self, config: StreamingConfig) -> StreamingConfig:
+        """The settings of the stream."""
+        silence = config.endpoint.silence_after_text if self.silence_after_text is None else self.silence_after_text
+        endpoint = config.endpoint.model_copy(update={"silence_after_text": silence})
+        pre_roll = config.pre_roll if self.pre_roll is None else self.pre_roll
+        return config.model_copy(update={"endpoint": endpoint, "pre_roll": pre_roll})
+
+    def segmentation(self, config: SegmentationConfig) -> SegmentationConfig:
+        """The same; where speech ends moves with where it begins."""
+        if self.onset is None:
+            return config
+        offset = config.offset * self.onset / config.onset
+        return config.model_copy(update={"onset": self.onset, "offset": offset})
 
 
 def streaming_config(chunk: float | None = None, overrides: Sequence[str] = ()) -> StreamingConfig:
