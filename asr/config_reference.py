@@ -12,7 +12,7 @@ import inspect
 import json
 import textwrap
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -183,7 +183,7 @@ def _default(field: FieldInfo) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _values(field: FieldInfo, named: list[type[Config]]) -> str:
+def _values(field: FieldInfo, named: Sequence[type[Config]]) -> str:
     """Kind and range in words."""
     if named:
         return " or ".join(sorted(str(one.model_fields["name"].default) for one in named))
