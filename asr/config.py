@@ -61,6 +61,7 @@ class DataConfig(Config):
     dev_by: By = "auto"  # what a share holds out whole: speaker, recording, utterance; auto: speakers if all are known
     # longest utterance times batch size, padding included; auto: what memory allows and learning likes, found and saved
     max_batch_seconds: Annotated[float | Literal["auto"], BeforeValidator(_seconds_or_auto)] = 100.0
+    normalize: str | None = None  # of texts to learn, where other than that of scoring; with `none` case is learnt, too
     num_buckets: int = Field(16, ge=1)  # of lengths; a batch is of one
     curriculum_epochs: int = Field(0, ge=0)  # so many first epochs go from short utterances to long ones
     num_workers: int = Field(1, ge=0)  # processes that load and augment; batches are the same whatever the number
@@ -112,6 +113,8 @@ class InitConfig(Config):
 
     folder: str  # relative to the working directory, or the name of a model
     parts: tuple[str, ...] = ()  # names that weights start with: encoder, encoder.layers.0; none: all that both have
+    # settings that come from that model; unset: those that the file leaves out. The saved experiment names them.
+    takes: tuple[str, ...] | None = None
     partial: bool = False  # let the encoders differ, in depth for one: what fits is copied, the rest begins at random
 
     @model_validator(mode="before")
@@ -218,8 +221,16 @@ class Experiment(ModelSpec):
     schedule: ScheduleConfig = OneCycleConfig()  # the learning rate over the steps, as a factor on `optimizer.lr`
     training: TrainingConfig = TrainingConfig()
 
+    @property
+    def target_normalizer(self) -> str:
+        """Of the texts that are learnt."""
+        return self.data.normalize or self.normalize
+
     @model_validator(mode="after")
     def _parts_of_the_training_fit(self) -> Self:
+        if self.target_normalizer not in NORMALIZERS:
+            known = did_you_mean(self.target_normalizer, NORMALIZERS)
+            raise ValueError(f"data.normalize: unknown normaliser '{self.target_normalizer}'{known}")
         if self.freeze is not None and self.init_from is None:
             raise ValueError("freeze: without init_from it would keep random weights; set init_from")
         has_ctc = any(isinstance(head, CtcHeadConfig) for head in self.heads)

@@ -13,9 +13,10 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
 from asr.bundle.import_record import pass_on_record
 from asr.bundle.store import find_model
-from asr.config import Experiment, load_experiment
+from asr.config import Experiment
 from asr.decoding.base import build_search
 from asr.experiments.batch_size import with_saved_batch_seconds
+from asr.experiments.inherit import load_training
 from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared, data_hash, prepare
 from asr.experiments.ready import Kind, Ready, num_parameters, steps_per_epoch
@@ -175,7 +176,7 @@ def _describe(prepared: Prepared) -> str:
 SPEECH = Kind(
     command=("asr", "train"),
     noun="model",
-    load=load_experiment,
+    load=load_training,
     data_hash=data_hash,
     begin=begin,
     resume=resume,

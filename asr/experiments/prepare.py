@@ -28,6 +28,7 @@ from asr.data.splice import Splicer
 from asr.data.split import split_rows
 from asr.errors import AudioError, ConfigError, ManifestError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
+from asr.experiments.inherit import inherited_tokenizers
 from asr.experiments.init_from import InitReport, init_from
 from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.survey import read_training_rows, survey
@@ -82,8 +83,9 @@ def prepare(
     if trained is not None:
         bundle = trained
     else:
+        inherited = inherited_tokenizers(config)
         tokenizers = {
-            name: train_tokenizer(tokenizer, tokenizer_texts(config, rows))
+            name: inherited.get(name) or train_tokenizer(tokenizer, tokenizer_texts(config, rows))
             for name, tokenizer in config.tokenizer_configs.items()
         }
         frontend = _fit_frontend(config, rows, tokenizers[MAIN_TOKENIZER], say)
@@ -91,7 +93,7 @@ def prepare(
         if config.init_from is not None:
             init_report = init_from(bundle, config.init_from, say)
     needs, key = requirements(config, bundle), requirements_key(config, bundle)
-    found = survey(rows, needs, key=key, with_texts=trained is None)
+    found = survey(rows, needs, key=key, texts_as=config.normalize if trained is None else None)
     examples = found.set_aside.examples
     for rejection in examples:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")
@@ -148,7 +150,7 @@ def train_loader(
         utterances,
         bundle.frontend,
         bundle.tokenizer,
-        config.normalize,
+        config.target_normalizer,
         further_tokenizers={name: bundle.tokenizers[name] for name in config.tokenizers},
         augment=augment,
         spec_augment=SpecAugment(config.spec_augment) if config.spec_augment else None,
@@ -288,9 +290,9 @@ def _statistics_rows(config: Experiment, rows: Sequence[Utterance]) -> NDArray[n
 def tokenizer_texts(config: Experiment, rows: Sequence[Utterance]) -> Iterator[str]:
     """Normalised texts for the tokenizer: all, or of a larger corpus MAX_TOKENIZER_TEXTS, drawn by the seed."""
     if len(rows) <= MAX_TOKENIZER_TEXTS:
-        return (normalize(row.text, config.normalize) for row in rows)
+        return (normalize(row.text, config.target_normalizer) for row in rows)
     drawn = sample_rows(len(rows), MAX_TOKENIZER_TEXTS, config.seed, "tokenizer")
-    return (normalize(rows[int(number)].text, config.normalize) for number in drawn)
+    return (normalize(rows[int(number)].text, config.target_normalizer) for number in drawn)
 
 
 def data_hash(config: Experiment) -> str:

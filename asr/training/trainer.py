@@ -109,7 +109,7 @@ class Trainer(Generic[AnyBatch]):
 
     def _measure_start(self) -> None:
         """Record what the weights are worth before the first step."""
-        measures = self.task.validate()
+        measures = self.progress.start = self.task.validate()
         self._write({"kind": "start", "step": 0, **measures})
         metric = self.task.metric
         self.display.say(f"before the first step: {metric.show(measures[metric.key])}")
@@ -325,6 +325,8 @@ class Trainer(Generic[AnyBatch]):
         listed = ", ".join(map(str, epochs))
         metric = self.task.metric
         self.display.say(f"averaged epochs {listed}: {metric.show(measures[metric.key])}")
+        if worse := metric.worse(self.progress.start, measures):
+            self.display.say(f"warning: {worse}")
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
