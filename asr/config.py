@@ -33,6 +33,7 @@ from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.heads import HEADS, HeadConfig
 from asr.models.heads.ctc import CtcHeadConfig
+from asr.nn.lora import LoraConfig
 from asr.optim.optimizers import OptimizerConfig
 from asr.optim.optimizers.adamw import AdamWConfig
 from asr.optim.schedule import OneCycleConfig, ScheduleConfig
@@ -213,6 +214,7 @@ class Experiment(ModelSpec):
     data: DataConfig
     init_from: InitConfig | None = None
     freeze: FreezeConfig | None = None
+    lora: LoraConfig | None = None
     splice: SpliceConfig | None = None
     augment: AugmentConfig | None = None
     spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
@@ -231,6 +233,8 @@ class Experiment(ModelSpec):
         if self.target_normalizer not in NORMALIZERS:
             known = did_you_mean(self.target_normalizer, NORMALIZERS)
             raise ValueError(f"data.normalize: unknown normaliser '{self.target_normalizer}'{known}")
+        if self.lora is not None and self.init_from is None:
+            raise ValueError("lora: without init_from it would change random weights; set init_from")
         if self.freeze is not None and self.init_from is None:
             raise ValueError("freeze: without init_from it would keep random weights; set init_from")
         has_ctc = any(isinstance(head, CtcHeadConfig) for head in self.heads)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from asr.bundle.adapter import ADAPTER_FOLDER, AdapterConfig, describe_base, read_adapter, save_adapter
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
 from asr.bundle.import_record import pass_on_record
@@ -50,6 +51,7 @@ class AsrTask:
         self._dev = prepared.dev_loader
         self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
         self._searcher = build_search(config.search, self.model.heads)
+        self._adapter = _adapter_of(config, folder)
         self._frame_seconds = self.bundle.frontend.frame_seconds
 
     @property
@@ -123,6 +125,8 @@ class AsrTask:
         """Write the model folder with these weights."""
         self.model.load_state_dict(weights)
         self.bundle.save(self.folder)
+        if self._adapter is not None:
+            save_adapter(self.folder / ADAPTER_FOLDER, self.model, self._adapter)
 
 
 def begin(config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
@@ -152,6 +156,15 @@ def _ready(prepared: Prepared, out: Path, world: World) -> Ready:
         measure_start=prepared.init_report is not None,
         upgrade=lambda tensors: upgrade_state(tensors, list(prepared.bundle.model.heads)),
     )
+
+
+def _adapter_of(config: Experiment, out: Path) -> AdapterConfig | None:
+    """What is known of the adapter that a run learns: as the run began, if it is resumed; None without LoRA."""
+    if config.lora is None or config.init_from is None:
+        return None
+    if (out / ADAPTER_FOLDER).is_dir():
+        return read_adapter(out / ADAPTER_FOLDER)
+    return describe_base(config.init_from.folder, find_model(config.init_from.folder), config.lora)
 
 
 def upgrade_state(tensors: dict[str, Tensor], head_ids: Sequence[str]) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ from asr.experiments.requirements import requirements, requirements_key
 from asr.experiments.survey import read_training_rows, survey
 from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
+from asr.nn.lora import add_lora
 from asr.system.display import counted
 from asr.system.runtime import derive_rng
 from asr.text.normalize import normalize
@@ -92,6 +93,8 @@ def prepare(
         bundle = Bundle.build(config, frontend, tokenizers, seed=config.seed)
         if config.init_from is not None:
             init_report = init_from(bundle, config.init_from, say)
+    if config.lora is not None:
+        add_lora(bundle.model, config.lora, config.seed)
     needs, key = requirements(config, bundle), requirements_key(config, bundle)
     found = survey(rows, needs, key=key, texts_as=config.normalize if trained is None else None)
     examples = found.set_aside.examples

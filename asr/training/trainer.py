@@ -372,7 +372,7 @@ class Trainer(Generic[AnyBatch]):
 
     def _lr(self) -> float:
         """The learning rate of the last step, by the schedule: the optimiser of a resumed run has taken no step yet."""
-        return float(self.base_lrs[0] * self.schedule(self.progress.step - 1))
+        return float(max(self.base_lrs) * self.schedule(self.progress.step - 1))
 
     def _show_step(self) -> None:
         progress = self.progress

@@ -210,6 +210,7 @@ CASES = {
     "evaluate --device": Case(EVALUATE, f"{EVALUATE} --device nowhere", works),
     "evaluate --threads": Case(EVALUATE, f"{EVALUATE} --threads 2", threads),
     "evaluate --dtype": Case(EVALUATE, f"{EVALUATE} --dtype bfloat16", dtypes),
+    "evaluate --adapter": Case(EVALUATE, f"{EVALUATE} --adapter audio", works),
     "evaluate --confidence": Case(EVALUATE, f"{EVALUATE} --confidence entropy", HYPOTHESES),
     "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
     "evaluate --stream": Case(EVALUATE, f"{EVALUATE} --stream", has("results.stream-0.32/stream.json")),
@@ -237,6 +238,7 @@ CASES = {
     "transcribe --device": Case(TRANSCRIBE, f"{TRANSCRIBE} --device nowhere", works),
     "transcribe --threads": Case(TRANSCRIBE, f"{TRANSCRIBE} --threads 2", threads),
     "transcribe --dtype": Case(TRANSCRIBE, f"{TRANSCRIBE} --dtype bfloat16", dtypes),
+    "transcribe --adapter": Case(TRANSCRIBE, f"{TRANSCRIBE} --adapter audio", works),
     "transcribe --confidence": Case(
         f"{TRANSCRIBE} --format json", f"{TRANSCRIBE} --format json --confidence entropy", out
     ),
