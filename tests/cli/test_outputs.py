@@ -56,6 +56,7 @@ REFUSED = [
     "transcribe audio/0.wav --model model --hotwords audio/0.txt --overwrite --output-dir {audio}",
     "transcribe audio/0.txt --raw 16000 --model model --overwrite --output-dir {audio}",
     "transcribe audio --model model --lm folder/0.txt --output-dir {folder}",
+    "transcribe audio/0.wav --model model --format tsv --replace folder/0.tsv --overwrite --output-dir {folder}",
     "align audio/0.wav audio/0.txt --model model --format txt,json --output-dir {audio}",
     "align audio/0.wav audio/0.txt --model model --format txt --output-dir {audio}",
     "tune model {model/decode.yaml}",
@@ -78,6 +79,7 @@ def files(workspace: Path) -> Path:
         (workspace / "folder" / name).write_text("\n".join(lines), encoding="utf-8")
     for name in ("folder/wer.json", "folder/0.txt", "model/decode.yaml"):
         (workspace / name).write_text("one\n", encoding="utf-8")
+    (workspace / "folder" / "0.tsv").write_text("one\ttwo\n", encoding="utf-8")  # a replacement
     return workspace
 
 

@@ -32,7 +32,7 @@ def test_every_model_has_a_source_and_a_licence(entry: Entry) -> None:
     assert entry.hub or entry.checkout() is not None
     for repo in entry.hub:
         assert re.fullmatch(r"[\w.-]+/[\w.-]+", repo.repo)
-        assert repo.revision is None or re.fullmatch("[0-9a-f]{40}", repo.revision)
+        assert repo.revision is None or re.fullmatch("[0-9a-f]{40}|refs/pr/[0-9]+", repo.revision)
         assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in repo.sha256.values())
 
 
