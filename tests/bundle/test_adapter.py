@@ -1,4 +1,4 @@
-"""LoRA: what was learnt alone, added to its base, is the model that was saved; PEFT reads it; no other base is taken."""
+"""LoRA: what was learnt, added to its base, is the model that was saved; PEFT reads it; others are refused."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import typer
 
 from asr.cli.main import app, main
 
-WRITES_NOTHING = {"models list", "models path", "models pull", "models remove", "info", "config"}
+WRITES_NOTHING = {"models list", "models path", "models pull", "models remove", "info", "config", "serve"}
 NOT_INTO_A_FULL_FOLDER = {"models import", "train", "average"}  # they make a folder, see the last test but one
 
 # Command lines with the path to write in braces. A folder there holds the file in question.
