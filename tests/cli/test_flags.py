@@ -188,6 +188,9 @@ SERVE = "asr serve --model model --device cpu --port 0 --set segmentation.vad=nu
 CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
     "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
+    "train --from": Case(
+        TRAIN, "asr train dev.jsonl --from model --out exp --device cpu", has("exp.data/experiment.yaml")
+    ),
     "train --set": Case(TRAIN, f"{TRAIN} --set training.epochs=1", steps("exp/training/train.jsonl")),
     "train --resume": Case(TRAIN, f"{TRAIN} --resume", works, before=TRAIN),
     "train --reproduce": Case(TRAIN, "asr train --reproduce model --out exp", says("reproduced: the weights")),
