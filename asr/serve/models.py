@@ -45,7 +45,7 @@ def name_models(given: Sequence[str]) -> dict[str, str]:
         if not ID.fullmatch(name):
             raise ConfigError(f"--model {one}: '{name}' is no good name for requests; write ID={one}")
         if name in models:
-            raise ConfigError(f"--model {one}: there is another model '{name}'; write ID={one}")
+            raise ConfigError(f"--model {one}: there is another model '{name}'; give this one an ID of its own")
         models[name] = place
     return models
 

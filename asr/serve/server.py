@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from asr.errors import AudioWarning, ConfigError
+from asr.errors import ConfigError
 from asr.serve.settings import ServeConfig
 from asr.serve.state import ServerState
 
@@ -29,7 +30,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=256)
     except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and not isinstance(error, socket.gaierror) else str(error)
         raise ConfigError(f"cannot listen at {host}:{port} ({reason}); choose another --port or --host") from error
 
 
@@ -138,7 +140,7 @@ class Server(uvicorn.Server):
 
 def serve(app: Any, sock: socket.socket, config: ServeConfig) -> bool:
     """Answer requests until SIGINT or SIGTERM; whether it was SIGINT, Ctrl-C. What runs then is finished."""
-    warnings.simplefilter("ignore", AudioWarning)  # whoever sent a recording cannot read them here
+    warnings.simplefilter("ignore")  # they would quote what was sent, and whoever sent it cannot read them here
     server = Server(app, config)
     server.run([sock])
     return server.interrupted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +14,7 @@ from asr.serve.state import Record
 
 LOG = logging.getLogger("asr.serve")
 OTHER = "other"  # the path of what belongs to no route
+QUIET = ("/health", "/metrics")  # asked for every few seconds
 GONE = 499  # as nginx logs it where the caller left
 
 
@@ -60,7 +62,8 @@ def tell_request(
     metrics.request_seconds.labels(path).observe(seconds)
     if record.audio_seconds is not None and record.model is not None:
         metrics.audio_seconds.labels(path, record.model).inc(record.audio_seconds)
-    LOG.info(
+    LOG.log(
+        logging.DEBUG if path in QUIET and code == HTTPStatus.OK else logging.INFO,
         "request",
         extra={
             "id": name,

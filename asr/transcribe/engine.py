@@ -125,7 +125,7 @@ class Engine:
         live: LiveEngine | None = None,
     ) -> None:
         self._live = live
-        self._core = _Core(segmenter, recognize, Scheduler(max_batch_seconds), executor, max_in_flight)
+        self._core = _Core(segmenter, recognize, Scheduler(max_batch_seconds, max_in_flight), executor, max_in_flight)
         self._check = check
         self._finalizer = weakref.finalize(self, self._core.close)  # at the exit of the interpreter, too
 

@@ -22,6 +22,7 @@ from asr.errors import ConfigError
 from asr.system.runtime import resolve_device
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.events import Event, Failed, SegmentReady
+from asr.transcribe.lanes import Lanes
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.recordings import Audio
 from asr.transcribe.requests import RequestOptions
@@ -37,7 +38,7 @@ LIVE_OPTIONS = RequestOptions(partials=True)
 
 def default_batch_seconds(bundle: Bundle) -> float:
     """Of a model of windows twice as many: each step of its decoder reads all weights, for however many rows."""
-    return 60.0 if bundle.frontend.window_seconds is None else 120.0
+    return 60.0 if bundle.frontend.window_seconds is None else 240.0
 
 
 class Recognizer:
@@ -72,14 +73,17 @@ class Recognizer:
                 f"max_span {segmentation.max_span:g} s with padding around it is more than the {window:g} s that the "
                 f"model takes; use {window - 2 * segmentation.padding:g} or less"
             )
-        self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
+        self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate, window)
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
         self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)
         self._live: dict[StreamingConfig, LiveEngine] = {}
+        lanes = Lanes() if window is not None and device.type == "cpu" and torch.get_num_threads() > 1 else None
         self.engine = Engine(
             self.segmenter,
-            self._spans.recognize,
+            lanes.sharing(self._spans.recognize) if lanes else self._spans.recognize,
             max_batch_seconds=self.max_batch_seconds,
+            executor=lanes.executor if lanes else None,
+            max_in_flight=lanes.number if lanes else 1,
             check=self._spans.finds_language,
             live=self.live() if can_stream(bundle) else None,
         )

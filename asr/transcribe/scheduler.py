@@ -11,19 +11,25 @@ several batches' worth, in which spans of like lengths are more easily found.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from asr.transcribe.requests import Request, SpanTask
 
 WINDOW_BATCHES = 4  # batches' worth of audio among which spans of like lengths are looked for
+MIN_SHARE, MAX_SHARE = 0.25, 1.25  # of a batch: of what is left at the end, lanes get at least and at most that
 MAX_WAITING_BATCHES = 20  # batches' worth of audio that wait in all; beyond, a request may read only if none of its own
 
 
 class Scheduler:
-    """The requests that are under way. Batches are at most `max_batch_seconds` long, longest span times size."""
+    """The requests that are under way. Batches are at most `max_batch_seconds` long, longest span times size.
 
-    def __init__(self, max_batch_seconds: float) -> None:
+    The last ones are as many as can be recognised at once, `num_lanes`.
+    """
+
+    def __init__(self, max_batch_seconds: float, num_lanes: int = 1) -> None:
         self.max_batch_seconds = max_batch_seconds
+        self._num_lanes = num_lanes
         self._requests: list[Request] = []  # in the order they came
         self._now = 0  # counts what happens
         self._window = max_batch_seconds  # of bulk; the first is of one batch, so that something comes out soon
@@ -106,11 +112,18 @@ class Scheduler:
         tasks.sort(key=lambda task: -len(task.span.waveform))
         first = lead.candidates[0]
         place = next(place for place, task in enumerate(tasks) if task is first)
-        chosen = fullest_batch([task.span.duration for task in tasks], place, self.max_batch_seconds)
+        chosen = fullest_batch([task.span.duration for task in tasks], place, self._limit(tasks))
         batch = tasks[chosen]
         for task in batch:
             task.request.take(task)
         return batch
+
+    def _limit(self, tasks: Sequence[SpanTask]) -> float:
+        """Seconds of the next batch at most, of all that wait."""
+        if self._num_lanes == 1 or self._is_reading():
+            return self.max_batch_seconds
+        share = math.ceil(len(tasks) / self._num_lanes) * tasks[0].span.duration
+        return min(MAX_SHARE * self.max_batch_seconds, max(share, MIN_SHARE * self.max_batch_seconds))
 
 
 def fullest_batch(durations: Sequence[float], place: int, max_batch_seconds: float) -> slice:

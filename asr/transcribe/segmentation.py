@@ -47,6 +47,7 @@ class SegmentationConfig(Config):
     min_recording: float = Field(default=1.5, ge=0)  # a shorter one is taken whole: a detector needs time to judge
     max_span: float = Field(default=20.0, ge=1)  # words must fit
     overlap: float = Field(default=3.0, ge=0)  # of the two parts where longer speech is cut without a pause
+    merge: bool = True  # spans of a recording share a window, for models that hear windows of a fixed length
 
     @model_validator(mode="after")
     def _fits(self) -> SegmentationConfig:
@@ -134,11 +135,15 @@ class Span:
 
 
 class Segmenter:
-    """Cuts recordings of one sample rate into spans; the same spans however a recording arrives in blocks."""
+    """Cuts recordings of one sample rate into spans; the same spans however a recording arrives in blocks.
 
-    def __init__(self, config: SegmentationConfig, sample_rate: int) -> None:
+    `window_seconds` is what the model hears at most, where it hears windows.
+    """
+
+    def __init__(self, config: SegmentationConfig, sample_rate: int, window_seconds: float | None = None) -> None:
         self.config = config
         self.sample_rate = sample_rate
+        self.merged_seconds = window_seconds if config.merge else None  # of merged spans; None for none
         self._vad: Vad | None = None if config.vad is None else VADS.part(config.vad.name)(config.vad, sample_rate)
 
     def stream(self) -> SpanStream:

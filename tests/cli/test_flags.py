@@ -189,7 +189,9 @@ CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
     "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
     "train --from": Case(
-        TRAIN, "asr train dev.jsonl --from model --out exp --device cpu", has("exp.data/experiment.yaml")
+        TRAIN,
+        "asr train train.jsonl --from model --out exp --device cpu --set training.epochs=1",
+        has("exp.data/experiment.yaml"),
     ),
     "train --set": Case(TRAIN, f"{TRAIN} --set training.epochs=1", steps("exp/training/train.jsonl")),
     "train --resume": Case(TRAIN, f"{TRAIN} --resume", works, before=TRAIN),

@@ -126,6 +126,7 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
         "manifest",
         "score",
         "search",
+        "serve",
         "train",
         "transcribe",
         "vad",

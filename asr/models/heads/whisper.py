@@ -21,12 +21,17 @@ from asr.losses.weights import LossConfig
 from asr.models.heads.alignment_heads import AlignmentHead, default_heads
 from asr.models.heads.base import HEADS, TOTAL, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
-from asr.models.heads.transformer import TransformerDecoder, TransformerDecoderConfig, TransformerDecoderLayer
+from asr.models.heads.transformer import (
+    TransformerDecoder,
+    TransformerDecoderConfig,
+    TransformerDecoderLayer,
+    TransformerState,
+)
 from asr.models.heads.whisper_alignment import place_tokens
 from asr.models.heads.whisper_rules import Timestamps, WhisperRules, control_id
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
-from asr.nn.kernels import project_few
+from asr.nn.kernels import is_traced, project_few
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
 from asr.types import Batch, EncoderOutput, Hypothesis
@@ -106,6 +111,10 @@ class WhisperDecoder(TransformerDecoder):
         mask[list(vocabulary.never_predicted)] = True
         self.forbidden: Tensor
         self.register_buffer("forbidden", mask, persistent=False)
+        self.forbidden_ids: Tensor
+        self.register_buffer(
+            "forbidden_ids", torch.tensor(vocabulary.never_predicted, dtype=torch.int64), persistent=False
+        )
 
     @property
     def default_prompt(self) -> tuple[int, ...]:
@@ -175,6 +184,11 @@ class WhisperDecoder(TransformerDecoder):
             raise ConfigError(f"the model does not know a task '{task}'; it writes down what is said, in its language")
         return token
 
+    def keep_memory(self, dtype: torch.dtype) -> None:
+        """Have searches keep keys and values of frames in a type, half of what they read in each step."""
+        for layer in self._layers:
+            layer.cross_attention.kept_dtype = dtype
+
     def detect_language(self, encoded: EncoderOutput) -> Tensor:
         """Probabilities (B, L) of the languages, in the order of `languages`; ConfigError for a model of one."""
         if not self.languages:
@@ -221,8 +235,19 @@ class WhisperDecoder(TransformerDecoder):
         )
         return embedded
 
+    def step_logits(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+        """As `step`, with log-probabilities (N, V) that lack a number for each row, which nobody else holds."""
+        x, state = self._advance(tokens, state)
+        return self._logits(x)[:, 0], state
+
     def _predict(self, x: Tensor) -> Tensor:
+        return self._logits(x).log_softmax(dim=-1)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """(..., V), at least float32 and -inf for tokens that are never predicted."""
         hidden = self.norm(x)
         logits = project_few(hidden, self.embedding.weight) if self.projection is None else self.projection(hidden)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits.masked_fill(self.forbidden, -math.inf).log_softmax(dim=-1)
+        if torch.is_grad_enabled() or is_traced():
+            return logits.masked_fill(self.forbidden, -math.inf)
+        return logits.index_fill_(-1, self.forbidden_ids, -math.inf)
