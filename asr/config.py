@@ -54,12 +54,21 @@ def _seconds_or_auto(value: object) -> object:
     return value
 
 
+class ReplayConfig(Config):
+    """General speech among the training rows of a fine-tuning run, so that the model does not forget it."""
+
+    manifest: str  # relative to the working directory
+    share: float = Field(0.2, gt=0, le=0.9)  # of the seconds of an epoch; rows are drawn once, by the seed
+
+
 class DataConfig(Config):
     """Which manifests to train on, and how utterances become batches."""
 
     train: str  # manifest, relative to the working directory, or a shards.jsonl, which may also be an http address
     dev: str  # manifest; or a share of `train` to hold out, as 10%
     dev_by: By = "auto"  # what a share holds out whole: speaker, recording, utterance; auto: speakers if all are known
+    canary: str | None = None  # manifest of general speech whose error rate is shown beside that of dev
+    replay: ReplayConfig | None = None
     # longest utterance times batch size, padding included; auto: what memory allows and learning likes, found and saved
     max_batch_seconds: Annotated[float | Literal["auto"], BeforeValidator(_seconds_or_auto)] = 100.0
     normalize: str | None = None  # of texts to learn, where other than that of scoring; with `none` case is learnt, too

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from asr.bundle.corpus import decode_corpus
 from asr.bundle.import_record import pass_on_record
 from asr.bundle.store import find_model
 from asr.config import Experiment
+from asr.data.loader import Loader
 from asr.decoding.base import build_search
 from asr.experiments.batch_size import with_saved_batch_seconds
 from asr.experiments.inherit import load_training
@@ -27,9 +28,9 @@ from asr.system.display import counted
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
-from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.metrics import AUDIO_SECONDS, CANARY_WER, WER, Metric
 from asr.training.task import LossOutput, StepDraws
-from asr.types import Batch
+from asr.types import Batch, Utterance
 from asr.upgrade import upgrade_tensors
 
 
@@ -49,7 +50,10 @@ class AsrTask:
         self._config = config = prepared.bundle.experiment
         self._train = prepared.train_loader
         self._dev = prepared.dev_loader
-        self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
+        self._references = self._normalized(prepared.dev)
+        self._canary = prepared.canary_loader
+        self._canary_references = self._normalized(prepared.canary)
+        self.other_metrics: Sequence[Metric] = (CANARY_WER,) if prepared.canary_loader is not None else ()
         self._searcher = build_search(config.search, self.model.heads)
         self._adapter = _adapter_of(config, folder)
         self._frame_seconds = self.bundle.frontend.frame_seconds
@@ -100,26 +104,29 @@ class AsrTask:
 
         Of audio that cannot be read all words are deletions, which is warned of.
         """
+        measures = {WER.key: self._error_rate(self._dev, self._references, "dev")}
+        if self._canary is not None:
+            measures[CANARY_WER.key] = self._error_rate(self._canary, self._canary_references, "canary")
+        return measures
+
+    def _normalized(self, rows: Sequence[Utterance]) -> dict[str, str]:
+        return {row.id: normalize(row.text, self._config.normalize) for row in rows}
+
+    def _error_rate(self, loader: Loader, references: dict[str, str], name: str) -> float:
         unreadable: list[str] = []
         with uncompiled(self.model):
+            batches = _readable(loader, unreadable)
             own = {
                 id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
-                for id, nbest in decode_corpus(self.model, self._searcher, self._dev_batches(unreadable), self.device)
+                for id, nbest in decode_corpus(self.model, self._searcher, batches, self.device)
             }
         hypotheses: dict[str, str] = {}
         for texts, reasons in self._world.all_gather([own, unreadable]):
             hypotheses |= texts
             for reason in reasons:
-                self._world.display().say(f"warning: counted as not recognised: dev {reason}")
-        words = score(self._references, hypotheses, allow_missing=True).words
-        return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}
-
-    def _dev_batches(self, unreadable: list[str]) -> Iterable[Batch]:
-        """Batches with at least one row; `unreadable` gets the reasons why others are missing."""
-        for batch in self._dev.epoch(0):
-            unreadable += [row.reason for row in batch.unreadable]
-            if batch.ids:
-                yield batch
+                self._world.display().say(f"warning: counted as not recognised: {name} {reason}")
+        words = score(references, hypotheses, allow_missing=True).words
+        return words.rate if words.rate is not None else float(words.insertions > 0)
 
     def keep(self, weights: dict[str, Tensor]) -> None:
         """Write the model folder with these weights."""
@@ -127,6 +134,14 @@ class AsrTask:
         self.bundle.save(self.folder)
         if self._adapter is not None:
             save_adapter(self.folder / ADAPTER_FOLDER, self.model, self._adapter)
+
+
+def _readable(loader: Loader, unreadable: list[str]) -> Iterator[Batch]:
+    """Batches with at least one row; `unreadable` gets the reasons why others are missing."""
+    for batch in loader.epoch(0):
+        unreadable += [row.reason for row in batch.unreadable]
+        if batch.ids:
+            yield batch
 
 
 def begin(config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:

@@ -18,19 +18,19 @@ from asr.config import Experiment, ModelSpec
 from asr.data.dataset import SpeechDataset
 from asr.data.loader import Loader
 from asr.data.manifest import manifest_hash, read_manifest
-from asr.data.manifest.table import Selection, durations_of, total_seconds
+from asr.data.manifest.table import durations_of, total_seconds
 from asr.data.permutation import sample_rows
 from asr.data.ranks import BatchesOfRank, RowsOfRank
 from asr.data.requirements import NUM_EXAMPLES, SetAside, check_rows
 from asr.data.sampler import BucketSampler, CurriculumSampler, Sampler, ShardSampler
 from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
-from asr.data.split import split_rows
-from asr.errors import AudioError, ConfigError, ManifestError, TrainingError
+from asr.errors import AudioError, ConfigError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
 from asr.experiments.inherit import inherited_tokenizers
 from asr.experiments.init_from import InitReport, init_from
 from asr.experiments.requirements import requirements, requirements_key
+from asr.experiments.rows import read_rows
 from asr.experiments.survey import read_training_rows, survey
 from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
@@ -58,6 +58,8 @@ class Prepared:
     rejected: SetAside
     train_loader: Loader
     dev_loader: Loader
+    canary: Sequence[Utterance]  # none without a canary set
+    canary_loader: Loader | None
     training_texts: TrainingTexts | None  # None for a resumed run: its folder holds them
     init_report: InitReport | None = None
     frozen: FrozenParts | None = None
@@ -78,6 +80,7 @@ def prepare(
     Raises AsrError with the file, row or key at fault, and TrainingError when no row is left.
     """
     rows, dev = read_rows(config)
+    canary = read_manifest(Path(config.data.canary)) if config.data.canary is not None else []
     if config.augment is not None:
         WaveformAugment(config.augment, sample_rate=16000).check_noise()
     init_report = None
@@ -116,25 +119,14 @@ def prepare(
         rejected=found.set_aside,
         train_loader=train_loader(config, train, bundle, read_pieces(config, bundle), world),
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, skip_unreadable=True, world=world),
+        canary=canary,
+        canary_loader=evaluation_loader(config, canary, bundle, num_workers=0, skip_unreadable=True, world=world)
+        if canary
+        else None,
         training_texts=found.texts,
         init_report=init_report,
         frozen=FrozenParts(config.freeze, bundle.model) if config.freeze is not None else None,
     )
-
-
-def read_rows(config: Experiment) -> tuple[Sequence[Utterance], Sequence[Utterance]]:
-    """Rows to train on and to validate on, which are held out of the former where `data.dev` is a share."""
-    rows = read_training_rows(config.data)
-    share = config.data.dev_share
-    if share is None:
-        return rows, read_manifest(Path(config.data.dev))
-    if shard_starts(rows) is not None:
-        raise ConfigError(f"data.dev: {config.data.dev} of shards cannot be held out; name a manifest")
-    try:
-        held_out = split_rows(rows, {"dev": share}, by=config.data.dev_by, seed=config.seed).rows["dev"]
-    except ManifestError as error:
-        raise ManifestError(f"{config.data.train}: {error}") from error
-    return Selection(rows, held_out), [rows[int(row)] for row in held_out]
 
 
 def train_loader(
@@ -300,7 +292,9 @@ def tokenizer_texts(config: Experiment, rows: Sequence[Utterance]) -> Iterator[s
 
 def data_hash(config: Experiment) -> str:
     """A hash of ids, texts and durations of all data, the same on every machine."""
-    dev = [config.data.dev] if config.data.dev_share is None else []
-    manifests = [*dev, *([config.splice.pieces] if config.splice else [])]
+    data = config.data
+    replayed = data.replay.manifest if data.replay is not None else None
+    others = [data.dev if data.dev_share is None else None, data.canary, replayed]
+    manifests = [*filter(None, others), *([config.splice.pieces] if config.splice else [])]
     hashes = [read_training_rows(config.data).content_hash, *(manifest_hash(Path(path)) for path in manifests)]
     return "+".join(whole[:16] for whole in hashes)
