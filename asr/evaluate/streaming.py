@@ -1,7 +1,7 @@
 """A manifest as it would be spoken: error rate beside that of whole utterances, and how late words appear.
 
-Each utterance is pushed at its own speed, in blocks of a step, with silence like its own behind it. Nobody waits: the
-clock is simulated, and computation moves it on by as long as it takes. Several streams at once share the clock.
+Each utterance is pushed at its own speed, in blocks of a step, with its own background going on behind it. Nobody
+waits: the clock is simulated, and computation moves it on by as long as it takes. Several streams share the clock.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from asr.transcribe.streaming.settings import StreamingConfig
 from asr.types import Hypothesis, Utterance, Word
 
 SILENCE_SECONDS = 1.6  # behind every utterance: time for its end to be noticed
-TONE_SECONDS = 0.05  # of the quietest stretch of an utterance, which its silence is as loud as
+TONE_SECONDS = 0.05  # of the frames whose quietest ones that silence is made after
 
 
 @dataclass(frozen=True)
@@ -276,15 +276,35 @@ def _note(slot: _Slot, clock: float, normalizer: str) -> None:
 
 
 def _with_silence(bundle: Bundle, utterance: Utterance) -> np.ndarray:
-    """The samples of an utterance and, behind them, noise as loud as its quietest moment."""
+    """The samples of an utterance and, behind them, its own background going on."""
     rate = bundle.frontend.sample_rate
     waveform = load_audio(utterance.audio, rate, start=utterance.start, duration=utterance.duration)
-    size = round(TONE_SECONDS * rate)
-    frames = waveform[: len(waveform) // size * size].reshape(-1, size)
-    level = float(np.sqrt(np.square(frames, dtype=np.float64).mean(1)).min(initial=1.0)) if len(frames) else 0.0
-    rng = derive_rng(utterance.id, "silence")
-    noise = rng.normal(0.0, level, round(SILENCE_SECONDS * rate))
-    return np.concatenate([waveform, noise.astype(np.float32)])
+    size = 2 * round(TONE_SECONDS * rate / 2)
+    noise = background(waveform, size, round(SILENCE_SECONDS * rate), derive_rng(utterance.id, "silence"))
+    return np.concatenate([waveform, noise])
+
+
+def background(waveform: np.ndarray, size: int, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise (num_samples,) as loud, and of the same spectrum, as the quietest tenth of a waveform's frames of `size`.
+
+    White noise would not do: a recogniser may take it for an F.
+    """
+    frames = waveform[: len(waveform) // size * size].reshape(-1, size).astype(np.float64)
+    if not len(frames):
+        return np.zeros(num_samples, dtype=np.float32)
+    energy = np.square(frames).mean(1)
+    quiet = frames[np.argsort(energy, kind="stable")[: max(1, len(frames) // 10)]]
+    window = np.hanning(size + 1)[:-1]  # shifted by half of its length it adds up to one
+    power = np.square(np.abs(np.fft.rfft((quiet - quiet.mean(1, keepdims=True)) * window))).mean(0)
+    hop = size // 2
+    noise = np.zeros((num_samples // hop + 2) * hop)
+    for start in range(0, len(noise) - size + 1, hop):
+        phase = np.exp(2j * np.pi * rng.random(len(power)))
+        noise[start : start + size] += np.fft.irfft(np.sqrt(power) * phase, size) * window
+    noise = noise[hop : hop + num_samples]
+    level = float(np.sqrt(np.square(noise).mean()))
+    target = float(np.sqrt(np.square(quiet - quiet.mean(1, keepdims=True)).mean()))
+    return (noise * (target / level if level else 0.0)).astype(np.float32)
 
 
 def _score_line(name: str, score: Score) -> str:

@@ -18,10 +18,11 @@ from asr.nn.positions import RelativePositions, RotaryPositions, sinusoids
 
 @dataclass(frozen=True)
 class Chunking:
-    """A frame sees all of its own chunk and the `left` chunks before it."""
+    """A frame sees all of its own chunk, the `left` chunks before it and, in a stream, `right` frames behind it."""
 
     frames: int  # of the encoder in a chunk, at least 1
     left: int  # chunks, at least 0
+    right: int = 0  # frames that a chunk waits for; no mask of a whole utterance is like that
 
     @property
     def left_frames(self) -> int:
@@ -35,6 +36,7 @@ Chunkings = Chunking | tuple[Chunking | None, ...]
 
 def chunk_mask(num_frames: int, chunking: Chunking, device: torch.device) -> Tensor:
     """Bool (S, S), True where the frame of a row may look at the frame of a column."""
+    assert chunking.right == 0, "what is ahead of one chunk is seen by no other"
     chunk = torch.arange(num_frames, device=device) // chunking.frames
     behind = chunk[:, None] - chunk
     return (behind >= 0) & (behind <= chunking.left)

@@ -53,6 +53,11 @@ def test_the_settings_say_how_often_and_how_long() -> None:
         StreamingConformerConfig(min_chunk=5, max_chunk=4)
 
 
+def test_convolutions_that_see_both_sides_learn_from_whole_utterances() -> None:
+    both_sides = StreamingConformerConfig.tiny().model_copy(update={"causal": False, "right_context": 2})
+    assert set(drawn(both_sides, 20, num_views=2)) == {(None, None)}
+
+
 def test_each_view_sees_its_own_chunks() -> None:
     encoder = StreamingConformer(StreamingConformerConfig.tiny(), NUM_FEATURES).eval()
     features, lens = torch.randn(2, 90, NUM_FEATURES), torch.tensor([90, 70])

@@ -31,6 +31,9 @@ class StreamingConfig(Config):
 
     chunk: float = Field(0.32, gt=0, le=10.0)  # audio between two looks of the encoder, in whole encoder frames
     left_context: float | None = Field(None, ge=0)  # before a chunk that it sees; None: as the model was trained
+    right_context: float | None = Field(
+        None, ge=0
+    )  # behind a chunk that it waits for; None: as the model's encoder says
     pre_roll: float = Field(0.5, ge=0)  # before the first sound that a detector hears, of the utterance's own
     tail: float = Field(0.3, ge=0)  # silence that a model gets to hear behind speech, real or added: it writes late
     stable_after: int = Field(1, ge=1)  # looks in which a word has to be the same until it is shown

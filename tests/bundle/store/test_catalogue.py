@@ -16,7 +16,7 @@ EXPECTED = {
     *(f"whisper-{size}" for size in (*WHISPER, "large-v2", "large-v3", "large-v3-turbo")),
     *("distil-small.en", "distil-large-v3", "distil-large-v3.5"),
     *("wav2vec2-base-960h", "wav2vec2-large-960h-lv60-self", "hubert-large-ls960-ft", "wav2vec2-xlsr-multilingual-56"),
-    *("an4", "digits", "speechocean762"),
+    *("an4", "an4-streaming", "digits", "speechocean762"),
 }
 
 
