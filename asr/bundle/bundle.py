@@ -28,6 +28,7 @@ from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
 from asr.errors import BundleError, ConfigError
 from asr.features import Frontend, build_frontend
 from asr.models.asr_model import AsrModel, build_model
+from asr.nn.lora import merged_state
 from asr.system.libraries import giving_memory_back
 from asr.system.runtime import derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer
@@ -159,9 +160,9 @@ class Bundle:
         return self.spec
 
     def weights(self) -> dict[str, Tensor]:
-        """All tensors of the model, and those of the front-end under their prefix."""
+        """All tensors of the model, what LoRA learnt added to them, and those of the front-end under their prefix."""
         frontend = {FRONTEND_PREFIX + name: tensor for name, tensor in self.frontend.state_dict().items()}
-        return {**self.model.state_dict(), **frontend}
+        return {**merged_state(self.model), **frontend}
 
     def load_weights(self, path: Path) -> None:
         """Fill model and front-end from a file; BundleError if a tensor is missing, unknown or of another shape."""

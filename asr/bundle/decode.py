@@ -17,8 +17,9 @@ from asr.bundle.bundle import Bundle
 from asr.bundle.lm import load_lm
 from asr.bundle.prompting import NO_WISH, Wish, reading
 from asr.bundle.recognition import DecodeOptions
-from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml, with_overrides
+from asr.config import DECODE_FILE, DecodeConfig, ModelSpec, read_yaml
 from asr.config_errors import validate
+from asr.config_overrides import with_overrides
 from asr.decoding import SEARCHES
 from asr.decoding.base import AnySearch, build_search, ctc_of, decoder_of
 from asr.decoding.fusion import BeamConfig, Fusion

@@ -26,7 +26,7 @@ class AttentionGreedyConfig(NamedConfig):
 
     name: Literal["attention_greedy"] = "attention_greedy"
     max_tokens_per_frame: float = Field(1.0, gt=0.0)  # tokens per encoder frame at most: no loop outlasts the audio
-    temperatures: Temperatures = None
+    temperatures: Temperatures = None  # of draws, rising, for texts that cannot be trusted
     seed: int = 0  # of draws with these temperatures
 
 

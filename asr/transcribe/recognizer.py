@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from asr.bundle.adapter import load_adapted
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decoding
 from asr.bundle.store import find_model
@@ -100,19 +101,23 @@ class Recognizer:
         confidence: str = "posterior",
         min_confidence: float = 0.0,
         exact: bool = False,
+        adapter: Path | None = None,
     ) -> Self:
         """A recognizer from a model folder, or of a model by its name, fetched at the first use.
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
         and hotwords. `dtype` is auto, float32, bfloat16 or int8; auto has pretrained models run in the fastest types,
         in which a text may depend on the batch. `exact` has a model of fixed windows always hear a whole one, which is
-        slower. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown device,
+        slower.
+        `adapter` is the folder of what LoRA learnt on top of this model.
+
+        Raises BundleError for a folder that is no model or language model, ConfigError for an unknown device,
         dtype, search, setting or measure of confidence.
         """
         request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
         folder = find_model(model)
-        bundle = Bundle.load(folder, where, dtype)
+        bundle = load_adapted(folder, adapter, where, dtype)
         if exact:
             bundle = bundle.exact()
         return cls(

@@ -26,8 +26,8 @@ class RnnConfig(BaseEncoderConfig):
     name: Literal["rnn"] = "rnn"
     dim: PositiveInt = 256
     num_layers: PositiveInt = 3
-    cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    bidirectional: bool = True
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"  # kind of recurrent layer
+    bidirectional: bool = True  # from both ends; otherwise it streams
     projection: PositiveInt | None = None  # None: the units themselves
 
     @classmethod

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.errors import ConfigError
+from asr.losses.label_smoothing import label_smoothing_loss
+from asr.losses.weights import LossConfig
 from asr.models.heads.alignment_heads import AlignmentHead, default_heads
-from asr.models.heads.base import HEADS, NamedHeadConfig
+from asr.models.heads.base import HEADS, TOTAL, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
 from asr.models.heads.transformer import (
     TransformerDecoder,
@@ -32,7 +34,7 @@ from asr.nn.feed_forward import FeedForward
 from asr.nn.kernels import is_traced, project_few
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
-from asr.types import EncoderOutput, Hypothesis
+from asr.types import Batch, EncoderOutput, Hypothesis
 
 LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")  # the piece of a language
 TASKS = ("translate", "transcribe")
@@ -134,6 +136,15 @@ class WhisperDecoder(TransformerDecoder):
         """The id that is likely after the start where nobody speaks; it stands before that of no timestamps."""
         none = Timestamps.of(self.vocabulary).none
         return None if none is None else none - 1
+
+    def losses(self, encoded: EncoderOutput, batch: Batch, config: LossConfig) -> dict[str, Tensor]:
+        """Cross entropy of the text and its end, behind language, task and "no timestamps" as in Whisper's training."""
+        targets = batch.targets(self.tokenizer)
+        rest = torch.tensor(self.build_prompt(timestamps=False)[1:], dtype=torch.int64, device=targets.tokens.device)
+        tokens = torch.cat((rest.expand(len(targets.tokens), -1), targets.tokens), dim=1)
+        log_probs = self(encoded, tokens, targets.lens + len(rest))[:, len(rest) :]
+        loss = label_smoothing_loss(log_probs, targets.tokens, targets.lens, config.label_smoothing, eos=self.eos)
+        return {TOTAL: loss}
 
     def build_prompt(
         self,

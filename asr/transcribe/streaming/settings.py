@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from asr.config import with_overrides
 from asr.config_errors import validate
+from asr.config_overrides import with_overrides
 from asr.registry import Config
 from asr.transcribe.segmentation import SegmentationConfig
 
@@ -20,9 +20,9 @@ class EndpointConfig(Config):
     nothing. Without a detector it is the model that says.
     """
 
-    by: Literal["detector", "decoder"] = "detector"
+    by: Literal["detector", "decoder"] = "detector"  # what says that nothing is said
     silence_before_text: float = Field(2.4, gt=0)  # nothing has been found, and nothing is to be heard
-    silence_after_text: float = Field(0.5, gt=0)
+    silence_after_text: float = Field(0.5, gt=0)  # behind the last word
     max_utterance: float = Field(20.0, ge=1.0)  # one this long ends at its next pause, a quarter later without one
 
 
