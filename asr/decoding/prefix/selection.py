@@ -89,7 +89,7 @@ def choose_best(
 def choose(
     candidates: np.ndarray, count: int, width: int, table: np.ndarray, worth: np.ndarray, chosen: np.ndarray
 ) -> int:
-    """Write down at most `width` candidates to keep: four in five of different futures, and the best others.
+    """Write down at most `width` candidates to keep: nine in ten of different futures, and the best others.
 
     Of prefixes with the same future one will most likely stay the best, and the others should not crowd out what may
     win yet. But they have paths to give to each other, so that some of them are worth a place. Returns how many there
@@ -100,7 +100,7 @@ def choose(
             chosen[at] = at
         return count
     mark_leaders(candidates, count, table)
-    num_leaders = choose_best(candidates, count, True, width - width // 5, worth, chosen, 0)
+    num_leaders = choose_best(candidates, count, True, width - width // 10, worth, chosen, 0)
     for at in range(count):
         candidates[at].leads = False
     for index in range(num_leaders):
