@@ -173,7 +173,7 @@ def test_the_most_probable_text_beats_the_most_probable_path(kernel: str) -> Non
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_token_that_began_in_a_frame_where_it_was_not_tried_counts_from_there(kernel: str) -> None:
-    """Its paths are blank + token and token + token, whose first frame is below the threshold; token + blank is none."""
+    """Paths: blank + token, and token + token, whose first frame is below the threshold; token + blank is none."""
     frames = torch.tensor([[[0.99, 1e-30, 0.0, 0.0, 0.01], [0.1, 1e-30, 0.0, 0.0, 0.9]]]).double().log()
     for cut in (0, 1):
         searcher = CtcPrefixBeam(CtcPrefixBeamConfig(kernel=kernel, token_threshold=-3.0), fake_heads(ctc=5))
