@@ -205,7 +205,7 @@ def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocab
     assert isinstance(lm, WordNgramScorer | TokenNgramScorer)
     text = text._replace(**_ngram_arrays(lm.model))
     if isinstance(lm, TokenNgramScorer):
-        return text._replace(kind=TOKENS, token_words=lm.token_words.astype(np.int32))
+        return text._replace(kind=TOKENS, token_words=lm.token_words.astype(np.int64))
     lexicon = lm.lexicon
     return text._replace(
         kind=WORDS,
@@ -217,7 +217,7 @@ def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocab
         sink_lookahead=float(lm.model.log_probs[lm.model.unk_id]) + lm.unk_score,
         unk_score=lm.unk_score,
         letter_begins=lexicon.token_begins,
-        letters=lexicon.token_letters,
+        letters=lexicon.token_letters.astype(np.int64),
         opens_word=lexicon.opens_word,
     )
 
@@ -254,7 +254,7 @@ def _hotwords_alone(hotwords: object, end: int) -> TextScores:
         start_state=0,
         unk=0,
         eos=0,
-        token_words=int32,
+        token_words=int64,
         child_begins=int64,
         child_letters=int32,
         child_nodes=int32,
@@ -263,7 +263,7 @@ def _hotwords_alone(hotwords: object, end: int) -> TextScores:
         sink_lookahead=0.0,
         unk_score=0.0,
         letter_begins=int64,
-        letters=int32,
+        letters=int64,
         opens_word=np.zeros(0, np.bool_),
         has_hotwords=hotwords is not None,
         hot_start=hotwords.start if hotwords is not None else 0,

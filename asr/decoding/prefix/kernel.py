@@ -169,7 +169,7 @@ def collect_extensions(
             candidate.place, candidate.token = place, token
             candidate.ngram_state, candidate.trie_node, candidate.hot_state = state, trie_node, hot_state
             candidate.ctc, candidate.lm, candidate.score = score, lm, worth
-            candidate.future = ((np.int64(state) * MIX + trie_node) * MIX + hot_state) * MIX + token + 1
+            candidate.future = ((state * MIX + trie_node) * MIX + hot_state) * MIX + token + 1
             count += 1
     return count
 
