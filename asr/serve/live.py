@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from asr.bundle.streaming import can_stream
 from asr.errors import AudioError
 from asr.serve.errors import invalid, too_large
 from asr.serve.latencies import Latencies
@@ -118,6 +119,8 @@ async def open_recording(state: ServerState, recognizer: Recognizer, sample_rate
 
     def open_stream() -> LiveStream | Stream:
         fitting, _ = fit_options(recognizer, options)
+        if can_stream(recognizer.bundle):
+            return recognizer.open_stream(sample_rate, fitting, state.streaming)
         return recognizer.engine.open(fitting, sample_rate=sample_rate)
 
     return Live(state, await asyncio.to_thread(open_stream), sample_rate)

@@ -52,8 +52,13 @@ class Protocol(H11Protocol):
         self._watch()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
-        """The connection is somebody else's from now on."""
+        """The connection is somebody else's from now on, who would wait for ever where this is no handshake."""
         self._stop()
+        names = {name for name, _ in self.headers}
+        has_body = bool(names & {b"content-length", b"transfer-encoding"})
+        if event.method != b"GET" or has_body or b"sec-websocket-key" not in names:
+            self.send_400_response("this is no handshake of a websocket")
+            return
         self._is_upgraded = True
         super().handle_websocket_upgrade(event)
 
@@ -103,7 +108,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,  # what has not ended by then had its time in `shutdown`
             )
         )
-        self._app = app
+        self.app = app
         self._own = config
         self.interrupted = False
 
@@ -130,7 +135,7 @@ class Server(uvicorn.Server):
         """Take nothing new, finish files, end streams with what was said so far; then close."""
         for server in self.servers:
             server.close()
-        state: ServerState = self._app.state.server
+        state: ServerState = self.app.state.server
         state.close_doors()
         deadline = asyncio.get_running_loop().time() + self._own.shutdown_time
         while state.num_guests and not self.force_exit and asyncio.get_running_loop().time() < deadline:

@@ -6,9 +6,7 @@ import io
 import json
 import random
 import socket
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -157,8 +155,3 @@ def status_of(address: str, request: bytes, *, is_patient: bool = True) -> int |
         except (BrokenPipeError, ConnectionResetError):
             pass  # it answered, or hung up, before it had read all
     return int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else None
-
-
-def temporary_folders() -> list[Path]:
-    """Where servers of this process keep uploads."""
-    return sorted(Path(tempfile.gettempdir()).glob("asr-serve-*"))

@@ -58,7 +58,7 @@ def test_events_end_with_the_whole_text(server: str, file: Path, text: str) -> N
 
 
 def test_what_has_no_effect_is_named(server: str, file: Path) -> None:
-    reply = post(server, file, seed="1", language="en")
+    reply = post(server, file, seed="1", language="en", chunking_strategy="auto")
     assert reply.headers["x-ignored-fields"] == "seed, language"  # the tiny model takes no code
     assert "x-ignored-fields" not in post(server, file).headers
 
@@ -78,6 +78,8 @@ def test_what_has_no_effect_is_named(server: str, file: Path) -> None:
         ({"stream": "maybe"}, 400, "stream", "true or false"),
         ({"stream": "true", "response_format": "srt"}, 400, "stream", "no other response_format"),
         ({"keywords_": ["gate:x"]}, 400, "keywords", "is no number"),
+        ({"hotwords": ",".join("abcdefghij") * 20}, 400, "keywords", "100 are the most"),
+        ({"hotwords": "a" * 3000}, 400, "keywords", "more than 2000 letters"),
         ({"model": "whisper", "language": "xx"}, 400, None, "language"),
         ({"model": ["tiny", "whisper"]}, 400, "model", "stands there 2 times"),
     ],
@@ -136,6 +138,17 @@ def test_languages_and_translations_are_those_of_the_model(server: str, file: Pa
     refused = post(server, file, "translations", model="tiny")
     assert refused.status_code == 400
     assert "translate" in refused.json()["error"]["message"]
+
+
+def test_the_openapi_page_has_examples_of_every_answer(server: str) -> None:
+    described = httpx.get(f"{server}/openapi.json").json()["paths"]
+    for path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
+        post_ = described[path]["post"]
+        assert {"file", "model"} <= set(post_["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"])
+        assert {"200", "400", "401", "404", "413", "429"} <= set(post_["responses"])
+        for answer in post_["responses"].values():
+            assert all("example" in one or "examples" in one for one in answer["content"].values())
+    assert {"/v1/models", "/health", "/metrics"} <= set(described)
 
 
 def test_models_are_listed_and_found(server: str) -> None:

@@ -1,18 +1,21 @@
 """A server under load: throughput, waiting and memory for 1 to 64 clients, on files beside faster-whisper, on streams.
 
 files    clips of LibriSpeech, sent by so many clients at once: ours, then faster-whisper behind a minimal FastAPI
-         application (WhisperModel int8, cpu_threads 2, num_workers 1, beam 1, in FastAPI's pool of threads), in turn
+         application (WhisperModel int8, cpu_threads 2, num_workers 1, in FastAPI's pool of threads), in turn; its beam
+         is 1 as ours unless --peer-beam says 5, its default
 streams  so many people speak at once, each at his own speed: how long after an utterance its final text comes
 soak     files by 8 clients for --soak minutes: memory every minute
 
 Both servers run on --threads threads, with the same weights, and live through the whole run; only one is asked at a
-time. Audio seconds a second are those of all clips by the wall clock.
+time. Audio seconds a second are those of all clips by the wall clock; where others use the same cores, CPU seconds
+say more.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -54,6 +57,12 @@ class Served:
         """Resident, now."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all its threads, since it began."""
+        status = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(status[11]) + int(status[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait(self, seconds: float = 300) -> None:
         """Until it answers."""
@@ -103,10 +112,18 @@ def ours(model: Path, threads: int, extra: Sequence[str] = ()) -> Any:
     return started("asr serve", [*command, "--threads", str(threads), *settings, *extra], port)
 
 
-def peer(weights: Path) -> Any:
+def peer(weights: Path, beam: int) -> Any:
     """faster-whisper behind FastAPI."""
     port = free_port()
-    command = [str(peer_python(PEERS)), "-m", "tools.benchmarks.serve_peer", str(weights), str(port)]
+    command = [
+        str(peer_python(PEERS)),
+        "-m",
+        "tools.benchmarks.serve_peer",
+        str(weights),
+        str(port),
+        "--beam",
+        str(beam),
+    ]
     return started("faster-whisper", command, port)
 
 
@@ -149,15 +166,17 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
     """See the module."""
     rows = []
     found: dict[str, Any] = {}
-    with ours(model, bench.arguments.threads) as own, peer(weights) as other:
+    with ours(model, bench.arguments.threads) as own, peer(weights, bench.arguments.peer_beam) as other:
         for served in (own, other):
             send_files(served.port, bench.files[:4], 2)  # kernels are compiled, memory is there
         for turn, clients in enumerate(bench.arguments.clients):
             places = range(len(bench.files) if clients > 1 else max(8, len(bench.files) // 6))
             seconds = sum(bench.seconds[place] for place in places)
             for served in (own, other) if turn % 2 == 0 else (other, own):
+                before = served.cpu_seconds
                 replies = send_files(served.port, [bench.files[place] for place in places], clients)
-                measured = summary(replies, seconds) | {"memory_mb": served.memory_mb}
+                cpu = (served.cpu_seconds - before) / seconds
+                measured = summary(replies, seconds) | {"memory_mb": served.memory_mb, "cpu": cpu}
                 if clients == TARGET_CLIENTS:
                     measured["wer"] = bench.errors(replies, places)
                 found.setdefault(str(clients), {})[served.name] = measured
@@ -167,7 +186,7 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
             times = pair[own.name]["audio_seconds_per_second"] / pair[other.name]["audio_seconds_per_second"]
             pair["times"] = times
             rows += [_row(str(clients), served.name, pair[served.name], times) for served in (own, other)]
-    head = ["clients", "", "audio-s/s", "p50 s", "p95 s", "p99 s", "MB", "times"]
+    head = ["clients", "", "audio-s/s", "p50 s", "p95 s", "p99 s", "CPU-s per audio-s", "MB", "times"]
     print(f"\nfiles: {len(bench.files)} clips of {SECONDS[0]:g} to {SECONDS[1]:g} s\n{table(head, rows)}")
     bench.results["files"] = found
     if (pair := found.get(str(TARGET_CLIENTS))) is not None:
@@ -178,7 +197,8 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
 def _row(clients: str, name: str, measured: dict[str, float], times: float) -> list[str]:
     waits = [f"{measured[share]:.2f}" for share in ("p50", "p95", "p99")]
     ratio = f"{times:.2f}" if name == "asr serve" else ""
-    return [clients, name, f"{measured['audio_seconds_per_second']:.1f}", *waits, f"{measured['memory_mb']:.0f}", ratio]
+    rest = [f"{measured['cpu']:.4f}", f"{measured['memory_mb']:.0f}", ratio]
+    return [clients, name, f"{measured['audio_seconds_per_second']:.1f}", *waits, *rest]
 
 
 def bench_streams(bench: Bench, model: Path) -> None:
@@ -231,6 +251,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64], help="at once, on files")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16], help="at once")
     parser.add_argument("--threads", type=int, default=2, help="of ours; the peer has 2")
+    parser.add_argument("--peer-beam", type=int, default=1)
     parser.add_argument("--soak", type=int, default=120, metavar="MINUTES")
     parser.add_argument("--stream-model", type=Path, help="another model folder for streams, as one that streams")
     parser.add_argument("--json", type=Path, help="write all figures here")
