@@ -7,18 +7,19 @@ dimension) is stored.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from asr.audio.augment import AugmentConfig
 from asr.config_errors import validate
+from asr.config_overrides import with_overrides
 from asr.data.splice import SpliceConfig
+from asr.data.split import By, parse_share
 from asr.decoding import SearchConfig
 from asr.decoding.ctc_greedy import CtcGreedyConfig
 from asr.errors import ConfigError
@@ -32,6 +33,7 @@ from asr.models.encoders import EncoderConfig
 from asr.models.encoders.conformer import ConformerConfig
 from asr.models.heads import HEADS, HeadConfig
 from asr.models.heads.ctc import CtcHeadConfig
+from asr.nn.lora import LoraConfig
 from asr.optim.optimizers import OptimizerConfig
 from asr.optim.optimizers.adamw import AdamWConfig
 from asr.optim.schedule import OneCycleConfig, ScheduleConfig
@@ -52,20 +54,42 @@ def _seconds_or_auto(value: object) -> object:
     return value
 
 
+class ReplayConfig(Config):
+    """General speech among the training rows of a fine-tuning run, so that the model does not forget it."""
+
+    manifest: str  # relative to the working directory
+    share: float = Field(0.2, gt=0, le=0.9)  # of the seconds of an epoch; rows are drawn once, by the seed
+
+
 class DataConfig(Config):
     """Which manifests to train on, and how utterances become batches."""
 
     train: str  # manifest, relative to the working directory, or a shards.jsonl, which may also be an http address
-    dev: str
+    dev: str  # manifest; or a share of `train` to hold out, as 10%
+    dev_by: By = "auto"  # what a share holds out whole: speaker, recording, utterance; auto: speakers if all are known
+    canary: str | None = None  # manifest of general speech whose error rate is shown beside that of dev
+    replay: ReplayConfig | None = None
     # longest utterance times batch size, padding included; auto: what memory allows and learning likes, found and saved
     max_batch_seconds: Annotated[float | Literal["auto"], BeforeValidator(_seconds_or_auto)] = 100.0
-    num_buckets: int = Field(16, ge=1)
+    normalize: str | None = None  # of texts to learn, where other than that of scoring; with `none` case is learnt, too
+    num_buckets: int = Field(16, ge=1)  # of lengths; a batch is of one
     curriculum_epochs: int = Field(0, ge=0)  # so many first epochs go from short utterances to long ones
     num_workers: int = Field(1, ge=0)  # processes that load and augment; batches are the same whatever the number
     min_duration: float = Field(0.05, ge=0)  # seconds; shorter rows are set aside
     max_duration: float = Field(40.0, gt=0)  # seconds; longer rows are set aside
     shuffle_shards: int = Field(4, ge=1)  # shards whose utterances are mixed, and held on disk when they are remote
     shard_cache: str | None = None  # folder where remote shards stay; by default only those in use, and temporarily
+
+    @field_validator("dev")
+    @classmethod
+    def _is_no_absurd_share(cls, value: str) -> str:
+        parse_share(value)
+        return value
+
+    @property
+    def dev_share(self) -> float | None:
+        """The fraction of `train` to hold out; None where `dev` is a manifest."""
+        return parse_share(self.dev)
 
     @property
     def batch_seconds(self) -> float:
@@ -77,14 +101,14 @@ class DataConfig(Config):
 class TrainingConfig(Config):
     """How long to train, what to keep, when to stop."""
 
-    epochs: int = Field(50, ge=1)
+    epochs: int = Field(50, ge=1)  # times that every utterance is learnt from
     accumulation: int = Field(1, ge=1)  # batches per optimiser step
-    max_grad_norm: float = Field(5.0, gt=0)
+    max_grad_norm: float = Field(5.0, gt=0)  # longer gradients are scaled down to it
     # bfloat16: autocast, weights and losses stay float32; auto: bfloat16 where hardware has it. The choice is saved.
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     memory_limit_gb: float | None = Field(None, gt=0)  # what `data.max_batch_seconds: auto` may use; None: see there
     compile: bool = False  # the layers by torch.compile: faster after minutes of compiling, equal up to rounding
-    ema_decay: float | None = Field(None, gt=0, lt=1)
+    ema_decay: float | None = Field(None, gt=0, lt=1)  # of a running mean of the weights, which is the model then
     average: Literal["best", "last"] = "best"  # which epochs make the final model
     average_num: int = Field(5, ge=1)  # how many of them; 1 takes the single best or last
     validate_every: int = Field(1, ge=1)  # epochs
@@ -99,6 +123,8 @@ class InitConfig(Config):
 
     folder: str  # relative to the working directory, or the name of a model
     parts: tuple[str, ...] = ()  # names that weights start with: encoder, encoder.layers.0; none: all that both have
+    # settings that come from that model; unset: those that the file leaves out. The saved experiment names them.
+    takes: tuple[str, ...] | None = None
     partial: bool = False  # let the encoders differ, in depth for one: what fits is copied, the rest begins at random
 
     @model_validator(mode="before")
@@ -147,12 +173,12 @@ class ModelSpec(Config):
     """All that a model folder needs to be loaded: what the parts are, and how they decode unless told otherwise."""
 
     format_version: int = FORMAT_VERSION
-    frontend: FrontendConfig = FbankConfig()
+    frontend: FrontendConfig = FbankConfig()  # from samples to features
     normalize: str = "none"  # applied to training texts, and to both sides when scoring
     tokenizer: TokenizerConfig = CharConfig()  # the main one
     tokenizers: dict[str, TokenizerConfig] = Field(default_factory=dict)  # further ones, for heads that name them
-    encoder: EncoderConfig = ConformerConfig()
-    heads: tuple[HeadConfig, ...] = Field((CtcHeadConfig(),), min_length=1)
+    encoder: EncoderConfig = ConformerConfig()  # from features to encoder frames
+    heads: tuple[HeadConfig, ...] = Field((CtcHeadConfig(),), min_length=1)  # from encoder frames to text
     search: SearchConfig = CtcGreedyConfig()  # used to validate, evaluate and transcribe; the first head's own if unset
     provenance: Provenance | None = None
 
@@ -197,16 +223,27 @@ class Experiment(ModelSpec):
     data: DataConfig
     init_from: InitConfig | None = None
     freeze: FreezeConfig | None = None
+    lora: LoraConfig | None = None
     splice: SpliceConfig | None = None
     augment: AugmentConfig | None = None
     spec_augment: SpecAugmentConfig | None = SpecAugmentConfig()
     loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = AdamWConfig()
-    schedule: ScheduleConfig = OneCycleConfig()
+    optimizer: OptimizerConfig = AdamWConfig()  # how gradients move weights
+    schedule: ScheduleConfig = OneCycleConfig()  # the learning rate over the steps, as a factor on `optimizer.lr`
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def target_normalizer(self) -> str:
+        """Of the texts that are learnt."""
+        return self.data.normalize or self.normalize
 
     @model_validator(mode="after")
     def _parts_of_the_training_fit(self) -> Self:
+        if self.target_normalizer not in NORMALIZERS:
+            known = did_you_mean(self.target_normalizer, NORMALIZERS)
+            raise ValueError(f"data.normalize: unknown normaliser '{self.target_normalizer}'{known}")
+        if self.lora is not None and self.init_from is None:
+            raise ValueError("lora: without init_from it would change random weights; set init_from")
         if self.freeze is not None and self.init_from is None:
             raise ValueError("freeze: without init_from it would keep random weights; set init_from")
         has_ctc = any(isinstance(head, CtcHeadConfig) for head in self.heads)
@@ -326,64 +363,3 @@ def dump_yaml(config: Config) -> str:
     data = config.model_dump(mode="json")
     text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120, explicit_end=True)
     return text
-
-
-def with_overrides(data: dict[str, Any], overrides: Sequence[str], config: type[Config] = Config) -> dict[str, Any]:
-    """Put `a.b=value` (value is YAML) into a copy of nested dictionaries, creating levels on the way.
-
-    A part that is not there, such as an encoder, becomes the one that `config` has by default, with that setting.
-    In a list of parts such as `heads`, a part is found by its id or name: `heads.ctc.intermediate=null`.
-    """
-    data = copy.deepcopy(data)
-    for override in overrides:
-        path, separator, text = override.partition("=")
-        if not separator or not path:
-            raise ConfigError(f"--set {override}: expected key.path=value")
-        *parents, last = path.split(".")
-        place = data
-        if parents and parents[0] not in data:
-            place[parents[0]] = _default_part(config, parents[0])
-        for parent in parents:
-            place = _inner(place, parent, override)
-        try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override}: the value is not valid YAML") from error
-    return data
-
-
-def _default_part(config: type[Config], key: str) -> Any:
-    """What names the part, or the list of parts, that a configuration has by default; an empty dictionary if none."""
-    field = config.model_fields.get(key)
-    default = field.default if field is not None else None
-    if isinstance(default, NamedConfig):
-        return {"name": default.name}
-    if isinstance(default, tuple) and default and all(isinstance(part, NamedConfig) for part in default):
-        return [{"name": part.name} for part in default]
-    return {}
-
-
-def _inner(place: dict[str, Any], key: str, override: str) -> dict[str, Any]:
-    """The dictionary behind a key; a list of named parts counts as one whose keys are their ids or names."""
-    inner = place.get(key)
-    if isinstance(inner, list) and all(isinstance(part, dict) for part in inner):
-        return _Parts(inner, f"--set {override}: {key}")
-    if not isinstance(inner, dict):
-        place[key] = inner = {}
-    return inner
-
-
-class _Parts(dict[str, Any]):
-    """A list of parts, seen as a dictionary by id or name."""
-
-    def __init__(self, parts: list[Any], where: str) -> None:
-        super().__init__({str(part.get("id") or part.get("name")): part for part in parts})
-        self._where = where
-
-    def get(self, key: str, default: Any = None) -> Any:
-        if key not in self:
-            raise ConfigError(f"{self._where} has no '{key}'{did_you_mean(key, self)}")
-        return self[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        raise ConfigError(f"{self._where}.{key}: name a setting of that part, or give the whole list")

@@ -97,6 +97,7 @@ def tiny_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_manifest(folder / "train.jsonl", rows[:4])
     write_manifest(folder / "dev.jsonl", rows[4:])
     (folder / "experiment.yaml").write_text(TINY_EXPERIMENT, encoding="utf-8")
+    (folder / "keys.txt").write_text("# of the tests\nvery-secret-key\n", encoding="utf-8")
     (folder / "hot.txt").write_text("nine:200\n", encoding="utf-8")
     (folder / "lm.yaml").write_text(TINY_LM, encoding="utf-8")
     (folder / "ref.txt").write_text("a one two\nb three\n", encoding="utf-8")

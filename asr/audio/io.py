@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from asr.audio.media import MEDIA_SUFFIXES, MediaReader, has_pyav
-from asr.audio.raw import RAW_SUFFIXES, RawFormat
+from asr.audio.raw import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, RAW_SUFFIXES, RawFormat
 from asr.audio.resample import resample
 from asr.audio.samples import Watch
 from asr.audio.sndfile import SndfileReader, UnknownFormatError
@@ -124,6 +124,8 @@ def write_wav(path: str | Path, waveform: np.ndarray, sample_rate: int) -> None:
 def _open(path: Path, raw: RawFormat | None, *, is_partial: bool = False) -> Iterator[SndfileReader | MediaReader]:
     reader = _reader(path, _check_file(path), raw, is_partial)
     try:
+        if not MIN_SAMPLE_RATE <= reader.sample_rate <= MAX_SAMPLE_RATE:
+            raise AudioError(f"{path}: its header states {reader.sample_rate} Hz, which is impossible; export it again")
         yield reader
     finally:
         reader.close()

@@ -39,7 +39,9 @@ class FrameHeader:
     num_bytes: int  # of the whole frame
     num_samples: int  # per channel
     tag_offset: int  # where a Xing or Info tag stands if the frame holds one
-    kind: int  # version, layer and sample rate, the same all through a file
+    sample_rate: int  # Hz
+    num_channels: int
+    kind: int  # version, layer, sample rate, mono or stereo: the same all through a recording
 
     @classmethod
     def parse(cls, data: bytes) -> FrameHeader | None:
@@ -58,7 +60,8 @@ class FrameHeader:
         num_bytes = (num_samples // 8 // slot * bits // sample_rate + padding) * slot
         is_mono = data[3] >> 6 == 3
         side = (17 if is_mono else 32) if is_first else (9 if is_mono else 17)
-        return cls(num_bytes, num_samples, 4 + side, data[1] & 0xFE | (data[2] & 0x0C) << 8)
+        kind = data[1] & 0xFE | (data[2] & 0x0C) << 8 | is_mono << 12
+        return cls(num_bytes, num_samples, 4 + side, sample_rate, 2 - is_mono, kind)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Mp3Length:
     num_samples: int  # per channel and frame
     places: tuple[int, ...]  # of every INDEXED-th frame, the first one included
     has_padding: bool  # something but an ID3 tag stands before the frames, or more than one behind them
+    others: FrameHeader | None  # of a recording of another kind that stands between the frames or behind them
 
     @property
     def num_tags(self) -> int:
@@ -98,6 +102,7 @@ def count_frames(path: Path, head: Head) -> Mp3Length | None:
         num_frames = num_bytes = run = longest_run = 0
         end = start
         places = []
+        others = None
         while place is not None:
             key = data[place : place + 4]
             if key not in known:
@@ -113,14 +118,17 @@ def count_frames(path: Path, head: Head) -> Mp3Length | None:
                 end = min(place, len(data))
             else:
                 longest_run, run = max(longest_run, run), 0
-                place = _next_frame(data, _behind_tags(data, place), header)
+                gap = _behind_tags(data, place)
+                place = _next_frame(data, gap, header)
+                others = others or _others(data, gap, len(data) if place is None else place, header)
         if max(longest_run, run) < RUN and 2 * num_bytes < _noise(data, start, end):
             return None
         first = data[start : start + header.num_bytes]
         has_padding = start != _behind_id3(data, 0) or len(data) - end > 128
     tag, announced = _length_tag(first, header)
     num_sounding = num_frames - (tag is not None)
-    return Mp3Length(start, end, first, tag, announced, num_sounding, header.num_samples, tuple(places), has_padding)
+    num_samples = header.num_samples
+    return Mp3Length(start, end, first, tag, announced, num_sounding, num_samples, tuple(places), has_padding, others)
 
 
 def with_length(length: Mp3Length) -> Part:
@@ -224,4 +232,19 @@ def _next_frame(data: mmap, place: int, like: FrameHeader | None) -> int | None:
             if after is not None and after.kind == frame.kind:
                 return place
         place += 1
+    return None
+
+
+def _others(data: mmap, begin: int, end: int, header: FrameHeader) -> FrameHeader | None:
+    """What the frames of another recording begin with, RUN of which follow each other from between two bytes on."""
+    place = _next_frame(data, begin, None)
+    while place is not None and place < end:
+        frame = FrameHeader.parse(data[place : place + 4])
+        assert frame is not None
+        behind, run = place, 0
+        while run < RUN and (at := FrameHeader.parse(data[behind : behind + 4])) is not None and at.kind == frame.kind:
+            behind, run = behind + at.num_bytes, run + 1
+        if run == RUN and frame.kind != header.kind:
+            return frame
+        place = _next_frame(data, max(place + 1, behind if run == RUN else 0), None)
     return None

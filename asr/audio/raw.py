@@ -23,6 +23,7 @@ ENCODINGS = {
     "alaw": ("ALAW", "FILE", 1),
 }
 RAW_SUFFIXES = frozenset({".raw", ".pcm", ".ulaw", ".alaw", ".ul", ".al"})
+MIN_SAMPLE_RATE = 1000  # Hz; below 500 Hz, all that is left, there is nothing to understand
 MAX_SAMPLE_RATE = 655350  # Hz, what flac can say; more is a slip of the finger
 MAX_CHANNELS = 64
 
@@ -36,7 +37,7 @@ class RawFormat:
     encoding: str = "s16le"  # a name of `ENCODINGS`
 
     def __post_init__(self) -> None:
-        if not 0 < self.sample_rate <= MAX_SAMPLE_RATE:
+        if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
             raise ConfigError(f"raw sample rate {self.sample_rate} is impossible; it is in Hz, 8000 for instance")
         if not 0 < self.channels <= MAX_CHANNELS:
             raise ConfigError(f"{self.channels} raw channels are impossible; 1 to {MAX_CHANNELS} can be read")

@@ -27,7 +27,10 @@ class ReverbConfig(Config):
     """Echoes of a room drawn anew for every utterance."""
 
     probability: float = Field(default=0.5, ge=0, le=1)  # of adding any
-    rt60: Annotated[tuple[DecaySeconds, DecaySeconds], AfterValidator(in_order)] = (0.2, 0.8)
+    rt60: Annotated[tuple[DecaySeconds, DecaySeconds], AfterValidator(in_order)] = (
+        0.2,
+        0.8,
+    )  # seconds until an echo is 60 dB down: from, to
     direct_to_reverberant_db: DecibelRange = (0.0, 15.0)  # energy of the direct sound over that of all echoes
 
 

@@ -16,6 +16,7 @@ from asr.audio.parts import Part
 from asr.audio.raw import ENCODINGS, RawFormat
 from asr.audio.structure import SNDFILE_MAGIC, STREAMED_SIZE, Head, find_parts
 from asr.errors import AudioError, TruncatedAudioError
+from asr.system.display import counted
 
 BLOCK_SAMPLES = 1 << 18  # decoded at once, so that channels are mixed down before a long file is held in full
 PARTIAL_SAMPLES = 1 << 12  # decoded at once where damage is expected, since a block with damage is lost
@@ -87,10 +88,7 @@ class SndfileReader:
         try:
             rate, channels = reader.sample_rate, reader.num_channels
             if (rate, channels) != (self.sample_rate, self.num_channels):
-                raise AudioError(
-                    f"{self.path}: recordings of different kinds follow each other, {self.num_channels} channels of "
-                    f"{self.sample_rate} Hz and {channels} of {rate} Hz; split the file"
-                )
+                raise _differing(self.path, (self.num_channels, self.sample_rate), (channels, rate))
             return reader.count_samples() if reader.num_samples is None else reader.num_samples
         finally:
             reader.close()
@@ -190,6 +188,10 @@ class _PartReader:
         length = self._mp3 = count_frames(self.path, self._head)
         if length is None:  # libsndfile would say so, too, after lines of its own on standard error
             raise UnknownFormatError(f"{self.path}: cannot be read as audio (Format not recognised)")
+        if (others := length.others) is not None:
+            own = FrameHeader.parse(length.first)
+            assert own is not None
+            raise _differing(self.path, (own.num_channels, own.sample_rate), (others.num_channels, others.sample_rate))
         missing = None if length.announced is None else length.announced - length.num_frames
         if missing is not None and missing > 1:  # with one, the frame that announces the length counted itself
             self._report(
@@ -323,3 +325,12 @@ def _promised_samples(head: bytes, sound: _ForwardOnly) -> int | None:
 
 def _truncated(path: Path, read: int, expected: int) -> TruncatedAudioError:
     return TruncatedAudioError(f"{path}: the file ends after {read} of {expected} samples; record or copy it again")
+
+
+def _differing(path: Path, first: tuple[int, int], other: tuple[int, int]) -> AudioError:
+    """Of recordings in one file with other channels and Hz than the first."""
+    (channels, rate), (other_channels, other_rate) = first, other
+    return AudioError(
+        f"{path}: recordings of different kinds follow each other, {counted(channels, 'channel')} of {rate} Hz and "
+        f"{other_channels} of {other_rate} Hz; split the file"
+    )

@@ -266,10 +266,10 @@ def _refuse_marked(data: mmap, start: int, path: Path, own: tuple[bytes, ...]) -
 
 
 def _tag_bytes(head: bytes) -> int:
-    """How much of an mp3 is a tag in front of its sound."""
-    if head[:3] != b"ID3":
+    """How much of an mp3 is a tag in front of its sound; a chunk of AIFF named "ID3 " is none."""
+    if head[:3] != b"ID3" or len(head) < 10 or not 2 <= head[3] <= 4 or max(head[6:10]) > 127:
         return 0
-    return 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    return 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def _is_mp3(head: bytes) -> bool:

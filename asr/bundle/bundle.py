@@ -22,12 +22,14 @@ from asr.bundle.folder import CONFIG_FILE, WEIGHTS_FILE, require_parts
 from asr.bundle.lm import is_language_model
 from asr.bundle.precision import choose_precision, lower
 from asr.bundle.recognition import Decoded, DecodeOptions, decode_waveforms
-from asr.bundle.tensors import check_fits, fill, load_tensors, save_tensors, without_weights
+from asr.bundle.tensors import check_fits, fill, load_tensors, mapped_apart, save_tensors, without_weights
 from asr.bundle.whole_numbers import widened
 from asr.config import Experiment, ModelSpec, dump_yaml, load_spec
 from asr.errors import BundleError, ConfigError
 from asr.features import Frontend, build_frontend
 from asr.models.asr_model import AsrModel, build_model
+from asr.nn.lora import merged_state
+from asr.system.libraries import giving_memory_back
 from asr.system.runtime import derive_seed, write_text_atomic
 from asr.text.tokenizer import Tokenizer, load_tokenizer
 from asr.types import MAIN_TOKENIZER
@@ -80,8 +82,9 @@ class Bundle:
         if precision.is_lowered:
             with without_weights():
                 bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
-            bundle.take_weights(folder / WEIGHTS_FILE)
-            lower(bundle.model, precision)
+            with giving_memory_back():
+                bundle.take_weights(folder / WEIGHTS_FILE)
+                lower(bundle.model, precision)
         else:
             bundle = cls.build(spec, build_frontend(spec.frontend), tokenizers)
             bundle.load_weights(folder / WEIGHTS_FILE)
@@ -157,9 +160,9 @@ class Bundle:
         return self.spec
 
     def weights(self) -> dict[str, Tensor]:
-        """All tensors of the model, and those of the front-end under their prefix."""
+        """All tensors of the model, what LoRA learnt added to them, and those of the front-end under their prefix."""
         frontend = {FRONTEND_PREFIX + name: tensor for name, tensor in self.frontend.state_dict().items()}
-        return {**self.model.state_dict(), **frontend}
+        return {**merged_state(self.model), **frontend}
 
     def load_weights(self, path: Path) -> None:
         """Fill model and front-end from a file; BundleError if a tensor is missing, unknown or of another shape."""
@@ -167,8 +170,11 @@ class Bundle:
 
     def take_weights(self, path: Path) -> None:
         """As `load_weights`, but the model's tensors become those of the file, in the file's types."""
-        tensors = upgrade_tensors(widened(load_tensors(path)), list(self.model.heads))
-        check_fits(self.weights(), tensors, path)
+        heads = list(self.model.heads)
+        read = load_tensors(path)
+        check_fits(self.weights(), upgrade_tensors(widened(read), heads), path)
+        tensors = upgrade_tensors(widened(mapped_apart(path, read)), heads)
+        del read
         own = {name: tensor for name, tensor in tensors.items() if not name.startswith(FRONTEND_PREFIX)}
         self.model.requires_grad_(False).load_state_dict(own, assign=True)
         for name, tensor in self.frontend.state_dict().items():

@@ -35,7 +35,7 @@ class HubRepo:
     repo: str
     layout: Layout
     licence: str  # as its page states it
-    revision: str | None = None  # a commit; None is the newest
+    revision: str | None = None  # a commit or another name of one; None is the newest of the main branch
     sha256: Mapping[str, str] = field(default_factory=dict)  # of files by name
 
 
@@ -122,12 +122,15 @@ def _distil(size: str, parameters: float, converted: str) -> Entry:
     return Entry(f"distil-{size}", "Distil-Whisper", "English", parameters, "MIT", hub=hub)
 
 
-def _ctc(name: str, family: str, languages: str, parameters: float, repo: str, licence: str = "Apache-2.0") -> Entry:
-    return Entry(name, family, languages, parameters, licence, hub=(HubRepo(repo, Layout.TRANSFORMERS, licence),))
+def _ctc(name: str, family: str, languages: str, parameters: float, repo: str, revision: str | None = None) -> Entry:
+    licence = "Apache-2.0"
+    hub = HubRepo(repo, Layout.TRANSFORMERS, licence, revision)
+    return Entry(name, family, languages, parameters, licence, hub=(hub,))
 
 
-def _recipe(name: str, languages: str, parameters: float) -> Entry:
-    return Entry(name, "recipe", languages, parameters, "Apache-2.0", folder=f"recipes/{name}/model")
+def _recipe(name: str, languages: str, parameters: float, folder: str | None = None) -> Entry:
+    place = folder or f"recipes/{name}/model"
+    return Entry(name, "recipe", languages, parameters, "Apache-2.0", folder=place)
 
 
 TINY_EN_WHEEL = Wheel(
@@ -193,9 +196,15 @@ CATALOGUE: Mapping[str, Entry] = {
         _ctc("wav2vec2-large-960h-lv60-self", "wav2vec 2.0", "English", 315, "facebook/wav2vec2-large-960h-lv60-self"),
         _ctc("hubert-large-ls960-ft", "HuBERT", "English", 316, "facebook/hubert-large-ls960-ft"),
         _ctc(
-            "wav2vec2-xlsr-multilingual-56", "wav2vec 2.0", "56 languages", 325, "voidful/wav2vec2-xlsr-multilingual-56"
+            "wav2vec2-xlsr-multilingual-56",
+            "wav2vec 2.0",
+            "56 languages",
+            325,
+            "voidful/wav2vec2-xlsr-multilingual-56",  # for those alone who accept its conditions
+            "refs/pr/4",  # which adds model.safetensors; the main branch has a torch archive
         ),
         _recipe("an4", "English letters and numbers", 4.1),
+        _recipe("an4-streaming", "English letters and numbers, live", 4.1, "recipes/an4/streaming_model"),
         _recipe("digits", "English, digits and commands of a synthesiser", 1.2),
         _recipe("speechocean762", "English, read by learners", 4.8),
     )

@@ -79,6 +79,8 @@ def lower(model: AsrModel, precision: Precision) -> None:
             head.projection = LINEARS[precision.decoder](embeddings, None)
             if precision.decoder == "int8":
                 head.add_module("embedding", Int8Embedding(embeddings))
+            if precision.encoder == "bfloat16":
+                head.keep_memory(torch.bfloat16)
     _widen(model)
 
 

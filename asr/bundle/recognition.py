@@ -32,10 +32,13 @@ from asr.decoding.whole import distinct
 from asr.errors import AudioError
 from asr.features import Frontend
 from asr.lengths import pad_stack
+from asr.system.libraries import give_freed_memory_back
 from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
 
+LONG_SECONDS = 15.0
+LATE_SECONDS = 0.1  # that the last word may end after the timestamp behind it
 SHAPE_SECONDS = 0.64  # batches are as long as a multiple of it: kernels are compiled for each shape, and kept
 
 
@@ -104,10 +107,16 @@ def decode_waveforms(
     chosen = [waveforms[row] for row in rows]
     ends = [options[row].speech_end for row in rows]
     encoded = encode_waveforms(bundle, chosen)
+    has_windows = bundle.frontend.window_seconds is not None
+    if has_windows:  # the decoder needs other sizes, and large ones
+        give_freed_memory_back()
     results = decode_encoded(bundle, encoded, [options[row] for row in rows], clips_of(bundle, chosen, ends))
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)
-        decoded[row] = replace(result, words=words)
+        end = _text_end(result.n_best[0], len(waveforms[row]) / bundle.frontend.sample_rate, bundle.frame_seconds)
+        decoded[row] = replace(
+            result, words=tuple(replace(word, end=max(word.start, min(word.end, end))) for word in words)
+        )
     return decoded
 
 
@@ -160,12 +169,32 @@ def decode_encoded(
     for rows, part, n_best in _searched(bundle, encoded, options, clips):
         chosen = [options[row] for row in rows]
         tokenizer = _tokenizer_of(bundle, chosen[0].searcher)
-        audio_lens = None if clips is None else [math.ceil(clips.seconds[row] / bundle.frame_seconds) for row in rows]
+        audio_lens = None if clips is None else _text_ends(clips.select(rows), n_best, bundle.frame_seconds)
         alignment = align_best(bundle.backend, part, tokenizer.vocabulary, n_best, audio_lens)
         for row, one, hypotheses, places in zip(rows, chosen, n_best, alignment, strict=True):
             placed = place_words(tokenizer, hypotheses[0].tokens, places, one.measure)
             decoded[row] = Decoded(hypotheses, placed.without_loops() if one.drop_loops else placed)
     return decoded
+
+
+def _text_ends(clips: Clips, n_best: Sequence[Sequence[Hypothesis]], frame_seconds: float) -> list[int]:
+    """The encoder frames in which the best texts of clips are: a model may stop writing before its clip ends.
+
+    The last word would otherwise be given all that follows it, and nobody would see that something is missing.
+    """
+    frames = []
+    for (hypothesis, *_), seconds in zip(n_best, clips.seconds, strict=True):
+        most = math.ceil(seconds / frame_seconds)
+        text_end = math.ceil(_text_end(hypothesis, seconds, frame_seconds) / frame_seconds)
+        frames.append(max(text_end, min(most, len(hypothesis.tokens) + 1)))
+    return frames
+
+
+def _text_end(hypothesis: Hypothesis, seconds: float, frame_seconds: float) -> float:
+    """Seconds into a clip where a text ends at the latest."""
+    if not hypothesis.segments:
+        return seconds
+    return min(seconds, hypothesis.segments[-1].end * frame_seconds + LATE_SECONDS)
 
 
 def search_encoded(
@@ -204,18 +233,19 @@ def _searched(
 ) -> Iterator[tuple[list[int], EncoderOutput, list[list[Hypothesis]]]]:
     """Rows that share a searcher, what the encoder made of them at last, and n-best lists that can be trusted."""
     again: list[int] = []
+    window = bundle.encoder_frames(window_samples(bundle.frontend))
     for rows, part in _by_searcher(encoded, options):
         n_best = _search(bundle.backend, part, [options[row] for row in rows])
         if clips is not None:
             tokenizer, own = _tokenizer_of(bundle, options[rows[0]].searcher), clips.select(rows)
             n_best = _end_with_clips(n_best, tokenizer, own, bundle.frame_seconds)
-            is_whole = clips.in_full is None
-            doubtful = _doubtful(n_best, tokenizer, own, None if is_whole else bundle.frame_seconds)
-            if doubtful and is_whole:
-                _try_temperatures(bundle, part, [options[row] for row in rows], own, n_best, doubtful)
-            elif doubtful:
-                again += [rows[place] for place in doubtful]
-                kept = [place for place in range(len(rows)) if place not in doubtful]
+            is_whole = (part.lens >= window).tolist()
+            doubtful = _doubtful(n_best, tokenizer, own, is_whole, bundle.frame_seconds)
+            if from_whole := [place for place in doubtful if is_whole[place]]:
+                _try_temperatures(bundle, part, [options[row] for row in rows], own, n_best, from_whole)
+            if from_less := [place for place in doubtful if not is_whole[place]]:
+                again += [rows[place] for place in from_less]
+                kept = [place for place in range(len(rows)) if place not in from_less]
                 rows, n_best = [rows[place] for place in kept], [n_best[place] for place in kept]
                 part = _select(part, kept) if kept else part
         if rows:
@@ -227,19 +257,31 @@ def _searched(
 
 
 def _doubtful(
-    n_best: Sequence[Sequence[Hypothesis]], tokenizer: Tokenizer, clips: Clips, frame_seconds: float | None
+    n_best: Sequence[Sequence[Hypothesis]],
+    tokenizer: Tokenizer,
+    clips: Clips,
+    is_whole: Sequence[bool],
+    frame_seconds: float,
 ) -> list[int]:
-    """Places of the texts that cannot be trusted; those of whole windows come without `frame_seconds`."""
-    best = zip((hypotheses[0] for hypotheses in n_best), clips.seconds, clips.speech_ends, strict=True)
+    """Places of the texts that cannot be trusted, of whole windows or of less."""
+    best = zip((hypotheses[0] for hypotheses in n_best), clips.seconds, clips.speech_ends, is_whole, strict=True)
     return [
         place
-        for place, (hypothesis, seconds, end) in enumerate(best)
+        for place, (hypothesis, seconds, end, whole) in enumerate(best)
         if (
             is_suspicious(hypothesis, tokenizer, seconds)
-            if frame_seconds is None
-            else is_doubtful(hypothesis, tokenizer, seconds, end, frame_seconds)
+            if whole
+            else is_doubtful(hypothesis, tokenizer, seconds, 0.0 if is_long(seconds) else end, frame_seconds)
         )
     ]
+
+
+def is_long(seconds: float) -> bool:
+    """Whether so much audio is expected to end inside a sentence, which the model then leaves to whom decodes the rest.
+
+    What a model leaves of less is a mistake for want of context.
+    """
+    return seconds >= LONG_SECONDS
 
 
 def _try_temperatures(

@@ -7,6 +7,7 @@ Every stream has states of its own; those whose next chunk is complete go throug
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,19 +45,26 @@ class DecodedStream:
     changed_at: int = 0  # encoder frames when they last changed
 
     @property
-    def num_features(self) -> int:
-        """Feature frames that wait."""
-        return sum(map(len, self.features))
+    def num_waiting(self) -> int:
+        """Feature frames that wait, those that the encoder's state holds included."""
+        return sum(map(len, self.features)) + sum(map(len, self.encoder.pending))
 
 
 class StreamingDecoder:
     """Decodes streams chunk by chunk; ConfigError for a model that cannot.
 
     A chunk of `chunk_seconds` is rounded to whole encoder frames, at least one; `left_seconds` of context, None for
-    what the model was trained with, to whole chunks.
+    what the model was trained with, to whole chunks. A chunk waits for the `right_seconds` behind it, None for
+    what the encoder's configuration says.
     """
 
-    def __init__(self, bundle: SpeechModel, chunk_seconds: float, left_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        bundle: SpeechModel,
+        chunk_seconds: float,
+        left_seconds: float | None = None,
+        right_seconds: float | None = None,
+    ) -> None:
         if not can_stream(bundle):
             raise ConfigError("this model cannot stream: its front-end or its encoder needs the whole utterance")
         backend = bundle.backend
@@ -66,13 +74,14 @@ class StreamingDecoder:
         self.chunk_frames = max(1, round(chunk_seconds / bundle.frame_seconds))
         chunk = self.chunk_frames * bundle.frame_seconds
         self._left = None if left_seconds is None else max(0, -(-round(left_seconds * 1000) // round(chunk * 1000)))
-        self._features_of_chunk = round(chunk / bundle.frontend.frame_seconds)
+        self._right = None if right_seconds is None else math.ceil(round(right_seconds / bundle.frame_seconds, 6))
+        self._features_of_frame = round(bundle.frame_seconds / bundle.frontend.frame_seconds)
 
     def start(self, options: DecodeOptions) -> DecodedStream:
         """An utterance before its first sample."""
         prompts = None if options.prompt is None else [options.prompt]
         search = options.searcher.start(1, prompts, self._backend.device)
-        encoder = self._backend.start_streams(1, self.chunk_frames, self._left)
+        encoder = self._backend.start_streams(1, self.chunk_frames, self._left, self._right)
         return DecodedStream(options, self._bundle.frontend.stream(), encoder, search)
 
     def advance(
@@ -85,12 +94,17 @@ class StreamingDecoder:
             stream.features.append(stream.frontend.push(new))
             if last:
                 stream.features.append(stream.frontend.finish())
-            if stream.num_features >= self._features_of_chunk or (last and stream.num_features):
+            if self._is_due(stream) or (last and stream.num_waiting):
                 due.append((stream, last))
         for group in _by_searcher(due):
             self._encode([stream for stream, _ in group], [last for _, last in group])
         advanced = {id(stream) for stream, _ in due}
         return [id(stream) in advanced for stream in streams]
+
+    def _is_due(self, stream: DecodedStream) -> bool:
+        """Whether the next chunk and what it looks ahead at are there."""
+        chunking = stream.encoder.chunking
+        return stream.num_waiting >= (chunking.frames + chunking.right) * self._features_of_frame
 
     def _encode(self, streams: list[DecodedStream], is_last: list[bool]) -> None:
         """The encoder and the search over what waits, in one batch of streams that share a searcher."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -20,6 +21,7 @@ from asr.errors import BundleError
 from asr.system.runtime import atomic_path
 
 DRAWS = (Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_, init.xavier_uniform_)
+MIN_MAPPED = 1 << 16  # bytes of a tensor that has a mapping of its own
 VALUES_AT_ONCE = 1 << 20  # that are looked at, so that no tensor of the size of an embedding comes beside it
 CHECKSUM = "sha256"  # key in the metadata of our safetensors files
 ALIGNMENT = 8  # bytes; where the values of a safetensors file begin
@@ -128,6 +130,25 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     if checksum is not None and checksum != _checksum(tensors):
         raise BundleError(f"{path}: damaged, its contents do not fit its checksum; copy the file again")
     return tensors
+
+
+def mapped_apart(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that `load_tensors` gave for a file, each in a mapping of its own.
+
+    What has been read of one takes no room once it is let go; of those of `load_tensors` all must be.
+    """
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    found = {}
+    for name, tensor in tensors.items():
+        start, stop = header[name]["data_offsets"]
+        if stop - start < MIN_MAPPED or tensor.data_ptr() % tensor.element_size():
+            found[name] = tensor.clone()
+            continue
+        values = np.memmap(path, np.uint8, "c", 8 + size + start, (stop - start,))
+        found[name] = torch.from_numpy(values).view(tensor.dtype).view(tensor.shape)
+    return found
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

@@ -65,9 +65,10 @@ def align(
     from asr.transcribe.align import build_aligner
     from asr.transcribe.align.aligner import by_words
     from asr.transcribe.align.script import read_script
+    from asr.transcribe.align.warnings import unspoken_warnings, unwritable_warning
     from asr.transcribe.inputs import plan_outputs
     from asr.transcribe.recordings import FileRecording
-    from asr.transcribe.writers import WRITERS, Source
+    from asr.transcribe.writers import WRITERS, TranscriptSource
 
     names = choose_formats(formats, output_dir)
     rules = subtitle_rules(max_line_length, max_lines, max_cue_seconds, cue_pause)
@@ -79,12 +80,12 @@ def align(
     use_threads(threads)
     where = resolve_device(device)
     bundle = Bundle.load(folder, where)
-    aligned = build_aligner(bundle, folder, language, confidence=confidence).align(audio, read_script(text, bundle))
-    for missing in aligned.unspoken:
-        what = "line" if missing.whole else "words"
-        typer.echo(f"warning: {text}:{missing.line}: {what} not spoken in {audio}: {missing.text}", err=True)
+    script = read_script(text, bundle)
+    aligned = build_aligner(bundle, folder, language, confidence=confidence).align(audio, script)
+    for warning in (*unwritable_warning(text, script), *unspoken_warnings(text, audio, script, aligned)):
+        typer.echo(f"warning: {warning}", err=True)
     transcript = by_words(aligned.transcript) if level is Level.WORDS else aligned.transcript
-    source = Source(str(audio), audio_info(audio).duration, str(model), __version__)
+    source = TranscriptSource(str(audio), audio_info(audio).duration, str(model), __version__)
     for name, path in outputs.items():
         write_text_atomic(path, WRITERS[name](transcript, source, rules))
     if not outputs:

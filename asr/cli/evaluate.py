@@ -10,6 +10,7 @@ import typer
 
 from asr.cli.inputs import check_overrides, require_files, require_lm, require_model
 from asr.cli.options import (
+    Adapter,
     Confidence,
     Device,
     Dtype,
@@ -53,6 +54,7 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
     dtype: Dtype = "auto",
+    adapter: Adapter = None,
     normalize: Annotated[
         str | None,
         typer.Option(
@@ -79,13 +81,13 @@ def evaluate(
     With --stream also stream.json and latency.png; `--set streaming.KEY=VALUE` changes how speech is followed.
     """
     experiment = require_model(experiment)
-    require_files(manifest, hotwords)
+    require_files(manifest, hotwords, adapter)
     require_lm(lm)
     check_overrides(overrides, "search", *(["streaming"] if stream else []))
     streaming = [override for override in overrides or () if override.startswith("streaming.")]
     overrides = [override for override in overrides or () if override not in streaming]
     counts = stream_counts(parallel)
-    from asr.bundle.bundle import Bundle
+    from asr.bundle.adapter import load_adapted
     from asr.bundle.decode import choose_decoding
     from asr.bundle.prompting import Wish
     from asr.bundle.training_texts import TrainingTexts
@@ -103,15 +105,17 @@ def evaluate(
 
     read = (manifest, lm, hotwords)
     if out is None:
-        check_folder(experiment / "results")
+        check_folder((adapter or experiment) / "results")
     else:
         check_outputs((out / name for name in FILES), read, experiment)
     use_threads(threads)
     display = Display()
-    bundle = Bundle.load(experiment, dtype=dtype if resolve_device(device).type == "cpu" else "float32")
+    bundle = load_adapted(experiment, adapter, dtype=dtype if resolve_device(device).type == "cpu" else "float32")
     request = search_request(search, overrides, lm, lm_mode, hotwords, hotword)
     decoding = replace(choose_decoding(bundle, experiment, request), wish=Wish(language, task, prompt), exact=exact)
-    folder = out or results_folder(experiment, manifest, decoding, choose_decoding(bundle, experiment), normalize)
+    folder = out or results_folder(
+        adapter or experiment, manifest, decoding, choose_decoding(bundle, experiment), normalize
+    )
     check_outputs((folder / name for name in FILES), read, experiment)
     note = replaced_results(folder, decoding)
     live = streaming_config(chunk, streaming) if stream else None
@@ -133,7 +137,7 @@ def evaluate(
         display.say(f"{folder / 'report.html'}: {problem}")
     if note is not None:
         display.say(f"warning: {note}")
-    if out is None:
+    if out is None and adapter is None:
         write_card(experiment)
     display.say(
         f"{counted(len(result.utterances), 'utterance')} in {counted(result.num_batches, 'batch', 'batches')} "
@@ -148,6 +152,7 @@ def evaluate(
             live,
             device=resolve_device(device),
             dtype=resolve_dtype(dtype),
+            normalizer=normalize,
             parallel=counts,
             on_progress=lambda done, total: display.update(f"{done} of {total} utterances"),
         )

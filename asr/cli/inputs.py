@@ -47,7 +47,7 @@ def check_overrides(overrides: Sequence[str] | None, *groups: str) -> None:
         key = override.partition("=")[0]
         if not any(key.startswith(f"{group}.") for group in groups):
             several = " and ".join(f"{group}.*" for group in groups)
-            last = key.rpartition(".")[2] or "key"
-            right = " or ".join(f"{group}.{last}=..." for group in groups)
-            only = "" if "." in key else f"; did you mean {right}?"
-            raise ConfigError(f"--set {override}: of a trained model, {several} settings can be changed{only}")
+            listed = " and ".join(f"`asr config {group}`" for group in groups)
+            raise ConfigError(
+                f"--set {override}: of a trained model, {several} settings can be changed; {listed} lists them"
+            )

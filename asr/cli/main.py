@@ -21,6 +21,7 @@ from asr import __version__
 from asr.cli import data, lm, models
 from asr.cli.align import align
 from asr.cli.average import average
+from asr.cli.config import config
 from asr.cli.evaluate import evaluate
 from asr.cli.examples import epilog
 from asr.cli.info import info
@@ -43,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, transcribe, listen, serve, align, score, tune, average, info, runs):
+for command in (train, evaluate, transcribe, listen, serve, align, score, tune, average, info, runs, config):
     app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")

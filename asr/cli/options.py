@@ -21,6 +21,10 @@ Dtype = Annotated[
         "depend on batch and machine; others in float32, in which none does. float32, bfloat16, int8."
     ),
 ]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="What LoRA learnt on top of the model: EXP/adapter of a run with `lora`."),
+]
 Search = Annotated[
     str | None,
     typer.Option(

@@ -108,6 +108,7 @@ def score(
     from rich.console import Console
 
     from asr.data.manifest import read_manifest
+    from asr.scoring.hints import normalizer_hint
     from asr.scoring.html.report import write_files_html
     from asr.scoring.report import print_results, write_alignments
     from asr.scoring.results import gather, score_files, write_json
@@ -135,3 +136,6 @@ def score(
     print_results(results, console, cer=cer)
     formats = zip(("REF", "HYP", "HYP2"), (reference, *systems), strict=False)
     console.print("read as " + ", ".join(f"{file.format} ({name})" for name, file in formats))
+    for name, one in zip(("HYP", "HYP2"), scores, strict=False):
+        if hint := normalizer_hint(one):
+            typer.echo(f"warning: {name}: {hint}", err=True)

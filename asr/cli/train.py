@@ -24,7 +24,17 @@ Reproduce = Annotated[
 def train(
     out: Annotated[Path, typer.Option(help="Model folder to make; must be empty, unless with --resume.")],
     config: Annotated[
-        Path | None, typer.Argument(help="YAML file of the experiment.", metavar="CONFIG", show_default=False)
+        Path | None,
+        typer.Argument(help="YAML file of the experiment; with --from, data.", metavar="CONFIG", show_default=False),
+    ] = None,
+    begin_with: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Fine-tune this model on a folder or manifest given as CONFIG: imports, examines and splits the data, "
+            "chooses settings, writes them to OUT.data/experiment.yaml and trains.",
+        ),
     ] = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the newest checkpoint in --out.")] = False,
@@ -40,7 +50,7 @@ def train(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Train a model from a YAML configuration into a model folder."""
+    """Train a model into a model folder: from a YAML configuration, or with --from on a folder of audio and texts."""
     if (config is None) == (reproduce is None):
         raise typer.BadParameter("give either CONFIG or --reproduce EXP")
     if reproduce is not None:
@@ -55,6 +65,12 @@ def train(
         raise typer.Exit(0 if same else 1)
     assert config is not None
     require_files(config)
+    if begin_with is not None:
+        require_model(Path(begin_with))
+        from asr.experiments.own_data import prepare_own_data
+        from asr.system.display import Display
+
+        config = prepare_own_data(config, begin_with, out, resume=resume, say=Display().say)
 
     if dry_run:
         from asr.experiments.dry_run import dry_run as estimate

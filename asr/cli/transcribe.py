@@ -14,6 +14,7 @@ from asr.bundle.catalogue import DEFAULT_MODEL
 from asr.cli.audio_options import Channel, MaxSpan, MinConfidence, Raw, Vad, parse_channel_option, parse_raw_option
 from asr.cli.inputs import check_overrides, require_files, require_lm, require_model, require_some_source
 from asr.cli.options import (
+    Adapter,
     Confidence,
     CuePause,
     Device,
@@ -103,6 +104,7 @@ def transcribe(
     cue_pause: CuePause = 0.8,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    adapter: Adapter = None,
     threads: Threads = None,
     workers: Workers = 1,
     batch_seconds: BatchSeconds = None,
@@ -118,7 +120,7 @@ def transcribe(
     kept, so that the same command goes on with what was interrupted.
     """
     require_some_source(audio)
-    require_files(hotwords, replacements)
+    require_files(hotwords, replacements, adapter)
     require_lm(lm)
     check_overrides(overrides, "search", "segmentation")
     folder = require_model(model)
@@ -152,6 +154,7 @@ def transcribe(
         confidence=confidence,
         min_confidence=min_confidence,
         exact=exact,
+        adapter=adapter,
     )
     write = functools.partial(typer.echo, nl=False)
     try:

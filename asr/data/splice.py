@@ -22,7 +22,7 @@ class SpliceConfig(Config):
     """Where the pieces are, and how often an utterance gives way to a chain of them."""
 
     pieces: str  # manifest with texts and speakers, relative to the working directory
-    probability: float = Field(0.5, ge=0, le=1)
+    probability: float = Field(0.5, ge=0, le=1)  # of a chain in place of an utterance
 
 
 class Splicer:

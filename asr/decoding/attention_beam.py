@@ -24,7 +24,7 @@ class AttentionBeamConfig(LabelBeamConfig):
     name: Literal["attention_beam"] = "attention_beam"
     length_normalisation: float = Field(0.6, ge=0.0)  # exponent of a finished text's length that divides its score
     eos_threshold: float | None = Field(2.0, ge=1.0)  # near 1 a text ends only where eos is the best token
-    temperatures: Temperatures = None
+    temperatures: Temperatures = None  # of draws, rising, for texts that cannot be trusted
     seed: int = 0  # of draws with these temperatures
 
     @classmethod

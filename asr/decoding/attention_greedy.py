@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,7 +26,7 @@ class AttentionGreedyConfig(NamedConfig):
 
     name: Literal["attention_greedy"] = "attention_greedy"
     max_tokens_per_frame: float = Field(1.0, gt=0.0)  # tokens per encoder frame at most: no loop outlasts the audio
-    temperatures: Temperatures = None
+    temperatures: Temperatures = None  # of draws, rising, for texts that cannot be trusted
     seed: int = 0  # of draws with these temperatures
 
 
@@ -53,6 +53,8 @@ class AttentionGreedy(WholeSearch):
         self.decoder = require_decoder(config.name, heads)
         self.vocabulary = self.decoder.vocabulary
         self.filters = tuple(filters)
+        only = self.filters[0] if len(self.filters) == 1 else None
+        self._choose = getattr(only, "choose", None) if hasattr(self.decoder, "step_logits") else None
         assert self.vocabulary.eos is not None
         self._eos = self.vocabulary.eos
 
@@ -68,13 +70,15 @@ class AttentionGreedy(WholeSearch):
         silence = Silence(self.decoder, len(encoded.lens))
         scores = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         alive = torch.ones_like(rows, dtype=torch.bool)
-        state = self.decoder.init_state(EncoderOutput(encoded.frames[rows], encoded.lens[rows]))
+        if len(rows) < len(encoded.lens):
+            encoded = EncoderOutput(encoded.frames[rows], encoded.lens[rows])
+        state = self.decoder.init_state(encoded)
         while True:
-            log_probs, state = self.decoder.step(texts[:, -1], state)
+            scored, state = self._step(texts[:, -1], state)
             if texts.shape[1] <= begun.ids.shape[1]:
-                silence.see(log_probs, texts[:, -1], rows)
+                silence.see(scored.log_softmax(1), texts[:, -1], rows)
             at_limit = limits <= texts.shape[1] - begun.lens
-            tokens, gained = self._best(log_probs, texts, begun, rows, at_limit)
+            tokens, gained = self._best(scored, texts, begun, rows, at_limit)
             forced = begun.forced(texts.shape[1])
             if forced is not None:
                 tokens = torch.where(forced[1], forced[0], tokens)
@@ -102,11 +106,26 @@ class AttentionGreedy(WholeSearch):
                 rows, limits, texts, scores = rows[going], limits[going], texts[going], scores[going]
                 begun, state, alive = begun.select(going), self.decoder.reorder(state, going), alive[going]
 
+    def _step(self, last: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """A step of the decoder; where the filter chooses, log-probabilities lack a number for each row."""
+        if self._choose is None:
+            return self.decoder.step(last, state)
+        decoder: Any = self.decoder
+        scored, state = decoder.step_logits(last, state)
+        return scored, state
+
     def _best(
-        self, log_probs: Tensor, texts: Tensor, prompts: Prompts, rows: Tensor, at_limit: Tensor
+        self, scored: Tensor, texts: Tensor, prompts: Prompts, rows: Tensor, at_limit: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The next tokens (N,) and their log-probabilities; where the decoder gives no numbers, neither are these."""
-        allowed = log_probs
+        if self._choose is not None:
+            tokens, gained = self._choose(scored, texts, prompts.lens)
+            must_end = at_limit | (gained == -math.inf)
+            if bool(must_end.any()):
+                tokens = tokens.masked_fill(must_end, self._eos)
+                gained = torch.where(must_end, scored.log_softmax(1)[:, self._eos], gained)
+            return tokens, gained
+        allowed = scored
         for rule in self.filters:
             allowed = rule(allowed, texts, prompts.lens, rows)
         best, tokens = allowed.max(-1)
@@ -114,6 +133,6 @@ class AttentionGreedy(WholeSearch):
         tokens = tokens.masked_fill(must_end, self._eos)
         gained = allowed.gather(1, tokens[:, None]).squeeze(1)
         if self.filters:
-            gained = torch.where(must_end, log_probs[:, self._eos], gained)
-            gained = gained.masked_fill(log_probs.amax(-1).isnan(), math.nan)
+            gained = torch.where(must_end, scored[:, self._eos], gained)
+            gained = gained.masked_fill(scored.amax(-1).isnan(), math.nan)
         return tokens, gained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -27,11 +28,13 @@ from asr.experiments.prepare import batch_seconds_of, evaluation_loader
 from asr.scoring.calibration import Calibration, calibrate
 from asr.scoring.html.media import worst_utterances
 from asr.scoring.wer import word_hits
+from asr.system.display import counted
 from asr.text.normalize import normalize
 from asr.transcribe.clips import Clip, clip_batches, joined
 from asr.types import Batch, Hypothesis, Utterance, Word
 
 NO_WORDS = PlacedWords((), ())
+NUM_SHOWN = 5  # utterances in a warning
 
 
 def evaluate(
@@ -71,6 +74,7 @@ def evaluate(
     if decoding.exact:
         bundle = bundle.exact()
     long_enough = [utterance for utterance in utterances if _makes_frames(bundle, utterance)]
+    _warn_of_short({utterance.id for utterance in long_enough}, utterances)
     results = _Results(bundle, num_best)
     if bundle.frontend.window_seconds is not None:
         limit = max_batch_seconds or batch_seconds_of(config)
@@ -198,6 +202,13 @@ def _scored_text(bundle: Bundle, hypothesis: Hypothesis) -> dict[str, Any]:
 def _makes_frames(bundle: Bundle, utterance: Utterance) -> bool:
     """Whether the encoder makes a frame of it."""
     return bundle.encoder_frames(round(utterance.duration * bundle.frontend.sample_rate)) > 0
+
+
+def _warn_of_short(long_enough: set[str], utterances: Sequence[Utterance]) -> None:
+    if short := [utterance.id for utterance in utterances if utterance.id not in long_enough]:
+        named = ", ".join(short[:NUM_SHOWN]) + ", ..." * (len(short) > NUM_SHOWN)
+        are = counted(len(short), "utterance is", "utterances are")
+        warnings.warn(f"{are} too short for the model and counted as not recognised: {named}", stacklevel=3)
 
 
 def _word_times(bundle: Bundle, utterance: Utterance, words: PlacedWords | None) -> tuple[Word, ...]:

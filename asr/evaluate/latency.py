@@ -94,10 +94,14 @@ class Spread:
         """`share` in percent."""
         return float(np.percentile(self.values, share)) if self.values else None
 
+    @property
+    def mean(self) -> float | None:
+        """Of all values; None of none."""
+        return float(np.mean(self.values)) if self.values else None
+
     def to_json(self) -> dict[str, Any]:
         """p50, p95, mean and number."""
-        mean = float(np.mean(self.values)) if self.values else None
-        return {"p50": self.percentile(50), "p95": self.percentile(95), "mean": mean, "count": len(self.values)}
+        return {"p50": self.percentile(50), "p95": self.percentile(95), "mean": self.mean, "count": len(self.values)}
 
 
 @dataclass(frozen=True)

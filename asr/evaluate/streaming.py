@@ -1,15 +1,15 @@
 """A manifest as it would be spoken: error rate beside that of whole utterances, and how late words appear.
 
-Each utterance is pushed at its own speed, in blocks of a step, with silence like its own behind it. Nobody waits: the
-clock is simulated, and computation moves it on by as long as it takes. Several streams at once share the clock.
+Each utterance is pushed at its own speed, in blocks of a step, with its own background going on behind it. Nobody
+waits: the clock is simulated, and computation moves it on by as long as it takes. Several streams share the clock.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,7 +40,7 @@ from asr.transcribe.streaming.settings import StreamingConfig
 from asr.types import Hypothesis, Utterance, Word
 
 SILENCE_SECONDS = 1.6  # behind every utterance: time for its end to be noticed
-TONE_SECONDS = 0.05  # of the quietest stretch of an utterance, which its silence is as loud as
+TONE_SECONDS = 0.05  # of the frames whose quietest ones that silence is made after
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class StreamEvaluation:
             _score_line(f"streaming, {self.config.chunk:g} s" if self.uses_states else "streaming", self.score),
             _score_line("whole utterances", self.offline.score),
             f"way: {way}; difference {percent(None if None in (rate, offline) else rate - offline, '-')} points",  # type: ignore[operator]
-            f"{'':24}{'p50 s':>8}{'p95 s':>8}{'count':>8}",
+            f"{'':24}{'p50 s':>8}{'p95 s':>8}{'mean s':>8}{'count':>8}",
             _spread_line("first word shown", latency.first_partial),
             _spread_line("word shown after its end", latency.emission),
             _spread_line("final after last word", latency.finalisation),
@@ -133,13 +133,15 @@ def run_stream(
     *,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    normalizer: str | None = None,
     parallel: Sequence[int] = (1,),
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> StreamEvaluation:
     """Push every utterance of an evaluation through a recognizer of the same decoding, and score what comes of it.
 
     Times of reference words come from forced alignment of the reference text over the whole utterance, with the model
-    itself; without a head that can align there are no latencies. `parallel` are numbers of streams at once, each run
+    itself; without a head that can align there are no latencies. Texts are compared under `normalizer`, by default the
+    model's. `parallel` are numbers of streams at once, each run
     over all utterances; texts and error rate are those of the first.
     """
     searchers = Searchers(bundle, decoding)
@@ -147,9 +149,11 @@ def run_stream(
     searcher = searchers.get(None)
     utterances = list(offline.utterances)
     waveforms = {one.id: _with_silence(bundle, one) for one in utterances}
-    normalizer = bundle.spec.normalize
+    own, normalizer = bundle.spec.normalize, normalizer or bundle.spec.normalize
     references = {
-        one.id: align_reference(bundle, searcher, normalize(one.text, normalizer), waveforms[one.id])
+        one.id: normalized_words(
+            align_reference(bundle, searcher, normalize(one.text, own), waveforms[one.id]), normalizer
+        )
         for one in utterances
     }
     live = recognizer.live(config)
@@ -186,6 +190,11 @@ def align_reference(bundle: Bundle, searcher: AnySearch, text: str, waveform: np
         return ()
     placed = place_words(tokenizer, tokens, places, DecodeOptions(searcher).measure)
     return placed.timed(waveform, bundle.frontend.sample_rate, bundle.frame_seconds)
+
+
+def normalized_words(words: Iterable[Word], normalizer: str) -> tuple[Word, ...]:
+    """The words of a reference under a normaliser, which may make several of one, with the times of that one."""
+    return tuple(replace(word, text=part) for word in words for part in normalize(word.text, normalizer).split())
 
 
 @dataclass
@@ -267,15 +276,35 @@ def _note(slot: _Slot, clock: float, normalizer: str) -> None:
 
 
 def _with_silence(bundle: Bundle, utterance: Utterance) -> np.ndarray:
-    """The samples of an utterance and, behind them, noise as loud as its quietest moment."""
+    """The samples of an utterance and, behind them, its own background going on."""
     rate = bundle.frontend.sample_rate
     waveform = load_audio(utterance.audio, rate, start=utterance.start, duration=utterance.duration)
-    size = round(TONE_SECONDS * rate)
-    frames = waveform[: len(waveform) // size * size].reshape(-1, size)
-    level = float(np.sqrt(np.square(frames, dtype=np.float64).mean(1)).min(initial=1.0)) if len(frames) else 0.0
-    rng = derive_rng(utterance.id, "silence")
-    noise = rng.normal(0.0, level, round(SILENCE_SECONDS * rate))
-    return np.concatenate([waveform, noise.astype(np.float32)])
+    size = 2 * round(TONE_SECONDS * rate / 2)
+    noise = background(waveform, size, round(SILENCE_SECONDS * rate), derive_rng(utterance.id, "silence"))
+    return np.concatenate([waveform, noise])
+
+
+def background(waveform: np.ndarray, size: int, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise (num_samples,) as loud, and of the same spectrum, as the quietest tenth of a waveform's frames of `size`.
+
+    White noise would not do: a recogniser may take it for an F.
+    """
+    frames = waveform[: len(waveform) // size * size].reshape(-1, size).astype(np.float64)
+    if not len(frames):
+        return np.zeros(num_samples, dtype=np.float32)
+    energy = np.square(frames).mean(1)
+    quiet = frames[np.argsort(energy, kind="stable")[: max(1, len(frames) // 10)]]
+    window = np.hanning(size + 1)[:-1]  # shifted by half of its length it adds up to one
+    power = np.square(np.abs(np.fft.rfft((quiet - quiet.mean(1, keepdims=True)) * window))).mean(0)
+    hop = size // 2
+    noise = np.zeros((num_samples // hop + 2) * hop)
+    for start in range(0, len(noise) - size + 1, hop):
+        phase = np.exp(2j * np.pi * rng.random(len(power)))
+        noise[start : start + size] += np.fft.irfft(np.sqrt(power) * phase, size) * window
+    noise = noise[hop : hop + num_samples]
+    level = float(np.sqrt(np.square(noise).mean()))
+    target = float(np.sqrt(np.square(quiet - quiet.mean(1, keepdims=True)).mean()))
+    return (noise * (target / level if level else 0.0)).astype(np.float32)
 
 
 def _score_line(name: str, score: Score) -> str:
@@ -288,7 +317,7 @@ def _score_line(name: str, score: Score) -> str:
 
 def _spread_line(name: str, spread: Spread) -> str:
     p50, p95 = (_seconds(spread.percentile(share)) for share in (50, 95))
-    return f"{name:24}{p50:>8}{p95:>8}{len(spread.values):>8}"
+    return f"{name:24}{p50:>8}{p95:>8}{_seconds(spread.mean):>8}{len(spread.values):>8}"
 
 
 def _seconds(value: float | None) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from asr.bundle.adapter import ADAPTER_FOLDER, AdapterConfig, describe_base, read_adapter, save_adapter
 from asr.bundle.bundle import Bundle
 from asr.bundle.corpus import decode_corpus
 from asr.bundle.import_record import pass_on_record
 from asr.bundle.store import find_model
-from asr.config import Experiment, load_experiment
+from asr.config import Experiment
+from asr.data.loader import Loader
 from asr.decoding.base import build_search
 from asr.experiments.batch_size import with_saved_batch_seconds
+from asr.experiments.inherit import load_training
 from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared, data_hash, prepare
 from asr.experiments.ready import Kind, Ready, num_parameters, steps_per_epoch
@@ -25,9 +28,9 @@ from asr.system.display import counted
 from asr.text.normalize import normalize
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
-from asr.training.metrics import AUDIO_SECONDS, WER
+from asr.training.metrics import AUDIO_SECONDS, CANARY_WER, WER, Metric
 from asr.training.task import LossOutput, StepDraws
-from asr.types import Batch
+from asr.types import Batch, Utterance
 from asr.upgrade import upgrade_tensors
 
 
@@ -47,8 +50,12 @@ class AsrTask:
         self._config = config = prepared.bundle.experiment
         self._train = prepared.train_loader
         self._dev = prepared.dev_loader
-        self._references = {row.id: normalize(row.text, config.normalize) for row in prepared.dev}
+        self._references = self._normalized(prepared.dev)
+        self._canary = prepared.canary_loader
+        self._canary_references = self._normalized(prepared.canary)
+        self.other_metrics: Sequence[Metric] = (CANARY_WER,) if prepared.canary_loader is not None else ()
         self._searcher = build_search(config.search, self.model.heads)
+        self._adapter = _adapter_of(config, folder)
         self._frame_seconds = self.bundle.frontend.frame_seconds
 
     @property
@@ -97,31 +104,44 @@ class AsrTask:
 
         Of audio that cannot be read all words are deletions, which is warned of.
         """
+        measures = {WER.key: self._error_rate(self._dev, self._references, "dev")}
+        if self._canary is not None:
+            measures[CANARY_WER.key] = self._error_rate(self._canary, self._canary_references, "canary")
+        return measures
+
+    def _normalized(self, rows: Sequence[Utterance]) -> dict[str, str]:
+        return {row.id: normalize(row.text, self._config.normalize) for row in rows}
+
+    def _error_rate(self, loader: Loader, references: dict[str, str], name: str) -> float:
         unreadable: list[str] = []
         with uncompiled(self.model):
+            batches = _readable(loader, unreadable)
             own = {
                 id: normalize(self.bundle.tokenizer.decode(nbest[0].tokens), self._config.normalize)
-                for id, nbest in decode_corpus(self.model, self._searcher, self._dev_batches(unreadable), self.device)
+                for id, nbest in decode_corpus(self.model, self._searcher, batches, self.device)
             }
         hypotheses: dict[str, str] = {}
         for texts, reasons in self._world.all_gather([own, unreadable]):
             hypotheses |= texts
             for reason in reasons:
-                self._world.display().say(f"warning: counted as not recognised: dev {reason}")
-        words = score(self._references, hypotheses, allow_missing=True).words
-        return {"wer": words.rate if words.rate is not None else float(words.insertions > 0)}
-
-    def _dev_batches(self, unreadable: list[str]) -> Iterable[Batch]:
-        """Batches with at least one row; `unreadable` gets the reasons why others are missing."""
-        for batch in self._dev.epoch(0):
-            unreadable += [row.reason for row in batch.unreadable]
-            if batch.ids:
-                yield batch
+                self._world.display().say(f"warning: counted as not recognised: {name} {reason}")
+        words = score(references, hypotheses, allow_missing=True).words
+        return words.rate if words.rate is not None else float(words.insertions > 0)
 
     def keep(self, weights: dict[str, Tensor]) -> None:
         """Write the model folder with these weights."""
         self.model.load_state_dict(weights)
         self.bundle.save(self.folder)
+        if self._adapter is not None:
+            save_adapter(self.folder / ADAPTER_FOLDER, self.model, self._adapter)
+
+
+def _readable(loader: Loader, unreadable: list[str]) -> Iterator[Batch]:
+    """Batches with at least one row; `unreadable` gets the reasons why others are missing."""
+    for batch in loader.epoch(0):
+        unreadable += [row.reason for row in batch.unreadable]
+        if batch.ids:
+            yield batch
 
 
 def begin(config: Experiment, out: Path, world: World, say: Callable[[str], None]) -> Ready:
@@ -153,6 +173,15 @@ def _ready(prepared: Prepared, out: Path, world: World) -> Ready:
     )
 
 
+def _adapter_of(config: Experiment, out: Path) -> AdapterConfig | None:
+    """What is known of the adapter that a run learns: as the run began, if it is resumed; None without LoRA."""
+    if config.lora is None or config.init_from is None:
+        return None
+    if (out / ADAPTER_FOLDER).is_dir():
+        return read_adapter(out / ADAPTER_FOLDER)
+    return describe_base(config.init_from.folder, find_model(config.init_from.folder), config.lora)
+
+
 def upgrade_state(tensors: dict[str, Tensor], head_ids: Sequence[str]) -> dict[str, Tensor]:
     """The tensors of a checkpoint, or of an epoch, of any version under today's names."""
     for prefix in ("model.", "ema.weights.", ""):
@@ -175,7 +204,7 @@ def _describe(prepared: Prepared) -> str:
 SPEECH = Kind(
     command=("asr", "train"),
     noun="model",
-    load=load_experiment,
+    load=load_training,
     data_hash=data_hash,
     begin=begin,
     resume=resume,

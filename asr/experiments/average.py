@@ -14,6 +14,7 @@ from asr.config import Experiment
 from asr.errors import TrainingError
 from asr.experiments.asr_task import upgrade_state
 from asr.experiments.card import write_card
+from asr.nn.lora import add_lora
 from asr.training.checkpoint import CheckpointFolder
 
 
@@ -46,6 +47,8 @@ def average_epochs(
             f"{experiment}: weights of epochs {missing} were not kept; training.average_num decides how many are "
             f"(kept: {checkpoints.kept_epochs()})"
         )
+    if (lora := bundle.experiment.lora) is not None:
+        add_lora(bundle.model, lora, bundle.experiment.seed)
     bundle.model.load_state_dict(checkpoints.average_epochs(epochs))
     replace(bundle, spec=_averaged(bundle.experiment, epochs)).save(out, dtype)
     if (texts := TrainingTexts.load(experiment)) is not None:

@@ -98,7 +98,7 @@ def round_down(seconds: float) -> float:
 
 def kinds(bundle: Bundle, rows: Sequence[Utterance], durations: NDArray[np.float64]) -> list[Kind]:
     """The shortest, the middle and the longest utterance, with as many tokens a second as the quickest speaker says."""
-    encode, normalizer = bundle.tokenizer.encode, bundle.experiment.normalize
+    encode, normalizer = bundle.tokenizer.encode, bundle.experiment.target_normalizer
     some = rows[:: -(-len(rows) // MAX_TEXTS)]
     tokens_per_second = max(len(encode(normalize(row.text, normalizer))) / row.duration for row in some)
     frame_seconds = bundle.frontend.frame_seconds

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from asr.config import load_experiment
+from asr.experiments.inherit import load_training
 from asr.experiments.launch import settle_dtype
 from asr.experiments.loss import batch_loss
 from asr.experiments.prepare import Prepared, prepare
@@ -25,7 +25,7 @@ def dry_run(config_file: Path, overrides: Sequence[str] = (), threads: int | Non
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    config = settle_dtype(load_experiment(config_file, overrides), torch.device("cpu"), None, lambda _: None)
+    config = settle_dtype(load_training(config_file, overrides), torch.device("cpu"), None, lambda _: None)
     prepared = prepare(config, lambda _: None)
     bundle = prepared.bundle
     parameters = num_parameters(bundle.model)

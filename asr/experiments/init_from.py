@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from asr.bundle.bundle import Bundle
 from asr.bundle.store import find_model
 from asr.config import InitConfig
 from asr.errors import ConfigError
 from asr.models.asr_model import build_model
+from asr.nn.convolution import ConvolutionModule
 from asr.system.runtime import write_text_atomic
 from asr.training.freezing import is_under, weights_under
 from asr.types import MAIN_TOKENIZER
 
 REPORT_FILE = "init_report.json"
+KERNEL = ".depthwise.weight"  # of a ConvolutionModule
 
 Shape = tuple[int, ...]
 
@@ -35,6 +39,7 @@ class InitReport:
     folder: str
     copied: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)  # rows of known tokens copied, those of new ones left at random
+    made_causal: list[str] = field(default_factory=list)  # of kernels that see both sides, present and past copied
     missing_there: list[str] = field(default_factory=list)  # begin at random
     missing_here: list[str] = field(default_factory=list)  # not used
     other_shape: dict[str, dict[str, Shape]] = field(default_factory=dict)  # {"here", "there"}; begin at random
@@ -46,7 +51,8 @@ class InitReport:
     def summary(self) -> str:
         """One line; what there is none of is left out."""
         counts = {
-            "copied": self.copied, "resized by token": self.resized, "missing there": self.missing_there,
+            "copied": self.copied, "resized by token": self.resized,
+            "made causal": self.made_causal, "missing there": self.missing_there,
             "missing here": self.missing_here, "of other shape": self.other_shape, "not asked for": self.not_asked,
         }  # fmt: skip
         listed = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
@@ -102,6 +108,10 @@ def _copy(bundle: Bundle, source: Bundle, config: InitConfig, asked: set[str]) -
             report.not_asked.append(name)
         elif name not in given:
             report.missing_there.append(name)
+        elif (kernel := _causal_kernel(bundle, source, name)) is not None:
+            tensor.copy_(kernel)
+            report.made_causal.append(name)
+            report.num_copied += int(kernel.count_nonzero())
         elif axis != given_axes.get(name) or _without(tensor.shape, axis) != _without(given[name].shape, axis):
             report.other_shape[name] = {"here": tuple(tensor.shape), "there": tuple(given[name].shape)}
         elif axis is None or pieces == known:
@@ -117,6 +127,30 @@ def _copy(bundle: Bundle, source: Bundle, config: InitConfig, asked: set[str]) -
         name for name in outside if not config.parts or any(is_under(name, part) for part in config.parts)
     ]
     return report
+
+
+def _causal_kernel(bundle: Bundle, source: Bundle, name: str) -> Tensor | None:
+    """Present and past of a convolution's kernel, for one that sees neither the future nor, perhaps, as much past.
+
+    The encoder of a stream begins with one that sees the whole utterance: what it is told of the future is missing,
+    all else stands where it stood. None for any other tensor.
+    """
+    here, there = (_convolution(one, name) for one in (bundle, source))
+    if here is None or there is None or not here.causal or there.causal:
+        return None
+    given = there.depthwise.weight[..., : there.kernel_size // 2 + 1][..., -here.kernel_size :]
+    wanted = here.depthwise.weight
+    return F.pad(given, (wanted.shape[-1] - given.shape[-1], 0)) if len(given) == len(wanted) else None
+
+
+def _convolution(bundle: Bundle, name: str) -> ConvolutionModule | None:
+    """The module whose kernel a tensor is."""
+    if not name.endswith(KERNEL):
+        return None
+    with suppress(AttributeError):
+        module = bundle.model.get_submodule(name.removesuffix(KERNEL))
+        return module if isinstance(module, ConvolutionModule) else None
+    return None
 
 
 def _token_axes(bundle: Bundle) -> dict[str, int]:

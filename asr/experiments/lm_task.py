@@ -23,7 +23,7 @@ from asr.losses.label_smoothing import label_smoothing_loss
 from asr.system.display import counted
 from asr.training.compile import uncompiled
 from asr.training.distributed import ALONE, World
-from asr.training.metrics import PERPLEXITY, TOKENS
+from asr.training.metrics import PERPLEXITY, TOKENS, Metric
 from asr.training.task import LossOutput, StepDraws
 
 
@@ -35,6 +35,7 @@ class LmTask:
     """
 
     metric = PERPLEXITY
+    other_metrics: Sequence[Metric] = ()
     unit = TOKENS
     item = "token"
     loss_parts: Sequence[str] = ()

@@ -11,11 +11,12 @@ from asr.types import Batch
 def batch_loss(model: AsrModel, batch: Batch, config: LossConfig, draws: StepDraws | None = None) -> LossOutput:
     """The loss summed over the utterances of a batch; of several views of one, the mean.
 
-    An encoder that learns to stream sees the chunks of this step, which `draws` choose; without, whole utterances.
+    An encoder that learns to stream sees the chunks of this step, for each view others, which `draws` choose; without,
+    whole utterances.
     Its parts are those of the heads before weighting, `ctc` and `ctc.intermediate` for example.
     """
-    chunking = None if draws is None else model.encoder.draw_chunking(draws.rng("chunks"))
-    losses = model(batch, config, chunking)
+    chunks = None if draws is None else model.encoder.draw_chunks(draws.rng("chunks"), batch.num_views)
+    losses = model(batch, config, chunks)
     scale = 1.0 / batch.num_views
     per_utterance = scale * weighted_sum(losses, config)
     parts = {

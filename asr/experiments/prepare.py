@@ -27,11 +27,14 @@ from asr.data.shards.reading import shard_starts
 from asr.data.splice import Splicer
 from asr.errors import AudioError, ConfigError, TrainingError
 from asr.experiments.batch_size import settle_batch_seconds
+from asr.experiments.inherit import inherited_tokenizers
 from asr.experiments.init_from import InitReport, init_from
 from asr.experiments.requirements import requirements, requirements_key
+from asr.experiments.rows import read_rows
 from asr.experiments.survey import read_training_rows, survey
 from asr.features import Frontend, build_frontend
 from asr.features.spec_augment import SpecAugment
+from asr.nn.lora import add_lora
 from asr.system.display import counted
 from asr.system.runtime import derive_rng
 from asr.text.normalize import normalize
@@ -55,6 +58,8 @@ class Prepared:
     rejected: SetAside
     train_loader: Loader
     dev_loader: Loader
+    canary: Sequence[Utterance]  # none without a canary set
+    canary_loader: Loader | None
     training_texts: TrainingTexts | None  # None for a resumed run: its folder holds them
     init_report: InitReport | None = None
     frozen: FrozenParts | None = None
@@ -74,24 +79,27 @@ def prepare(
     loaders are for one rank of `world`.
     Raises AsrError with the file, row or key at fault, and TrainingError when no row is left.
     """
-    rows = read_training_rows(config.data)
-    dev = read_manifest(Path(config.data.dev))
+    rows, dev = read_rows(config)
+    canary = read_manifest(Path(config.data.canary)) if config.data.canary is not None else []
     if config.augment is not None:
         WaveformAugment(config.augment, sample_rate=16000).check_noise()
     init_report = None
     if trained is not None:
         bundle = trained
     else:
+        inherited = inherited_tokenizers(config)
         tokenizers = {
-            name: train_tokenizer(tokenizer, tokenizer_texts(config, rows))
+            name: inherited.get(name) or train_tokenizer(tokenizer, tokenizer_texts(config, rows))
             for name, tokenizer in config.tokenizer_configs.items()
         }
         frontend = _fit_frontend(config, rows, tokenizers[MAIN_TOKENIZER], say)
         bundle = Bundle.build(config, frontend, tokenizers, seed=config.seed)
         if config.init_from is not None:
             init_report = init_from(bundle, config.init_from, say)
+    if config.lora is not None:
+        add_lora(bundle.model, config.lora, config.seed)
     needs, key = requirements(config, bundle), requirements_key(config, bundle)
-    found = survey(rows, needs, key=key, with_texts=trained is None)
+    found = survey(rows, needs, key=key, texts_as=config.normalize if trained is None else None)
     examples = found.set_aside.examples
     for rejection in examples:
         say(f"set aside {rejection.utterance.id}: {rejection.reason}")
@@ -111,6 +119,10 @@ def prepare(
         rejected=found.set_aside,
         train_loader=train_loader(config, train, bundle, read_pieces(config, bundle), world),
         dev_loader=evaluation_loader(config, dev, bundle, num_workers=0, skip_unreadable=True, world=world),
+        canary=canary,
+        canary_loader=evaluation_loader(config, canary, bundle, num_workers=0, skip_unreadable=True, world=world)
+        if canary
+        else None,
         training_texts=found.texts,
         init_report=init_report,
         frozen=FrozenParts(config.freeze, bundle.model) if config.freeze is not None else None,
@@ -133,7 +145,7 @@ def train_loader(
         utterances,
         bundle.frontend,
         bundle.tokenizer,
-        config.normalize,
+        config.target_normalizer,
         further_tokenizers={name: bundle.tokenizers[name] for name in config.tokenizers},
         augment=augment,
         spec_augment=SpecAugment(config.spec_augment) if config.spec_augment else None,
@@ -273,13 +285,16 @@ def _statistics_rows(config: Experiment, rows: Sequence[Utterance]) -> NDArray[n
 def tokenizer_texts(config: Experiment, rows: Sequence[Utterance]) -> Iterator[str]:
     """Normalised texts for the tokenizer: all, or of a larger corpus MAX_TOKENIZER_TEXTS, drawn by the seed."""
     if len(rows) <= MAX_TOKENIZER_TEXTS:
-        return (normalize(row.text, config.normalize) for row in rows)
+        return (normalize(row.text, config.target_normalizer) for row in rows)
     drawn = sample_rows(len(rows), MAX_TOKENIZER_TEXTS, config.seed, "tokenizer")
-    return (normalize(rows[int(number)].text, config.normalize) for number in drawn)
+    return (normalize(rows[int(number)].text, config.target_normalizer) for number in drawn)
 
 
 def data_hash(config: Experiment) -> str:
     """A hash of ids, texts and durations of all data, the same on every machine."""
-    manifests = [config.data.dev, *([config.splice.pieces] if config.splice else [])]
+    data = config.data
+    replayed = data.replay.manifest if data.replay is not None else None
+    others = [data.dev if data.dev_share is None else None, data.canary, replayed]
+    manifests = [*filter(None, others), *([config.splice.pieces] if config.splice else [])]
     hashes = [read_training_rows(config.data).content_hash, *(manifest_hash(Path(path)) for path in manifests)]
     return "+".join(whole[:16] for whole in hashes)

@@ -12,10 +12,11 @@ import torch
 
 from asr.audio.augment import WaveformAugment
 from asr.bundle.bundle import Bundle
-from asr.config import Experiment, load_experiment
+from asr.config import Experiment
 from asr.data.manifest import read_lines
 from asr.data.requirements import CODES, ModelNeeds, Requirements
 from asr.data.shards.index import is_shard_index
+from asr.experiments.inherit import load_training
 from asr.experiments.survey import read_training_rows
 from asr.features import Frontend, build_frontend
 from asr.models.encoders import Encoder
@@ -54,12 +55,13 @@ def requirements(config: Experiment, bundle: Bundle) -> Requirements:
         ),
         max_speed=1 / augment.min_stretch if augment else 1.0,
     )
-    return Requirements(config.normalize, config.data.min_duration, config.data.max_duration, needs)
+    return Requirements(config.target_normalizer, config.data.min_duration, config.data.max_duration, needs)
 
 
 def requirements_key(config: Experiment, bundle: Bundle) -> str:
     """Hexadecimal; the same for experiments whose `requirements` judge every row alike."""
-    parts = config.model_dump(mode="json", include={"normalize", "data", "frontend", "encoder", "augment", "heads"})
+    parts = config.model_dump(mode="json", include={"data", "frontend", "encoder", "augment", "heads"})
+    parts["normalize"] = config.target_normalizer
     parts["data"] = [config.data.min_duration, config.data.max_duration]
     parts["tokenizer"] = bundle.tokenizer.digest
     parts["codes"] = CODES  # what is stored under the key holds places in it
@@ -78,8 +80,8 @@ def load_requirements(manifest: Path, *, model: Path | None = None, config: Path
         return requirements(bundle.experiment, bundle)
     if config is None:
         return Requirements()
-    experiment = load_experiment(config)
-    texts = [normalize(row.text, experiment.normalize) for row in _training_rows(experiment, manifest)]
+    experiment = load_training(config)
+    texts = [normalize(row.text, experiment.target_normalizer) for row in _training_rows(experiment, manifest)]
     tokenizers = {name: train_tokenizer(tokenizer, texts) for name, tokenizer in experiment.tokenizer_configs.items()}
     bundle = Bundle.build(experiment, build_frontend(experiment.frontend), tokenizers, seed=experiment.seed)
     return requirements(experiment, bundle)

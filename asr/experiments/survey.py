@@ -46,37 +46,41 @@ def read_training_rows(data: DataConfig) -> Table:
     return read_shards(data.train, window=data.shuffle_shards, cache=cache)
 
 
-def survey(rows: Sequence[Utterance], requirements: Requirements, *, key: str, with_texts: bool) -> Survey:
+def survey(rows: Sequence[Utterance], requirements: Requirements, *, key: str, texts_as: str | None) -> Survey:
     """Look at every row, unless all that is asked for is kept from an earlier time under the same `key`.
+
+    `texts_as` names the normaliser under which texts are hashed; None: they are not asked for.
 
     WorkerError if a process that helps is killed.
     """
     kept = rows.folder / f"set-aside-{key}.npy" if isinstance(rows, Table) and rows.folder is not None else None
-    if kept is not None and not with_texts:
+    if kept is not None and texts_as is None:
         with contextlib.suppress(OSError, ValueError):
             return Survey(SetAside.collect(load_array(kept), rows, requirements), None)
     chunks = [(start, min(start + CHUNK_ROWS, len(rows))) for start in range(0, len(rows), CHUNK_ROWS)]
     workers = num_cores() if isinstance(rows, Table) and len(chunks) >= POOLED_CHUNKS else 1
     found, hashes = bytearray(), bytearray()
-    for part in share_out(_part, (rows, requirements, with_texts), chunks, workers, "checks the training rows"):
+    for part in share_out(_part, (rows, requirements, texts_as), chunks, workers, "checks the training rows"):
         found += part[0]
         hashes += part[1]
     set_aside = SetAside.collect(np.frombuffer(found, dtype=FOUND), rows, requirements)
     if kept is not None:
         with contextlib.suppress(AsrError), atomic_path(kept) as temporary, open(temporary, "wb") as file:
             np.save(file, set_aside.found)  # a folder that cannot be written costs time and nothing else
-    return Survey(set_aside, TrainingTexts.of(np.frombuffer(hashes, dtype="<u8")) if with_texts else None)
+    return Survey(set_aside, TrainingTexts.of(np.frombuffer(hashes, dtype="<u8")) if texts_as is not None else None)
 
 
 def _part(
-    rows: Sequence[Utterance], requirements: Requirements, with_texts: bool, start: int, stop: int
+    rows: Sequence[Utterance], requirements: Requirements, texts_as: str | None, start: int, stop: int
 ) -> tuple[bytes, bytes]:
     """Of one chunk of rows: those set aside as FOUND, and hashes of what is said in it, each once."""
     chunk = rows[start:stop]
     texts = [normalize(row.text, requirements.normalizer) for row in chunk]
     found = first_faults(zip(texts, (row.duration for row in chunk), strict=True), requirements)
     found["row"] += start
-    if not with_texts:
+    if texts_as is None:
         return found.tobytes(), b""
+    if texts_as != requirements.normalizer:
+        texts = [normalize(row.text, texts_as) for row in chunk]
     said = TrainingTexts.collect(texts, {row.speaker for row in chunk if row.speaker is not None})
     return found.tobytes(), said.hashes.tobytes()

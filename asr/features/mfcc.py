@@ -17,7 +17,7 @@ class MfccConfig(KaldiConfig):
     """Kaldi's defaults: 13 coefficients of 23 bands, the first replaced by the log energy."""
 
     name: Literal["mfcc"] = "mfcc"
-    num_ceps: int = Field(default=13, ge=1)
+    num_ceps: int = Field(default=13, ge=1)  # coefficients kept
     cepstral_lifter: float = Field(default=22.0, ge=0)  # 0: none
     use_energy: bool = True
 

@@ -17,7 +17,7 @@ class RawConfig(BaseFrontendConfig):
     """Samples as they are, or of mean 0 and variance 1 over each utterance."""
 
     name: Literal["raw"] = "raw"
-    normalize: bool = True
+    normalize: bool = True  # each utterance to mean 0 and deviation 1
 
     @classmethod
     def tiny(cls) -> RawConfig:

@@ -17,9 +17,9 @@ from asr.registry import Config
 class SpecAugmentConfig(Config):
     """How much is masked. The number and the width of time masks grow with the utterance."""
 
-    num_freq_masks: int = Field(default=2, ge=0)
+    num_freq_masks: int = Field(default=2, ge=0)  # bands hidden in each utterance
     max_freq_width: int = Field(default=27, ge=0)  # features
-    time_masks_per_frame: float = Field(default=0.04, ge=0, le=1)
+    time_masks_per_frame: float = Field(default=0.04, ge=0, le=1)  # stretches hidden for each frame
     max_time_masks: int = Field(default=20, ge=0)  # of one utterance, however long
     max_time_fraction: float = Field(default=0.04, ge=0, le=1)  # of the utterance, for each mask
     max_freq_warp: float = Field(default=0.0, ge=0, lt=1)  # the frequency axis is stretched by a factor of 1 +- this

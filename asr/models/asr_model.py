@@ -16,7 +16,7 @@ from asr.models.encoders.streaming import StreamingEncoder, StreamState
 from asr.models.heads import HEADS, Head
 from asr.models.heads.base import NamedHeadConfig
 from asr.models.heads.ctc import CtcHeadConfig, IntermediateCtc, IntermediateCtcConfig
-from asr.nn.chunks import Chunking
+from asr.nn.chunks import Chunkings
 from asr.text.vocabulary import Vocabulary
 from asr.types import Batch, EncoderOutput
 
@@ -53,13 +53,13 @@ class AsrModel(nn.Module):
         """Encoder frames made of `lens` feature frames."""
         return self.encoder.output_lens(lens)
 
-    def encode(self, features: Tensor, feature_lens: Tensor, chunking: Chunking | None = None) -> EncoderOutput:
+    def encode(self, features: Tensor, feature_lens: Tensor, chunks: Chunkings | None = None) -> EncoderOutput:
         """Features (B, T, F) -> encoder frames (B, S, D), and log-probabilities of intermediate CTC if there is any.
 
-        With `chunking`, which a `StreamingEncoder` understands, frames see no more than they would in a stream.
+        With `chunks`, which a `StreamingEncoder` understands, frames see no more than they would in a stream.
         """
         collected: list[Tensor] = []
-        limits = {} if chunking is None else {"chunking": chunking}
+        limits = {} if chunks is None else {"chunks": chunks}
         encoded: EncoderOutput = self.encoder(features, feature_lens, self._tap(collected), **limits)
         return replace(encoded, intermediate=tuple(collected))
 
@@ -86,10 +86,10 @@ class AsrModel(nn.Module):
         return tap if len(self.intermediate) else None
 
     def forward(
-        self, batch: Batch, config: LossConfig, chunking: Chunking | None = None
+        self, batch: Batch, config: LossConfig, chunks: Chunkings | None = None
     ) -> dict[str, dict[str, Tensor]]:
         """Unweighted losses (B,) of a batch by head and name; see `Head.losses`."""
-        encoded = self.encode(batch.features, batch.feature_lens, chunking)
+        encoded = self.encode(batch.features, batch.feature_lens, chunks)
         encoded = replace(encoded, host_lens=self.output_lens(batch.readable_lens[0]))
         return {id: cast("Head", head).losses(encoded, batch, config) for id, head in self.heads.items()}
 

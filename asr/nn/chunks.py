@@ -18,10 +18,11 @@ from asr.nn.positions import RelativePositions, RotaryPositions, sinusoids
 
 @dataclass(frozen=True)
 class Chunking:
-    """A frame sees all of its own chunk and the `left` chunks before it."""
+    """A frame sees all of its own chunk, the `left` chunks before it and, in a stream, `right` frames behind it."""
 
     frames: int  # of the encoder in a chunk, at least 1
     left: int  # chunks, at least 0
+    right: int = 0  # frames that a chunk waits for; no mask of a whole utterance is like that
 
     @property
     def left_frames(self) -> int:
@@ -29,19 +30,32 @@ class Chunking:
         return self.frames * self.left
 
 
+Chunkings = Chunking | tuple[Chunking | None, ...]
+"""The chunks of all rows of a batch, or of each of its equal parts (its views); None for those that see all."""
+
+
 def chunk_mask(num_frames: int, chunking: Chunking, device: torch.device) -> Tensor:
     """Bool (S, S), True where the frame of a row may look at the frame of a column."""
+    assert chunking.right == 0, "what is ahead of one chunk is seen by no other"
     chunk = torch.arange(num_frames, device=device) // chunking.frames
     behind = chunk[:, None] - chunk
     return (behind >= 0) & (behind <= chunking.left)
 
 
-def visible(attention: Tensor | None, num_frames: int, chunking: Chunking, device: torch.device) -> Tensor:
+def visible(
+    attention: Tensor | None, num_rows: int, num_frames: int, chunks: Chunkings, device: torch.device
+) -> Tensor:
     """The mask (B or 1, 1, S, S) of chunks and of `attention` (B, 1, 1, S) together, None for no padding.
 
     Every frame may see itself, also padding: a softmax over nothing would be NaN, and go on from there.
     """
-    allowed = chunk_mask(num_frames, chunking, device)[None, None]
+    if isinstance(chunks, Chunking):
+        allowed = chunk_mask(num_frames, chunks, device)[None, None]
+    else:
+        assert num_rows % len(chunks) == 0, "views of a batch have equally many rows"
+        everything = torch.ones(num_frames, num_frames, dtype=torch.bool, device=device)
+        masks = [everything if one is None else chunk_mask(num_frames, one, device) for one in chunks]
+        allowed = torch.stack(masks).repeat_interleave(num_rows // len(chunks), dim=0)[:, None]
     if attention is not None:
         allowed = allowed & attention
     return allowed | torch.eye(num_frames, dtype=torch.bool, device=device)

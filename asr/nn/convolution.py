@@ -52,18 +52,29 @@ class ConvolutionModule(nn.Module):
         later = self.depthwise(F.pad(self._gate(x_BSD, padding), (0, 0, self.kernel_size // 2, 0)))
         return self._finish(later[:, : x_BSD.shape[1]])
 
-    def step(self, x_BSD: Tensor, padding: Tensor | None, past: Tensor) -> tuple[Tensor, Tensor]:
-        """The branch for the next frames after `past` (B, kernel_size - 1, D), zeros at first, and the next `past`."""
-        assert self.causal, "a convolution that sees the future cannot go step by step"
+    def step(
+        self, x_BSD: Tensor, padding: Tensor | None, past: Tensor, num_kept: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The branch for the next frames after `past` (B, num_past, D), zeros at first, and the next `past`.
+
+        That one is what lies before the frame `num_kept`, for those behind come again; None for all. What is not causal
+        takes the last frame for the last of the recording.
+        """
         joined = torch.cat([past.to(x_BSD.dtype), self._gate(x_BSD, padding)], dim=1)
         first = self.kernel_size // 2
         convolved = self.depthwise(joined)[:, first : first + x_BSD.shape[1]]
-        return self._finish(convolved), joined[:, x_BSD.shape[1] :]
+        num_kept = x_BSD.shape[1] if num_kept is None else num_kept
+        return self._finish(convolved), joined[:, num_kept : num_kept + self.num_past]
 
     @property
     def kernel_size(self) -> int:
         """Frames."""
         return self.depthwise.weight.shape[-1]
+
+    @property
+    def num_past(self) -> int:
+        """The frames before its own that a frame sees."""
+        return self.kernel_size - 1 if self.causal else self.kernel_size // 2
 
     def _gate(self, x_BSD: Tensor, padding: Tensor | None) -> Tensor:
         gated = F.glu(self.pointwise_in(self.norm(x_BSD)), dim=-1)

@@ -65,19 +65,25 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """float32, whatever type comes in."""
         rows = x.reshape(-1, self.in_features).float()
-        if not len(rows):
-            return rows.new_zeros(*x.shape[:-1], self.out_features)
-        found = rows.new_empty(len(rows), self.out_features)
-        for part, own in zip(rows.split(VECTORS_AT_ONCE), found.split(VECTORS_AT_ONCE), strict=True):
-            largest = torch.maximum(part.amax(1, keepdim=True), -part.amin(1, keepdim=True)).clamp_(min=TINY)
-            product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-                part / largest, self._step, self._zero, self._packed
-            )
-            if self.bias is None:
-                torch.mul(product, largest, out=own)
+        num_rows = rows.shape[0]
+        found = rows.new_empty(num_rows, self.out_features)
+        for start in range(0, num_rows, VECTORS_AT_ONCE):
+            if num_rows <= VECTORS_AT_ONCE:  # as in every step of a decoder, where each operation counts
+                self._multiply(rows, found)
             else:
-                torch.addcmul(self.bias, product, largest, out=own)
+                self._multiply(rows[start : start + VECTORS_AT_ONCE], found[start : start + VECTORS_AT_ONCE])
         return found.view(*x.shape[:-1], self.out_features)
+
+    def _multiply(self, rows: Tensor, found: Tensor) -> None:
+        """The layer for vectors (N, columns), into (N, rows)."""
+        largest = torch.maximum(rows.amax(1, keepdim=True), -rows.amin(1, keepdim=True)).clamp_(min=TINY)
+        product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            rows / largest, self._step, self._zero, self._packed
+        )
+        if self.bias is None:
+            torch.mul(product, largest, out=found)
+        else:
+            torch.addcmul(self.bias, product, largest, out=found)
 
 
 class Int8Embedding(nn.Module):

@@ -50,10 +50,10 @@ class TokenCache:
     written: Tensor  # (1,) on the CPU: how many tokens states have written, which is the one thing that changes
 
     @classmethod
-    def empty(cls, num_layers: int, like: Tensor) -> TokenCache:
-        """For the rows, heads, device and type of `like` (N, H, S, E)."""
+    def empty(cls, num_layers: int, like: Tensor, dtype: torch.dtype | None = None) -> TokenCache:
+        """For the rows, heads, device and, unless another is given, type of `like` (N, H, S, E)."""
         rows, heads, _, size = like.shape
-        room = like.new_zeros(2, num_layers, rows, heads, FIRST_ROOM, size)
+        room = like.new_zeros(2, num_layers, rows, heads, FIRST_ROOM, size, dtype=dtype)
         return cls(room[0], room[1], torch.zeros(1, dtype=torch.int64))
 
     def opened(self, position: int) -> tuple[list[LayerTokens], Callable[[], TokenCache]]:

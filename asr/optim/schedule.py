@@ -75,7 +75,7 @@ class CosineConfig(WarmupConfig):
     """Half a cosine down to `final_factor` (Loshchilov and Hutter, 2017)."""
 
     name: Literal["cosine"] = "cosine"
-    final_factor: float = Field(0.0, ge=0.0, le=1.0)
+    final_factor: float = Field(0.0, ge=0.0, le=1.0)  # of the learning rate that is left at the end
 
 
 @SCHEDULES.register(CosineConfig)

@@ -313,7 +313,9 @@ def _stm_rows(lines: Iterable[_Line], ignored: Spans) -> Iterator[TextRow]:
 
 
 def _stm_segments(lines: Iterable[_Line]) -> Iterator[_Timed]:
-    for _, fields in _timed_fields(lines, "file channel speaker start end words", start_field=3):
+    for line, fields in _timed_fields(lines, "file channel speaker start end words", start_field=3):
+        if float(fields[4]) < float(fields[3]):
+            raise ScoringError(f"{line.where}: the segment ends at {fields[4]} s, before it starts at {fields[3]} s")
         has_label = len(fields) > 5 and fields[5].startswith("<") and fields[5].endswith(">")
         words = fields[6:] if has_label else fields[5:]
         yield _Timed(channel_id(*fields[:2]), float(fields[3]), float(fields[4]), words, fields[2])

@@ -53,6 +53,10 @@ class Exchange(Response):
                     await unless_gone(receive, work, state.config.request_time)
         except Gone:
             Record.of(scope).is_gone = True
+        except Exception as error:
+            told = as_api_error(error) or state.report(error)
+            Record.of(scope).code = told.code
+            raise told from error
 
 
 def _upload(form: Form, state: ServerState) -> Uploaded:

@@ -10,7 +10,7 @@ from typing import Any
 from asr import __version__
 from asr.bundle.loops import compression_ratio
 from asr.transcribe.timeline import milliseconds, recording_end
-from asr.transcribe.writers import WRITERS, Source
+from asr.transcribe.writers import WRITERS, TranscriptSource
 from asr.types import Segment, Transcript, Word
 
 UNKNOWN_LANGUAGE = "und"  # the code of ISO 639 for a language that nobody determined
@@ -43,7 +43,7 @@ def as_text(answer: Answer, response_format: str) -> str:
     """The body for text, srt and vtt."""
     if response_format == "text":
         return answer.transcript.text + "\n"
-    source = Source("", answer.duration, answer.model, __version__)
+    source = TranscriptSource("", answer.duration, answer.model, __version__)
     return WRITERS[response_format](answer.transcript, source)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ from asr.transcribe.requests import RequestOptions
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 DIARIZED = "diarized_json"
 GRANULARITIES = ("word", "segment")
-MAX_HOTWORDS = 200
+MAX_HOTWORDS, MAX_LETTERS = 100, 2000  # of a request: some searches keep tables as large as all letters times tokens
+MAX_IGNORED = 20  # fields that are named in an answer
+NAME = re.compile(r"[A-Za-z0-9_.\[\]-]{1,50}")  # a field that may be named in a header
 SPEAKERS = ("known_speaker_names", "known_speaker_references")
 KNOWN = frozenset(
     {"model", "language", "languages", "prompt", "keywords", "hotwords", "temperature", "response_format", "stream"}
@@ -63,6 +66,8 @@ def parse_form(fields: Mapping[str, Sequence[str]], *, translates: bool = False)
     languages = [code.strip() for code in fields.get("languages", ()) if code.strip()]
     language = _one(fields, "language") or (languages[0] if len(languages) == 1 else None)
     ignored = [name for name in fields if name not in KNOWN] + ["languages"] * (len(languages) > 1)
+    if _one(fields, "chunking_strategy") == "auto":  # as it is always done
+        ignored.remove("chunking_strategy")
     hotwords = parse_hotwords([*fields.get("keywords", ()), *fields.get("hotwords", ())])
     return TranscriptionRequest(
         model=_one(fields, "model"),
@@ -78,7 +83,7 @@ def parse_form(fields: Mapping[str, Sequence[str]], *, translates: bool = False)
         with_words="word" in granularities,
         with_segments=not granularities or "segment" in granularities,
         with_logprobs=with_logprobs,
-        ignored=tuple(dict.fromkeys(name for name in ignored if name.isprintable())),
+        ignored=tuple(dict.fromkeys(name for name in ignored if NAME.fullmatch(name)))[:MAX_IGNORED],
     )
 
 
@@ -88,6 +93,8 @@ def parse_hotwords(texts: Sequence[str]) -> tuple[Hotword, ...]:
     words = [word for word in words if word]
     if len(words) > MAX_HOTWORDS:
         raise invalid(f"there are {len(words)} hotwords; {MAX_HOTWORDS} are the most", "keywords")
+    if sum(map(len, words)) > MAX_LETTERS:
+        raise invalid(f"the hotwords have more than {MAX_LETTERS} letters together", "keywords")
     try:
         return tuple(parse_hotword(word) for word in words)
     except ValueError as error:

@@ -22,7 +22,6 @@ class Admission:
         self._places = asyncio.Semaphore(max_running)
         self._seconds = 1.0  # that a request takes, of late
         self._is_open = True
-        self._left = asyncio.Event()
         self.num_all = 0
         self.num_running = 0
 
@@ -43,7 +42,6 @@ class Admission:
             yield
         finally:
             self.num_all -= 1
-            self._left.set()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -65,9 +63,3 @@ class Admission:
     def close(self) -> None:
         """Let nobody in any more."""
         self._is_open = False
-
-    async def empty(self) -> None:
-        """Wait until all have left."""
-        while self.num_all:
-            self._left.clear()
-            await self._left.wait()

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from asr.errors import AsrError, ConfigError
@@ -22,6 +23,8 @@ ALIASES = (
     "gpt-4o-mini-transcribe",
     "gpt-4o-mini-transcribe-2025-12-15",
     "gpt-4o-transcribe-diarize",
+    "gpt-live-transcribe",
+    "gpt-realtime-whisper",
 )  # names of OpenAI's models, which stand for the first one here
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LOG = logging.getLogger("asr.serve")
@@ -42,7 +45,7 @@ def name_models(given: Sequence[str]) -> dict[str, str]:
         if not ID.fullmatch(name):
             raise ConfigError(f"--model {one}: '{name}' is no good name for requests; write ID={one}")
         if name in models:
-            raise ConfigError(f"--model {one}: there is another model '{name}'; write ID={one}")
+            raise ConfigError(f"--model {one}: there is another model '{name}'; give this one an ID of its own")
         models[name] = place
     return models
 
@@ -50,12 +53,15 @@ def name_models(given: Sequence[str]) -> dict[str, str]:
 class Model:
     """One model, loaded or not."""
 
-    def __init__(self, name: str, load: Callable[[], Recognizer]) -> None:
+    def __init__(
+        self, name: str, load: Callable[[], Recognizer], on_batch: Callable[[int], None] = lambda _: None
+    ) -> None:
         self.name = name
         self.recognizer: Recognizer | None = None
         self.num_users = 0
         self.created = int(time.time())
         self._load = load
+        self._on_batch = on_batch
         self._lock = asyncio.Lock()
         self.unloading: asyncio.TimerHandle | None = None
 
@@ -65,12 +71,14 @@ class Model:
             if self.recognizer is None:
                 began = time.monotonic()
                 try:
-                    self.recognizer = await asyncio.to_thread(self._load)
+                    recognizer = await asyncio.to_thread(self._load)
                 except AsrError as error:
                     LOG.error("model cannot be loaded", extra={"model": self.name, "reason": str(error)})
                     message = f"the model '{self.name}' cannot be loaded; the server's log says why"
                     raise ApiError(503, message, kind="server_error", code="model_unavailable") from error
                 LOG.info("model loaded", extra={"model": self.name, "seconds": round(time.monotonic() - began, 3)})
+                recognizer.engine.on_batch(self._on_batch)
+                self.recognizer = recognizer
             return self.recognizer
 
     async def unload(self) -> None:
@@ -87,8 +95,14 @@ class Model:
 class ModelPool:
     """Models by their ids; the first one is the default, which stays loaded. All of it belongs to the event loop."""
 
-    def __init__(self, loaders: Mapping[str, Callable[[], Recognizer]], unload_after: float) -> None:
-        self.models = {name: Model(name, load) for name, load in loaders.items()}
+    def __init__(
+        self,
+        loaders: Mapping[str, Callable[[], Recognizer]],
+        unload_after: float,
+        on_batch: Callable[[str, int], None] = lambda *_: None,
+    ) -> None:
+        """`on_batch` is called with the model and the size of every batch, by threads of the engines."""
+        self.models = {name: Model(name, load, partial(on_batch, name)) for name, load in loaders.items()}
         self.default = next(iter(self.models))
         self._unload_after = unload_after
         self._tasks: set[asyncio.Task[None]] = set()

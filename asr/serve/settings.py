@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from asr.config import with_overrides
 from asr.config_errors import validate
+from asr.config_overrides import with_overrides
 from asr.registry import Config
 
 MEGABYTE = 1024 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ class Socket:
         self._websocket = websocket
         self._state = state
         self._protocol = protocol
+        self._sending = asyncio.Lock()
         self.record = Record.of(websocket.scope)
 
     async def __aenter__(self) -> Self:
@@ -47,7 +49,8 @@ class Socket:
         """One event; Gone where nobody takes it."""
         text = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace").decode()
         try:
-            await self._websocket.send_text(text)
+            async with self._sending:
+                await self._websocket.send_text(text)
         except (WebSocketDisconnect, RuntimeError, OSError) as error:
             raise Gone from error
 
@@ -65,7 +68,7 @@ class Socket:
         told = as_api_error(error) or self._state.report(error)
         self.record.code = told.code
         try:
-            await self.send({"type": "error", **told.to_json()})
+            await self.send({"type": "error", "event_id": uuid.uuid4().hex, **told.to_json()})
             await self._close(CODES.get(told.status, POLICY))
         except Gone:
             self.record.is_gone = True

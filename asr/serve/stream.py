@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from fastapi import APIRouter, WebSocket
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from asr.registry import Config
-from asr.serve.errors import invalid
+from asr.serve.errors import invalid, stopping
 from asr.serve.forms import parse_hotwords, search_for
 from asr.serve.live import Live, open_live
+from asr.serve.messages import checked, parse_message
+from asr.serve.samples import Samples
 from asr.serve.sockets import Socket
 from asr.serve.state import ServerState
 from asr.transcribe.recognizer import LIVE_OPTIONS
@@ -22,7 +22,6 @@ from asr.transcribe.requests import RequestOptions
 from asr.transcribe.streaming.listen import event_to_json
 
 router = APIRouter()
-ENCODINGS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 PROTOCOL = "asr"
 
 
@@ -84,23 +83,8 @@ async def _talk(socket: Socket, live: Live, start: Start, first: bytes) -> None:
         pushing.cancel()
         await asyncio.gather(pushing, return_exceptions=True)
         socket.record.audio_seconds = live.seconds
-
-
-class Samples:
-    """Samples from messages, whose cuts need not fall between two of them."""
-
-    def __init__(self, encoding: str) -> None:
-        self._dtype = ENCODINGS[encoding]
-        self._rest = b""
-
-    def take(self, message: bytes) -> np.ndarray:
-        """The samples (N,) float32 in [-1, 1] that are complete by now."""
-        content = self._rest + message
-        whole = len(content) // self._dtype.itemsize * self._dtype.itemsize
-        self._rest = content[whole:]
-        samples = np.frombuffer(content[:whole], self._dtype)
-        scale = 32768 if self._dtype.kind == "i" else 1
-        return np.asarray(samples, dtype=np.float32) / np.float32(scale)
+    if live.is_cut:
+        raise stopping()
 
 
 def _start(text: str) -> Start:
@@ -108,27 +92,6 @@ def _start(text: str) -> Start:
     if message.get("type") == "finish":
         raise invalid("there was no audio before 'finish'", code="no_audio")
     return checked(Start, message)
-
-
-def parse_message(text: str) -> dict[str, Any]:
-    """A JSON object with a `type`; ApiError 400 for anything else."""
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise invalid("the message is no JSON", code="bad_message") from error
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise invalid("the message is no JSON object with a 'type'", code="bad_message")
-    return message
-
-
-def checked(kind: type[Start], message: dict[str, Any]) -> Start:
-    """A message as it should be; ApiError 400 that names the key."""
-    try:
-        return kind.model_validate(message)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"]))[:100]
-        raise invalid(f"{key}: {first['msg']}", key, "bad_message") from error
 
 
 def _check_finish(text: str) -> None:

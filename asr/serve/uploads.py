@@ -89,15 +89,17 @@ async def read_form(request: Any, folder: Path, config: ServeConfig) -> AsyncIte
     if declared.isascii() and declared.isdigit() and len(declared) < 20:
         _check_size(int(declared) - MAX_FIELD_BYTES, config)
     with tempfile.TemporaryDirectory(dir=folder) as private:
-        reader = _FormReader(options[b"boundary"], Path(private, "audio"), config)
+        reader: _FormReader | None = None
         try:
+            reader = _FormReader(options[b"boundary"], Path(private, "audio"), config)
             async for chunk in body_of(request, config):
                 reader.take(chunk)
             yield reader.finish()
         except (FormParserError, UnicodeDecodeError) as error:
             raise invalid(f"the form cannot be read: {error}", code="bad_form") from error
         finally:
-            reader.close()
+            if reader is not None:
+                reader.close()
 
 
 async def body_of(request: Any, config: ServeConfig) -> AsyncIterator[bytes]:

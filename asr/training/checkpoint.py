@@ -51,6 +51,7 @@ class Progress:
     amount: float = 0.0  # trained on so far, in the task's unit
     seconds: float = 0.0  # spent so far, validation included
     log_bytes: int = 0  # length of train.jsonl at the checkpoint
+    start: dict[str, float] | None = None  # what the weights were worth before the first step, where that was measured
     halved_steps: list[dict[str, Any]] = field(default_factory=list)  # batches too large for the memory: Parts.to_json
 
     def best(self, metric: str, num: int) -> list[dict[str, float]]:

@@ -27,13 +27,24 @@ class Metric:
     name: str
     scale: float = 1.0  # shown value / stored value
     unit: str = ""
+    of: str = "dev"  # the set
 
     def show(self, value: float, width: int = 0) -> str:
         """`dev WER 3.21 %`"""
-        return f"dev {self.name} {self.scale * value:{width}.2f}{self.unit}"
+        return f"{self.of} {self.name} {self.scale * value:{width}.2f}{self.unit}"
+
+    def worse(self, start: Mapping[str, float] | None, end: Mapping[str, float]) -> str | None:
+        """A line where weights were worth more before the first step than they are at the end."""
+        if start is None or end[self.key] <= start[self.key]:
+            return None
+        return (
+            f"training made it worse: {self.show(start[self.key])} before the first step, "
+            f"{self.scale * end[self.key]:.2f}{self.unit} now; try a lower optimizer.lr, fewer epochs, or freeze parts"
+        )
 
 
 WER = Metric("wer", "WER", 100.0, " %")
+CANARY_WER = Metric("canary_wer", "WER", 100.0, " %", of="canary")
 PERPLEXITY = Metric("perplexity", "perplexity")
 
 

@@ -62,6 +62,7 @@ class Task(Protocol[AnyBatch]):
     """
 
     metric: Metric  # what `validate` measures, and by which weights are chosen
+    other_metrics: Sequence[Metric]  # measured and shown besides
     unit: Unit  # of `amount`
     item: str  # of `count`: "utterance"
 

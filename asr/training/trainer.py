@@ -11,7 +11,7 @@ step and add up its gradients in it; rank 0 alone writes and shows anything.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -109,10 +109,9 @@ class Trainer(Generic[AnyBatch]):
 
     def _measure_start(self) -> None:
         """Record what the weights are worth before the first step."""
-        measures = self.task.validate()
+        measures = self.progress.start = self.task.validate()
         self._write({"kind": "start", "step": 0, **measures})
-        metric = self.task.metric
-        self.display.say(f"before the first step: {metric.show(measures[metric.key])}")
+        self.display.say(f"before the first step: {self._shown(measures)}")
 
     # One epoch
 
@@ -324,7 +323,10 @@ class Trainer(Generic[AnyBatch]):
         self._write({"kind": "average", "epochs": epochs, **measures})
         listed = ", ".join(map(str, epochs))
         metric = self.task.metric
-        self.display.say(f"averaged epochs {listed}: {metric.show(measures[metric.key])}")
+        self.display.say(f"averaged epochs {listed}: {self._shown(measures)}")
+        for metric in (self.task.metric, *self.task.other_metrics):
+            if worse := metric.worse(self.progress.start, measures):
+                self.display.say(f"warning: {worse}")
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
@@ -370,7 +372,11 @@ class Trainer(Generic[AnyBatch]):
 
     def _lr(self) -> float:
         """The learning rate of the last step, by the schedule: the optimiser of a resumed run has taken no step yet."""
-        return float(self.base_lrs[0] * self.schedule(self.progress.step - 1))
+        return float(max(self.base_lrs) * self.schedule(self.progress.step - 1))
+
+    def _shown(self, measures: Mapping[str, Any], width: int = 0) -> str:
+        metrics = (self.task.metric, *self.task.other_metrics)
+        return "  ".join(metric.show(measures[metric.key], width) for metric in metrics if metric.key in measures)
 
     def _show_step(self) -> None:
         progress = self.progress
@@ -385,8 +391,7 @@ class Trainer(Generic[AnyBatch]):
         )
 
     def _show_epoch(self, record: dict[str, Any]) -> None:
-        metric = self.task.metric
-        score = metric.show(record[metric.key], width=6) if metric.key in record else ""
+        score = self._shown(record, width=6)
         remaining = record["seconds"] * (self.config.epochs / record["epoch"] - 1)
         self.display.say(
             f"epoch {record['epoch']:3d}/{self.config.epochs}  step {record['step']:6d}  loss {record['loss']:8.3f}  "

@@ -94,6 +94,11 @@ class Stream(Handle):
         self._core.wait_for_room(self._request, self._recording)
         self._recording.push(samples)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `push` would not wait."""
+        return self._core.has_room(self._request, self._recording)
+
     def finish(self) -> None:
         """No more samples will come; the rest of the events will."""
         self._recording.finish()
@@ -102,7 +107,8 @@ class Stream(Handle):
 class Engine:
     """Transcribes recordings and streams of many callers with one model.
 
-    Spans are recognised by `recognize`, in batches whose longest span times size is at most `max_batch_seconds`: in the
+    Spans are recognised by `recognize`, in batches whose longest span times size is at most `max_batch_seconds`, and
+    that hold no more than `max_batch_spans`: in the
     engine's own thread or, with an `executor` for up to `max_in_flight` batches at once, elsewhere. `check` is called
     with the options of every new request and raises ConfigError where they cannot be followed. Where it says True, the
     language is to be found on the first speech, and the rest of the recording waits until it is. `live` takes streams.
@@ -114,13 +120,15 @@ class Engine:
         recognize: RecognizeBatch,
         *,
         max_batch_seconds: float = 60.0,
+        max_batch_spans: int | None = None,
         executor: Executor | None = None,
         max_in_flight: int = 1,
         check: Callable[[RequestOptions], bool] = lambda _: False,
         live: LiveEngine | None = None,
     ) -> None:
         self._live = live
-        self._core = _Core(segmenter, recognize, Scheduler(max_batch_seconds), executor, max_in_flight)
+        scheduler = Scheduler(max_batch_seconds, max_in_flight, max_batch_spans)
+        self._core = _Core(segmenter, recognize, scheduler, executor, max_in_flight)
         self._check = check
         self._finalizer = weakref.finalize(self, self._core.close)  # at the exit of the interpreter, too
 
@@ -249,10 +257,14 @@ class _Core:
                 self._changed.notify_all()
             return event
 
+    def has_room(self, request: Request, recording: LiveRecording) -> bool:
+        """Whether the reader has caught up with a stream, or is done with it."""
+        return recording.waiting_seconds <= MAX_PUSHED_SECONDS or request.is_over
+
     def wait_for_room(self, request: Request, recording: LiveRecording) -> None:
         """Wait until the reader has caught up with a stream."""
         with self._lock:
-            while recording.waiting_seconds > MAX_PUSHED_SECONDS and not request.is_over:
+            while not self.has_room(request, recording):
                 request.changed.wait()
 
     def cancel(self, request: Request) -> None:

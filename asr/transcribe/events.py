@@ -22,6 +22,21 @@ class SegmentReady:
 
 
 @dataclass(frozen=True)
+class SpeechStarted:
+    """Of a stream that asked for its turns: an utterance begins, at so many seconds; its events follow."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SpeechStopped:
+    """Its speech ended, at so many seconds; the rest of its segments follow."""
+
+    seconds: float
+    num_segments: int  # that follow
+
+
+@dataclass(frozen=True)
 class Progress:
     """So much audio has been read, of all channels together, and all segments that were complete by then are out."""
 
@@ -48,4 +63,4 @@ class Failed:
     error: Exception
 
 
-Event = Partial | SegmentReady | Progress | Done | Failed
+Event = Partial | SegmentReady | SpeechStarted | SpeechStopped | Progress | Done | Failed

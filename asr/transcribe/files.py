@@ -13,7 +13,7 @@ from asr.transcribe.engine import DEFAULT_OPTIONS, Engine, Handle
 from asr.transcribe.events import Done, Failed, Progress, SegmentReady
 from asr.transcribe.recordings import Recording
 from asr.transcribe.requests import RequestOptions, whole_transcript
-from asr.transcribe.writers import Source
+from asr.transcribe.writers import TranscriptSource
 from asr.types import Segment, Transcript
 
 MAX_SUBMITTED = 128  # recordings that the engine knows at once, enough to fill its batches with short ones
@@ -33,7 +33,7 @@ class Transcribed:
 
     recording: Recording
     transcript: Transcript
-    source: Source
+    source: TranscriptSource
     has_speech: bool = True  # False: the detector found none
     is_narrow: bool = False  # True: it holds nothing above 4 kHz, though the model hears more
     fault: str | None = None  # why there is no more of it, where as much as can be read was asked for
@@ -98,12 +98,12 @@ def _result(
                 on_read(recording, event.seconds - reached)
                 reached = event.seconds
             elif isinstance(event, Done):
-                source = Source(recording.name, event.seconds, model.name, __version__, model.dtype)
+                source = TranscriptSource(recording.name, event.seconds, model.name, __version__, model.dtype)
                 return Transcribed(recording, event.transcript, source, event.has_speech, event.is_narrow)
             elif isinstance(event, Failed):
                 if partial and reached and isinstance(event.error, AudioError):
                     in_time = whole_transcript(segments)
-                    source = Source(recording.name, reached, model.name, __version__, model.dtype)
+                    source = TranscriptSource(recording.name, reached, model.name, __version__, model.dtype)
                     return Transcribed(recording, in_time, source, fault=str(event.error))
                 return Untranscribed(recording, _reason(recording, event.error))
     finally:

@@ -11,7 +11,7 @@ from asr.transcribe.files import Transcribed
 from asr.transcribe.progress import Progress
 from asr.transcribe.recordings import Recording
 from asr.transcribe.requests import whole_transcript
-from asr.transcribe.writers import Source
+from asr.transcribe.writers import TranscriptSource
 from asr.transcribe.writers.base import channel_label
 from asr.types import Segment
 
@@ -79,7 +79,7 @@ class LiveView:
         if self._recording is None or not self._segments:
             return None
         reached = max(segment.end for segment in self._segments)
-        source = Source(self._recording.name, reached, model, __version__)
+        source = TranscriptSource(self._recording.name, reached, model, __version__)
         return Transcribed(self._recording, whole_transcript(self._segments), source)
 
     def _show(self, recording: Recording) -> None:

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from asr.bundle.adapter import load_adapted
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Decoding, Searchers, SearchRequest, choose_decoding
 from asr.bundle.store import find_model
@@ -21,6 +22,7 @@ from asr.errors import ConfigError
 from asr.system.runtime import resolve_device
 from asr.transcribe.engine import DEFAULT_OPTIONS, Engine
 from asr.transcribe.events import Event, Failed, SegmentReady
+from asr.transcribe.lanes import Lanes
 from asr.transcribe.recognized import Recognized
 from asr.transcribe.recordings import Audio
 from asr.transcribe.requests import RequestOptions
@@ -28,15 +30,16 @@ from asr.transcribe.segmentation import DEFAULT_SEGMENTATION, SegmentationConfig
 from asr.transcribe.span_recognizer import SpanRecognizer
 from asr.transcribe.streaming.build import build_live_engine
 from asr.transcribe.streaming.engine import LiveEngine, LiveStream
-from asr.transcribe.streaming.settings import DEFAULT_STREAMING, StreamingConfig
+from asr.transcribe.streaming.settings import DEFAULT_STREAMING, StreamingConfig, Turns
 from asr.types import Segment, Transcript
 
+MAX_WINDOWS = 12  # of a batch: what a decoder keeps of frames grows with each, and more are hardly faster
 LIVE_OPTIONS = RequestOptions(partials=True)
 
 
 def default_batch_seconds(bundle: Bundle) -> float:
     """Of a model of windows twice as many: each step of its decoder reads all weights, for however many rows."""
-    return 60.0 if bundle.frontend.window_seconds is None else 120.0
+    return 60.0 if bundle.frontend.window_seconds is None else 240.0
 
 
 class Recognizer:
@@ -65,20 +68,25 @@ class Recognizer:
         self.device = device
         self.dtype = bundle.dtype  # its name, as outputs record it
         self.max_batch_seconds = max_batch_seconds or default_batch_seconds(bundle)
+        self.max_batch_spans = None if bundle.frontend.window_seconds is None else MAX_WINDOWS
         window, longest = bundle.frontend.window_seconds, segmentation.max_span + 2 * segmentation.padding
         if window is not None and longest > window:
             raise ConfigError(
                 f"max_span {segmentation.max_span:g} s with padding around it is more than the {window:g} s that the "
                 f"model takes; use {window - 2 * segmentation.padding:g} or less"
             )
-        self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate)
+        self.segmenter = Segmenter(segmentation, bundle.frontend.sample_rate, window)
         searchers = decoding if isinstance(decoding, Searchers) else Searchers(bundle, decoding)
         self._spans = SpanRecognizer(bundle, searchers, confidence, min_confidence)
         self._live: dict[StreamingConfig, LiveEngine] = {}
+        lanes = Lanes() if window is not None and device.type == "cpu" and torch.get_num_threads() > 1 else None
         self.engine = Engine(
             self.segmenter,
-            self._spans.recognize,
+            lanes.sharing(self._spans.recognize) if lanes else self._spans.recognize,
             max_batch_seconds=self.max_batch_seconds,
+            max_batch_spans=self.max_batch_spans,
+            executor=lanes.executor if lanes else None,
+            max_in_flight=lanes.number if lanes else 1,
             check=self._spans.finds_language,
             live=self.live() if can_stream(bundle) else None,
         )
@@ -96,19 +104,23 @@ class Recognizer:
         confidence: str = "posterior",
         min_confidence: float = 0.0,
         exact: bool = False,
+        adapter: Path | None = None,
     ) -> Self:
         """A recognizer from a model folder, or of a model by its name, fetched at the first use.
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
         and hotwords. `dtype` is auto, float32, bfloat16 or int8; auto has pretrained models run in the fastest types,
         in which a text may depend on the batch. `exact` has a model of fixed windows always hear a whole one, which is
-        slower. Raises BundleError for a folder that is no model or language model, ConfigError for an unknown device,
+        slower.
+        `adapter` is the folder of what LoRA learnt on top of this model.
+
+        Raises BundleError for a folder that is no model or language model, ConfigError for an unknown device,
         dtype, search, setting or measure of confidence.
         """
         request = search if isinstance(search, SearchRequest) else SearchRequest(search)
         where = resolve_device(device)
         folder = find_model(model)
-        bundle = Bundle.load(folder, where, dtype)
+        bundle = load_adapted(folder, adapter, where, dtype)
         if exact:
             bundle = bundle.exact()
         return cls(
@@ -155,15 +167,16 @@ class Recognizer:
         sample_rate: int = 16000,
         options: RequestOptions = LIVE_OPTIONS,
         config: StreamingConfig = DEFAULT_STREAMING,
+        turns: Turns | None = None,
     ) -> LiveStream:
-        """Begin to recognise speech that will be pushed, at `sample_rate` in Hz.
+        """Begin to recognise speech that will be pushed, at `sample_rate` in Hz; `turns` are of this stream alone.
 
         >>> stream = recognizer.open_stream()
         >>> stream.push(samples)  # as often as there are some; `stream.events_now()` gives what is known
         >>> stream.finish()
         >>> stream.result().text
         """
-        return self.live(config).open(options, sample_rate=sample_rate)
+        return self.live(config).open(options, sample_rate=sample_rate, turns=turns)
 
     def stream(
         self,

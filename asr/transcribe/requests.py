@@ -5,6 +5,7 @@ read one block -> spans in order -> (the engine recognises them, in any order) -
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -17,6 +18,7 @@ from asr.bundle.decode import SearchRequest
 from asr.errors import AudioError
 from asr.transcribe.coverage import still_uncovered
 from asr.transcribe.events import Done, Event, Failed, Partial, Progress, SegmentReady
+from asr.transcribe.merging import Merger
 from asr.transcribe.overlaps import Joiner, merged
 from asr.transcribe.recognized import NOTHING, Recognized
 from asr.transcribe.recordings import LiveRecording, Recording
@@ -214,26 +216,34 @@ class Request:
         for channel in channels:
             label = channel if self.options.channel == SPLIT else None
             stream, num_samples, shown = segmenter.stream(), 0, 0.0
+            merger = self._merger(segmenter)
             fault = None
             try:
                 for block in self.recording.blocks(rate, BLOCK_SECONDS, channel):
                     num_samples += len(block)
                     band.look(block)
                     seconds = num_samples / rate
-                    items: list[_Item] = [SpanTask(self, span, label) for span in stream.push(block)]
+                    items: list[_Item] = [SpanTask(self, span, label) for span in merger.push(stream.push(block))]
                     if self.options.partials and seconds - shown >= PARTIAL_SECONDS:
                         shown = seconds
                         items += self._partial(stream, label)
                     yield [*items, Progress(total + seconds)]
             except AudioError as error:
                 fault = Failed(error)
-            rest = [SpanTask(self, span, label) for span in stream.finish()]
+            left = itertools.chain(merger.push(stream.finish()), merger.finish())
+            rest = [SpanTask(self, span, label) for span in left]
             total, longest = total + num_samples / rate, max(longest, num_samples / rate)
             whole = Done(Transcript(()), longest, is_narrow=band.is_narrow)
             end = whole if channel == channels[-1] else _ChannelEnd()
             yield [*rest, fault or end]
             if fault:
                 return
+
+    def _merger(self, segmenter: Segmenter) -> Merger:
+        """What joins spans; none of a recording that comes in as it is spoken, or whose languages change."""
+        is_live = self.options.partials or isinstance(self.recording, LiveRecording)
+        seconds = None if is_live or self.options.each_language else segmenter.merged_seconds
+        return Merger(seconds or 0.0)
 
     def _partial(self, stream: SpanStream, channel: int | None) -> list[SpanTask]:
         span = stream.unfinished()

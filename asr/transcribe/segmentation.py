@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from asr.audio.vad import VADS, SileroVadConfig, Vad, VadConfig, VadStream
-from asr.config import with_overrides
 from asr.config_errors import validate
+from asr.config_overrides import with_overrides
 from asr.registry import Config
 from asr.transcribe.long_form import pause_depth, quietest_point
 
@@ -41,12 +41,13 @@ class SegmentationConfig(Config):
     vad: VadConfig | None = SileroVadConfig()  # without one, everything is speech
     onset: float = Field(default=0.9, gt=0, le=1)  # probability that is taken for certain
     offset: float = Field(default=0.3, ge=0, le=1)  # probability below which there is none
-    min_speech: float = Field(default=0.15, ge=0)
-    min_pause: float = Field(default=0.8, gt=0)
-    padding: float = Field(default=1.0, ge=0)
+    min_speech: float = Field(default=0.15, ge=0)  # shorter sounds are none
+    min_pause: float = Field(default=0.8, gt=0)  # shorter ones part no segments
+    padding: float = Field(default=1.0, ge=0)  # around speech, that the model hears, too
     min_recording: float = Field(default=1.5, ge=0)  # a shorter one is taken whole: a detector needs time to judge
     max_span: float = Field(default=20.0, ge=1)  # words must fit
-    overlap: float = Field(default=3.0, ge=0)
+    overlap: float = Field(default=3.0, ge=0)  # of the two parts where longer speech is cut without a pause
+    merge: bool = True  # spans of a recording share a window, for models that hear windows of a fixed length
 
     @model_validator(mode="after")
     def _fits(self) -> SegmentationConfig:
@@ -134,11 +135,15 @@ class Span:
 
 
 class Segmenter:
-    """Cuts recordings of one sample rate into spans; the same spans however a recording arrives in blocks."""
+    """Cuts recordings of one sample rate into spans; the same spans however a recording arrives in blocks.
 
-    def __init__(self, config: SegmentationConfig, sample_rate: int) -> None:
+    `window_seconds` is what the model hears at most, where it hears windows.
+    """
+
+    def __init__(self, config: SegmentationConfig, sample_rate: int, window_seconds: float | None = None) -> None:
         self.config = config
         self.sample_rate = sample_rate
+        self.merged_seconds = window_seconds if config.merge else None  # of merged spans; None for none
         self._vad: Vad | None = None if config.vad is None else VADS.part(config.vad.name)(config.vad, sample_rate)
 
     def stream(self) -> SpanStream:

@@ -10,10 +10,11 @@ from asr.alignment.confidence import confidence_measure, text_confidence
 from asr.bundle.bundle import Bundle
 from asr.bundle.decode import Searchers
 from asr.bundle.prompting import AUTO, Wish, reading
-from asr.bundle.recognition import Decoded, DecodeOptions
+from asr.bundle.recognition import NOTHING as NO_TEXT
+from asr.bundle.recognition import Decoded, DecodeOptions, is_long
 from asr.errors import ConfigError
 from asr.text.tokenizer.word_breaks import joined
-from asr.transcribe.coverage import cut_out, is_noise, uncovered_speech
+from asr.transcribe.coverage import MARGIN, cut_out, is_noise, uncovered_speech
 from asr.transcribe.recognized import NOTHING, Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
@@ -85,17 +86,30 @@ class SpanRecognizer:
         for row, own in heard.items():
             own.add(self._said(spans[row], decoded[row]), self._is_sure(decoded[row], options[row]))
         gaps = [
-            (row, cut_out(spans[row], gap))
+            (row, cut_out(spans[row], (start - MARGIN, end) if is_long(spans[row].duration) else (start, end)))
             for row, own in heard.items()
-            for gap in uncovered_speech(spans[row], own.covering)
+            for start, end in uncovered_speech(spans[row], own.covering)
         ]
         if gaps and self._bundle.frontend.window_seconds is not None:
             told = [_in_language(chosen[row], decoded[row], part) for row, part in gaps]
-            again = self._exact.decode([part.waveform for _, part in gaps], told)
-            for (row, part), one in zip(gaps, again, strict=True):
+            for (row, part), one in zip(gaps, self._decoded_again(spans, gaps, told), strict=True):
                 if not is_noise(part.activity, one):
                     heard[row].add(self._said(part, one), self._is_sure(one, options[row]))
         return [heard[row].recognized(span) if row in heard else NOTHING for row, span in enumerate(spans)]
+
+    def _decoded_again(
+        self, spans: Sequence[Span], gaps: Sequence[tuple[int, Span]], options: Sequence[DecodeOptions]
+    ) -> list[Decoded]:
+        """Parts of spans, each with its span's place: those of long ones by themselves, others in whole windows."""
+        decoded = [NO_TEXT] * len(gaps)
+        for bundle, are_long in ((self._bundle, True), (self._exact, False)):
+            places = [place for place, (row, _) in enumerate(gaps) if is_long(spans[row].duration) == are_long]
+            if not places:
+                continue
+            parts = [gaps[place][1].waveform for place in places]
+            for place, one in zip(places, bundle.decode(parts, [options[place] for place in places]), strict=True):
+                decoded[place] = one
+        return decoded
 
     def _is_sure(self, decoded: Decoded, options: RequestOptions) -> bool:
         """Whether the least confidence that is asked for is reached, or unknown."""

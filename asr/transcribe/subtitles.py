@@ -143,11 +143,11 @@ def _between_pauses(segment: Segment, rules: SubtitleRules) -> Iterator[list[Pie
 def _sentences_joined(segments: Sequence[Sequence[list[Piece]]], rules: SubtitleRules) -> Iterator[list[Piece]]:
     """The groups of all segments; where a sentence goes on, the last of one and the first of the next are one."""
     filled = [groups for groups in segments if groups]
-    has_sentences = any(_ends_sentence(groups[-1][-1]) for groups in filled)
+    has_sentences = any(ends_sentence(groups[-1][-1].text) for groups in filled)
     held: list[Piece] = []
     for groups in filled:
         first = groups[0]
-        goes_on = bool(held) and has_sentences and not _ends_sentence(held[-1])
+        goes_on = bool(held) and has_sentences and not ends_sentence(held[-1].text)
         if goes_on and first[0].start - held[-1].end < rules.pause_seconds - ROUNDING:
             is_spaced = not (is_spaceless(held[-1].text[-1]) or is_spaceless(first[0].text[0]))
             first = [*held, replace(first[0], spaced=is_spaced), *first[1:]]
@@ -203,24 +203,25 @@ def _lines(block: Sequence[Piece], rules: SubtitleRules) -> tuple[str, ...]:
 
 def _cut_price(piece: Piece) -> float:
     """What it costs to cut the text after a piece."""
-    if _ends_sentence(piece):
+    if ends_sentence(piece.text):
         return 0.0
-    if _is_title(piece):
+    if _is_title(piece.text):
         return BEFORE_NAME
-    return INSIDE_SENTENCE if _last_mark(piece) in CLAUSE_END else INSIDE_PHRASE
+    return INSIDE_SENTENCE if _last_mark(piece.text) in CLAUSE_END else INSIDE_PHRASE
 
 
-def _ends_sentence(piece: Piece) -> bool:
-    return _last_mark(piece) in SENTENCE_END and not _is_title(piece)
+def ends_sentence(text: str) -> bool:
+    """Whether a sentence is over behind a word; it is not behind "Mr." or an initial."""
+    return _last_mark(text) in SENTENCE_END and not _is_title(text)
 
 
-def _is_title(piece: Piece) -> bool:
+def _is_title(text: str) -> bool:
     """Whether a name goes on after an abbreviation."""
-    return bool(_ABBREVIATION.fullmatch(piece.text.lstrip("\"'(\u201c\u2018")))
+    return bool(_ABBREVIATION.fullmatch(text.lstrip("\"'(\u201c\u2018")))
 
 
-def _last_mark(piece: Piece) -> str:
-    return unicodedata.normalize("NFKC", piece.text[-4:]).rstrip(CLOSING)[-1:]
+def _last_mark(text: str) -> str:
+    return unicodedata.normalize("NFKC", text[-4:]).rstrip(CLOSING)[-1:]
 
 
 def _width(block: Sequence[Piece]) -> int:

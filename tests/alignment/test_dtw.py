@@ -1,4 +1,4 @@
-"""Dynamic time warping: the best of all paths, by either way of finding it."""
+"""Dynamic time warping: the best of all paths, of one matrix and of many at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from asr.alignment.dtw import warp, warp_plain
+from asr.alignment.dtw import warp, warp_all
 
 EXPECTED = [0, 4, 10, 15, 20, 25]  # of `ridge`, by transformers 5.24
 
@@ -28,20 +28,17 @@ def best_of_all(likeness: np.ndarray) -> np.ndarray:
 def test_the_path_is_the_best_of_all(shape: tuple[int, int]) -> None:
     likeness = np.random.default_rng(sum(shape)).standard_normal(shape)
     expected = best_of_all(likeness)
-    assert warp_plain(likeness).tolist() == expected.tolist()
     found = warp(likeness)
     assert found is not None
     assert found.tolist() == expected.tolist()
 
 
-def test_compiled_and_plain_agree_on_matrices_of_real_size() -> None:
-    pytest.importorskip("numba")
+def test_matrices_of_all_sizes_at_once_have_the_paths_that_each_has_by_itself() -> None:
     random = np.random.default_rng(0)
-    for num_rows, num_frames in ((40, 300), (90, 1500), (12, 12)):
-        likeness = random.standard_normal((num_rows, num_frames))
-        found = warp(likeness)
-        assert found is not None
-        assert found.tolist() == warp_plain(likeness).tolist()
+    likenesses = [random.standard_normal(shape) for shape in ((40, 300), (5, 4), (0, 3), (12, 12), (30, 400), (1, 1))]
+    for one, found in zip(likenesses, warp_all(likenesses), strict=True):
+        expected = warp(one)
+        assert (None if found is None else found.tolist()) == (None if expected is None else expected.tolist())
 
 
 def test_more_rows_than_frames_have_no_path_and_no_rows_have_no_frames() -> None:

@@ -151,3 +151,20 @@ def test_a_picture_longer_than_the_sound_does_not_hide_an_mp3(tmp_path: Path) ->
     assert audio_info(path).num_samples == 44100
     path.write_bytes(data + picture)  # of no known kind, behind frames enough
     assert audio_info(path).num_samples == 44100
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2), (44100, 1)])
+@pytest.mark.parametrize("between", [b"", b"ID3\x03" + bytes(5) + b"\x10" + bytes(16)], ids=["bare", "tag"])
+def test_joined_mp3_files_of_different_kinds_are_an_error(
+    tmp_path: Path, rate: int, channels: int, between: bytes
+) -> None:
+    parts = []
+    for number, (hz, width) in enumerate([(16000, 1), (rate, channels)]):
+        path = tmp_path / f"{number}.mp3"
+        samples = np.random.default_rng(number).uniform(-0.3, 0.3, (2 * hz, width))
+        soundfile.write(path, samples, hz, format="MP3", subtype="MPEG_LAYER_III")
+        parts.append(path.read_bytes())
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(between.join(parts))
+    with pytest.raises(AudioError, match=f"1 channel of 16000 Hz and {channels} of {rate} Hz; split the file"):
+        load_audio(joined)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.audio.io import audio_info, load_audio, read_blocks
-from asr.audio.raw import ENCODINGS, MAX_CHANNELS, MAX_SAMPLE_RATE, RawFormat, parse_raw_format
+from asr.audio.raw import ENCODINGS, MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, RawFormat, parse_raw_format
 from asr.errors import AudioError, ConfigError
 
 # What numpy alone makes of some encodings: type and value of full scale.
@@ -102,10 +102,10 @@ def test_any_text_is_a_raw_format_or_an_error_of_one_line(text: str) -> None:
         raw = parse_raw_format(text)
     except ConfigError:
         return
-    assert 0 < raw.sample_rate <= MAX_SAMPLE_RATE
+    assert MIN_SAMPLE_RATE <= raw.sample_rate <= MAX_SAMPLE_RATE
     assert 0 < raw.channels <= MAX_CHANNELS
 
 
-@given(st.integers(1, MAX_SAMPLE_RATE), st.integers(1, MAX_CHANNELS), st.sampled_from(sorted(ENCODINGS)))
+@given(st.integers(MIN_SAMPLE_RATE, MAX_SAMPLE_RATE), st.integers(1, MAX_CHANNELS), st.sampled_from(sorted(ENCODINGS)))
 def test_what_is_written_out_is_parsed_back(rate: int, channels: int, encoding: str) -> None:
     assert parse_raw_format(f"{rate}:{channels}:{encoding}") == RawFormat(rate, channels, encoding)

@@ -237,3 +237,21 @@ def test_a_segment_is_found_without_decoding_all_before_it(
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)
     load_audio(path, RATE, start=75.0, duration=4.0)
     assert sum(decoded) < RATE * 50
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_tag_of_aiff_is_no_recording_of_another_format(tmp_path: Path, inside: bool) -> None:
+    data = encoded("aiff", chirp())
+    data += b"ID3 " + struct.pack(">I", 30) + b"ID3\x03" + bytes(26)
+    if inside:
+        struct.pack_into(">I", data, 4, len(data) - 8)
+    (tmp_path / "a.aiff").write_bytes(data)
+    assert len(load_audio(tmp_path / "a.aiff", RATE)) == 2 * RATE
+
+
+@pytest.mark.parametrize("rate", [3, 2_000_000_000])
+def test_an_impossible_rate_is_an_error(tmp_path: Path, rate: int) -> None:
+    (tmp_path / "a.wav").write_bytes(patched(encoded("wav", chirp()), 24, "<I", rate))
+    for read in (load_audio, audio_info):
+        with pytest.raises(AudioError, match=f"states {rate} Hz, which is impossible"):
+            read(tmp_path / "a.wav")

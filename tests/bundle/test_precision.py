@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.decode import choose_decoding
 from asr.bundle.foreign import import_model
 from asr.bundle.precision import Precision, choose_precision
 from asr.errors import BundleError, ConfigError
@@ -92,3 +93,17 @@ def test_rows_encoded_one_by_one_are_what_the_encoder_makes_of_the_batch(whisper
     assert torch.equal(encoded.lens, expected.lens)
     for row, length in enumerate(encoded.lens.tolist()):
         torch.testing.assert_close(encoded.frames[row, :length], expected.frames[row, :length], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["auto", *LOWERED, "float32"])
+def test_in_all_types_a_text_and_its_score_are_those_of_the_utterance_alone(whisper: Path, dtype: str) -> None:
+    bundle = Bundle.load(whisper, dtype=dtype)
+    options = choose_decoding(bundle, whisper).options(bundle, None)
+    random = np.random.default_rng(0)
+    waveforms = [random.normal(0, 0.1, size).astype(np.float32) for size in (16000, 60000, 25000, 90000)]
+    together = bundle.decode(waveforms, [options] * len(waveforms))
+    for waveform, one in zip(waveforms, together, strict=True):
+        (alone,) = bundle.decode([waveform], [options])
+        assert alone.n_best[0].tokens == one.n_best[0].tokens
+        if dtype != "float32":  # whose products depend on how many rows there are
+            assert alone.n_best[0].score == one.n_best[0].score

@@ -160,6 +160,7 @@ LM_FILE = "asr lm train train.jsonl --order 2 --out words.arpa"
 NEURAL_LM = "asr lm train --neural lm.yaml --out lm --device cpu"
 ALIGN = "asr align audio/5.wav hyp.txt --model model --device cpu"
 SUBTITLES = "asr align audio/5.wav ref.jsonl --model model --device cpu --format srt"
+SPLIT = "asr data split train.jsonl --dev 25% --out parts"
 CUT = "asr data cut model dev.jsonl --out pieces.jsonl"
 CHECK = "asr data check train.jsonl --workers 1"
 SHORT = f"{CHECK} --max-duration 1.2"  # some are longer
@@ -187,6 +188,11 @@ SERVE = "asr serve --model model --device cpu --port 0 --set segmentation.vad=nu
 CASES = {
     "train CONFIG": Case(TRAIN, "asr train missing.yaml --out exp", works),
     "train --out": Case(TRAIN, f"{TRAIN} --out other", has("other/model.safetensors")),
+    "train --from": Case(
+        TRAIN,
+        "asr train train.jsonl --from model --out exp --device cpu --set training.epochs=1",
+        has("exp.data/experiment.yaml"),
+    ),
     "train --set": Case(TRAIN, f"{TRAIN} --set training.epochs=1", steps("exp/training/train.jsonl")),
     "train --resume": Case(TRAIN, f"{TRAIN} --resume", works, before=TRAIN),
     "train --reproduce": Case(TRAIN, "asr train --reproduce model --out exp", says("reproduced: the weights")),
@@ -209,6 +215,7 @@ CASES = {
     "evaluate --device": Case(EVALUATE, f"{EVALUATE} --device nowhere", works),
     "evaluate --threads": Case(EVALUATE, f"{EVALUATE} --threads 2", threads),
     "evaluate --dtype": Case(EVALUATE, f"{EVALUATE} --dtype bfloat16", dtypes),
+    "evaluate --adapter": Case(EVALUATE, f"{EVALUATE} --adapter audio", works),
     "evaluate --confidence": Case(EVALUATE, f"{EVALUATE} --confidence entropy", HYPOTHESES),
     "evaluate --batch-seconds": Case(EVALUATE, f"{EVALUATE} --batch-seconds 1", batches),
     "evaluate --stream": Case(EVALUATE, f"{EVALUATE} --stream", has("results.stream-0.32/stream.json")),
@@ -236,6 +243,7 @@ CASES = {
     "transcribe --device": Case(TRANSCRIBE, f"{TRANSCRIBE} --device nowhere", works),
     "transcribe --threads": Case(TRANSCRIBE, f"{TRANSCRIBE} --threads 2", threads),
     "transcribe --dtype": Case(TRANSCRIBE, f"{TRANSCRIBE} --dtype bfloat16", dtypes),
+    "transcribe --adapter": Case(TRANSCRIBE, f"{TRANSCRIBE} --adapter audio", works),
     "transcribe --confidence": Case(
         f"{TRANSCRIBE} --format json", f"{TRANSCRIBE} --format json --confidence entropy", out
     ),
@@ -321,6 +329,10 @@ CASES = {
     "serve --model": Case(SERVE, SERVE.replace("--model model", "--model tiny=model"), out),
     "serve --host": Case(SERVE, f"{SERVE} --host nowhere.invalid", works),
     "serve --port": Case(SERVE, f"{SERVE} --port 70000", lambda outcome: outcome.status),
+    "serve --api-keys": Case(SERVE, f"{SERVE} --api-keys keys.txt", out),
+    "serve --allow-host": Case(SERVE, f"{SERVE} --allow-host asr", out),
+    "serve --allow-origin": Case(SERVE, f"{SERVE} --allow-origin https://example.org", out),
+    "serve --wyoming-port": Case(SERVE, f"{SERVE} --wyoming-port 0", says("Wyoming")),
     "serve --set": Case(SERVE, f"{SERVE} --set serve.max_upload_mb=0.001", out),
     "serve --device": Case(SERVE, f"{SERVE} --device nowhere", works),
     "serve --dtype": Case(SERVE, f"{SERVE} --dtype bfloat16", dtypes),
@@ -398,6 +410,14 @@ CASES = {
     "runs --json": Case(RUNS, f"{RUNS} --json", out),
     "runs --plot": Case(RUNS, f"{RUNS} --plot runs.png", has("runs.png")),
     "info EXP": Case("asr info model", "asr info elsewhere", works),
+    "config KEY": Case("asr config", "asr config training", out),
+    "config --markdown": Case("asr config training", "asr config training --markdown", out),
+    "data split MANIFEST": Case(SPLIT, SPLIT.replace("train.jsonl", "gone.jsonl"), works),
+    "data split --dev": Case(SPLIT, SPLIT.replace("25%", "50%"), content("parts/dev.jsonl")),
+    "data split --test": Case(SPLIT, f"{SPLIT} --test 25%", has("parts/test.jsonl")),
+    "data split --by": Case(SPLIT, f"{SPLIT} --by speaker", works),  # no row has one
+    "data split --out": Case(SPLIT, SPLIT.removesuffix(" --out parts"), has("train/dev.jsonl")),
+    "data split --seed": Case(SPLIT, f"{SPLIT} --seed 2", content("parts/dev.jsonl")),
     "data cut EXP": Case(CUT, "asr data cut elsewhere dev.jsonl --out pieces.jsonl", works),
     "data cut MANIFEST": Case(CUT, "asr data cut model train.jsonl --out pieces.jsonl", content("pieces.jsonl")),
     "data cut --out": Case(CUT, "asr data cut model dev.jsonl --out other.jsonl", has("other.jsonl")),
@@ -458,6 +478,9 @@ CASES = {
     "data import --speaker-column": Case(IMPORT, f"{IMPORT} --speaker-column note", content("new.jsonl")),
     "data import --lang-column": Case(IMPORT, f"{IMPORT} --lang-column note", content("new.jsonl")),
     "data import --start-column": Case(IMPORT, f"{IMPORT} --start-column number", content("new.jsonl")),
+    "data import --end-column": Case(
+        f"{IMPORT} --start-column number", f"{IMPORT} --start-column number --end-column number", works
+    ),
     "data import --duration-column": Case(IMPORT, f"{IMPORT} --duration-column number", content("new.jsonl")),
     "data import --set": Case(
         "asr data import lhotse:yesno audio --out new", "asr data import lhotse:yesno audio --out new --set a=1", error
@@ -513,12 +536,15 @@ def test_every_flag_has_a_case() -> None:
     assert sorted(all_flags()) == sorted(CASES)
 
 
-def serve_once(app: Any, _socket: socket.socket) -> None:
+def serve_once(app: Any, _socket: socket.socket, _limits: object) -> bool:
     """Stands for a server: answers a request for the models and one for a transcription, prints both and ends."""
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        models = client.get("/v1/models").json()["data"]
+        models = client.get("/v1/models").json().get("data", [])
         reply = client.post("/v1/audio/transcriptions", files={"file": Path("audio/5.wav").read_bytes()})
-        print([model["id"] for model in models], reply.text)
+        elsewhere = client.get("/health", headers={"host": "asr"})
+        from_page = client.post("/v1/audio/transcriptions", headers={"origin": "https://example.org"})
+        print([model["id"] for model in models], reply.text, elsewhere.status_code, from_page.status_code)
+    return False
 
 
 @pytest.fixture(scope="session")

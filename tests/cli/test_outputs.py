@@ -14,7 +14,7 @@ import typer
 
 from asr.cli.main import app, main
 
-WRITES_NOTHING = {"models list", "models path", "models pull", "models remove", "info"}
+WRITES_NOTHING = {"models list", "models path", "models pull", "models remove", "info", "config", "serve"}
 NOT_INTO_A_FULL_FOLDER = {"models import", "train", "average"}  # they make a folder, see the last test but one
 
 # Command lines with the path to write in braces. A folder there holds the file in question.
@@ -38,6 +38,7 @@ REFUSED = [
     "data stats dev.jsonl --json {audio/0.wav}",
     "data leaks train.jsonl dev.jsonl --json {train.jsonl}",
     "data leaks train.jsonl dev.jsonl --json {dev.jsonl}",
+    "data split folder/train.jsonl --dev 20% --out {folder}",
     "data shard folder/shards.jsonl --out {folder}",
     "data cut model dev.jsonl --out {dev.jsonl}",
     "data cut model dev.jsonl --out {model/tokens.txt}",
@@ -55,6 +56,7 @@ REFUSED = [
     "transcribe audio/0.wav --model model --hotwords audio/0.txt --overwrite --output-dir {audio}",
     "transcribe audio/0.txt --raw 16000 --model model --overwrite --output-dir {audio}",
     "transcribe audio --model model --lm folder/0.txt --output-dir {folder}",
+    "transcribe audio/0.wav --model model --format tsv --replace folder/0.tsv --overwrite --output-dir {folder}",
     "align audio/0.wav audio/0.txt --model model --format txt,json --output-dir {audio}",
     "align audio/0.wav audio/0.txt --model model --format txt --output-dir {audio}",
     "tune model {model/decode.yaml}",
@@ -70,13 +72,14 @@ def files(workspace: Path) -> Path:
     shutil.copy("audio/0.wav", "corpus/a.wav")
     (workspace / "corpus" / "a.txt").write_text("one two three\n", encoding="utf-8")
     (workspace / "audio" / "0.txt").write_text("one two three\n", encoding="utf-8")
-    for name in ("text", "rejected.jsonl", "shards.jsonl", "hypotheses.jsonl"):
+    for name in ("text", "rejected.jsonl", "shards.jsonl", "train.jsonl", "hypotheses.jsonl"):
         rows = [json.loads(line) for line in (workspace / "dev.jsonl").read_text(encoding="utf-8").splitlines()]
         lines = [json.dumps({**row, "audio": str(workspace / row["audio"])}) for row in rows]
         (workspace / "folder").mkdir(exist_ok=True)
         (workspace / "folder" / name).write_text("\n".join(lines), encoding="utf-8")
     for name in ("folder/wer.json", "folder/0.txt", "model/decode.yaml"):
         (workspace / name).write_text("one\n", encoding="utf-8")
+    (workspace / "folder" / "0.tsv").write_text("one\ttwo\n", encoding="utf-8")  # a replacement
     return workspace
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from asr.decoding.base import build_search
@@ -46,6 +48,8 @@ CONFIGS = {
     "gru": variant("rnn", bidirectional=False, cell="gru"),
     "plain rnn": variant("rnn", bidirectional=False, cell="rnn"),
 }
+BOTH_SIDES = variant("streaming_conformer", causal=False, right_context=4)
+each_ahead = pytest.mark.parametrize("config", [*CONFIGS.values(), BOTH_SIDES], ids=[*CONFIGS, "both sides"])
 each_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 CHUNKINGS = [Chunking(1, 4), Chunking(2, 1), Chunking(3, 0), Chunking(4, 2)]
 
@@ -64,7 +68,7 @@ def features_of(*lens: int) -> list[Tensor]:
 
 def masked_pass(encoder: Encoder, rows: list[Tensor], chunking: Chunking) -> list[Tensor]:
     """The frames of each row by itself in one pass."""
-    outputs = [encoder(row[None], torch.tensor([len(row)]), chunking=chunking) for row in rows]
+    outputs = [encoder(row[None], torch.tensor([len(row)]), chunks=chunking) for row in rows]
     return [encoded.frames[0, : encoded.lens[0]] for encoded in outputs]
 
 
@@ -105,6 +109,49 @@ def test_pushed_in_any_pieces_it_gives_the_frames_of_one_masked_pass(
         torch.testing.assert_close(torch.cat(output), expected, **EXACT)
 
 
+@pytest.mark.parametrize("right", [1, 2, 5])
+@each_ahead
+@torch.no_grad()
+def test_what_is_ahead_of_a_chunk_may_come_in_any_pieces(config: EncoderConfig, right: int) -> None:
+    encoder, rows = build(config), features_of(45, 30)
+    state = encoder.init_state(2, 2, 2, right)
+    at_once, _ = push(encoder, rows, state, [True, True])
+    bounds = [0, 1, 17, 18, 29, 45]
+    outputs: list[list[Tensor]] = [[] for _ in rows]
+    for first, end in pairwise(bounds):
+        frames, state = push(encoder, [row[first:end] for row in rows], state, [end >= len(row) for row in rows])
+        for output, own in zip(outputs, frames, strict=True):
+            output.append(own)
+    for output, expected, row in zip(outputs, at_once, rows, strict=True):
+        assert len(expected) == int(encoder.output_lens(torch.tensor([len(row)])))
+        torch.testing.assert_close(torch.cat(output), expected, **EXACT)
+
+
+@each_ahead
+@torch.no_grad()
+def test_a_chunk_that_waits_for_everything_is_that_of_the_whole_utterance(config: EncoderConfig) -> None:
+    encoder, rows = build(config), features_of(45, 30)
+    frames, _ = push(encoder, rows, encoder.init_state(2, 2, 30, 60), [True, True])
+    for row, own in zip(rows, frames, strict=True):
+        whole = encoder(row[None], torch.tensor([len(row)])).frames[0]
+        torch.testing.assert_close(own, whole, **EXACT)
+
+
+@torch.no_grad()
+def test_looking_ahead_delays_a_chunk_and_changes_what_attention_finds() -> None:
+    encoder, (row,) = build(variant("streaming_conformer")), features_of(64)
+    factor, chunking = encoder.subsampling_factor, Chunking(2, 1)
+    state = encoder.init_state(1, 2, 1, 3)
+    (frames,), state = push(encoder, [row[: 5 * factor - 1]], state, [False])
+    assert not len(frames)
+    (frames,), _ = push(encoder, [row[5 * factor - 1 : 5 * factor]], state, [False])
+    assert len(frames) == 2
+    (blind,) = masked_pass(encoder, [row], chunking)
+    (wide,) = masked_pass(encoder, [row], Chunking(5, 0))
+    assert not torch.allclose(frames, blind[:2])
+    torch.testing.assert_close(frames, wide[:2], **EXACT)  # nothing lies before the first chunk
+
+
 @each_config
 @torch.no_grad()
 def test_a_chunk_is_out_as_soon_as_its_features_are_known(config: EncoderConfig) -> None:
@@ -118,18 +165,17 @@ def test_a_chunk_is_out_as_soon_as_its_features_are_known(config: EncoderConfig)
         assert len(frames) == 2
 
 
-@each_config
+@each_ahead
 @torch.no_grad()
 def test_streams_join_and_leave_and_each_is_as_if_alone(config: EncoderConfig) -> None:
     """The second stream begins later than the first, the third later still; the first leaves in the middle."""
     encoder, rows = build(config), features_of(70, 45, 30)
     first, second, third = rows
-    chunking = Chunking(2, 2)
-    expected = masked_pass(encoder, rows, chunking)
 
     def fresh() -> StreamState:
-        return encoder.init_state(1, chunking.frames, chunking.left)
+        return encoder.init_state(1, 2, 2)
 
+    expected = [push(encoder, [row], fresh(), [True])[0][0] for row in rows]
     outputs: list[list[Tensor]] = [[], [], []]
 
     def advance(numbers: list[int], pieces: list[Tensor], state: StreamState, is_last: list[bool]) -> StreamState:
@@ -148,7 +194,7 @@ def test_streams_join_and_leave_and_each_is_as_if_alone(config: EncoderConfig) -
         torch.testing.assert_close(torch.cat(output), own, **EXACT)
 
 
-@each_config
+@each_ahead
 @torch.no_grad()
 def test_a_state_does_not_grow_with_the_time_and_is_never_changed_in_place(config: EncoderConfig) -> None:
     encoder, (row,) = build(config), features_of(200)
@@ -160,7 +206,7 @@ def test_a_state_does_not_grow_with_the_time_and_is_never_changed_in_place(confi
         assert all(map(torch.equal, before, (*state.pending, *state.caches)))
         state = following
         sizes.add(sum(cache.numel() for cache in state.caches))
-        assert len(state.pending[0]) < 2 * encoder.subsampling_factor
+        assert len(state.pending[0]) < (2 + encoder.default_right_frames) * encoder.subsampling_factor
         assert all(part.untyped_storage().nbytes() < 40_000 for part in (*state.pending, *state.caches))
     assert len(sizes) == 1
 
@@ -208,7 +254,7 @@ def test_masked_rows_of_a_batch_are_as_alone() -> None:
     for row, one in enumerate(rows):
         padded[row, : len(one)] = one
     chunking = Chunking(2, 1)
-    batched = encoder(padded, lens, chunking=chunking)
+    batched = encoder(padded, lens, chunks=chunking)
     assert batched.frames.isfinite().all()
     for frames, length, expected in zip(
         batched.frames, batched.lens, masked_pass(encoder, rows, chunking), strict=True
@@ -219,12 +265,14 @@ def test_masked_rows_of_a_batch_are_as_alone() -> None:
 def test_gradients_are_finite_with_chunks() -> None:
     encoder = build(variant("streaming_conformer")).train()
     features = torch.randn(3, 61, NUM_FEATURES, dtype=torch.float64)
-    encoded = encoder(features, torch.tensor([61, 20, 0]), chunking=Chunking(2, 1))
+    encoded = encoder(features, torch.tensor([61, 20, 0]), chunks=Chunking(2, 1))
     (encoded.frames[0].pow(3).sum() + encoded.frames[1, :5].pow(3).sum()).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in encoder.parameters())
 
 
 def test_what_cannot_stream_says_so() -> None:
+    with pytest.raises(ValidationError, match="needs a right_context"):
+        variant("streaming_conformer", causal=False)
     with pytest.raises(ConfigError, match="cannot stream"):
         build(variant("rnn")).init_state(1, 4)
     with pytest.raises(ConfigError, match="at least one"):

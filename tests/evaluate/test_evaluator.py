@@ -89,7 +89,8 @@ def test_an_utterance_too_short_for_the_model_counts_as_deleted(
     first, second = read_manifest(workspace / "dev.jsonl")
     short = Utterance("short", first.audio, 0.01, "two words")
     write_manifest(workspace / "short.jsonl", [short, second])
-    result = evaluate(bundle, workspace / "short.jsonl", search)
+    with pytest.warns(UserWarning, match="1 utterance is too short for the model and counted as not recognised: short"):
+        result = evaluate(bundle, workspace / "short.jsonl", search)
     assert result.hypotheses["short"] == ""
     assert result.score.words.reference_length == 2 + len(second.text.split())
     assert result.score.counts(0).deletions == 2
@@ -208,7 +209,8 @@ def test_every_word_has_a_confidence_and_is_right_or_wrong(workspace: Path, bund
 def test_an_utterance_without_words_has_no_confidence(workspace: Path, bundle: Bundle, search: Decoding) -> None:
     first, second = read_manifest(workspace / "dev.jsonl")
     write_manifest(workspace / "short.jsonl", [Utterance("short", first.audio, 0.01, "two words"), second])
-    result = evaluate(bundle, workspace / "short.jsonl", search)
+    with pytest.warns(UserWarning, match="too short"):
+        result = evaluate(bundle, workspace / "short.jsonl", search)
     assert result.confidences["short"] is None
     assert result.confidences[second.id] is not None
 

@@ -17,11 +17,11 @@ from asr.config import load_experiment
 from asr.errors import BundleError, ConfigError
 from asr.experiments import launch
 from asr.experiments.average import average_epochs
-from asr.experiments.init_from import REPORT_FILE
+from asr.experiments.init_from import KERNEL, REPORT_FILE
 from asr.experiments.prepare import prepare
 from asr.experiments.summary import summarize
 
-KINDS = ("copied", "resized", "missing_there", "other_shape", "not_asked")  # of a new model's weights
+KINDS = ("copied", "resized", "made_causal", "missing_there", "other_shape", "not_asked")  # of a new model's weights
 
 
 def fresh(overrides: Sequence[str] = (), said: list[str] | None = None) -> Bundle:
@@ -101,6 +101,27 @@ def test_a_deeper_encoder_takes_the_layers_there_are_where_that_is_wanted(worksp
         assert not differing(trained, started, part)
         assert differing(cold, started, part)
     assert not differing(cold, started, "encoder.layers.2.")
+
+
+def test_a_streaming_encoder_takes_present_and_past_of_kernels_that_see_both_sides(workspace: Path) -> None:
+    sizes = "dim: 16, num_layers: 2, num_heads: 2, ff_dim: 24, subsampling: {channels: 4}"
+    whole = f"encoder={{name: conformer, kernel_size: 9, {sizes}}}"
+    fresh([whole]).save(Path("whole"))
+    trained = Bundle.load("whole")
+    for kernel, kept in ((3, 3), (7, 5)):
+        said: list[str] = []
+        started = fresh(
+            [f"encoder={{name: streaming_conformer, kernel_size: {kernel}, {sizes}}}", "init_from=whole"], said
+        )
+        assert "2 made causal" in said[-1]
+        names = [name for name in started.model.state_dict() if name.endswith(KERNEL)]
+        assert len(names) == 2
+        for name in names:
+            own, given = started.model.state_dict()[name], trained.model.state_dict()[name]
+            assert torch.equal(own[..., -kept:], given[..., 5 - kept : 5])
+            assert not own[..., :-kept].any()
+        others = set(started.model.state_dict()) - set(names)
+        assert all(torch.equal(started.model.state_dict()[one], trained.model.state_dict()[one]) for one in others)
 
 
 def test_only_the_parts_asked_for_are_taken(workspace: Path) -> None:

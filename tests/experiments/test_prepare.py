@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import soundfile as sf
 from asr.audio.io import write_wav
 from asr.config import load_experiment
 from asr.data.manifest import read_manifest, write_manifest
-from asr.errors import AudioError, TrainingError
+from asr.errors import AudioError, ManifestError, TrainingError
 from asr.experiments import launch
 from asr.experiments.prepare import prepare
+from asr.training.trainer import Trainer
 
 GLOBAL = "frontend.cmvn=global"
 
@@ -112,3 +114,72 @@ def test_a_model_in_capitals_warns_of_small_letters_and_says_what_to_do_and_its_
     assert first["wer"] > 0
     launch.train(Path("experiment.yaml"), Path("heeded"), overrides=[*settings, "normalize=upper"], device="cpu")
     assert "in the other case" not in capsys.readouterr().err
+
+
+def test_a_share_of_the_training_rows_is_held_out_and_resumes_bit_for_bit(workspace: Path) -> None:
+    settings = ("data.dev=25%", "training.epochs=2", "training.checkpoint_every=1")
+    found = prepared([], *settings)
+    assert len(found.dev) == 1
+    assert {row.id for row in found.train} == {f"u{number}" for number in range(4)} - {found.dev[0].id}
+
+    def stop(trainer: Trainer) -> None:
+        if trainer.progress.step == 1:
+            raise KeyboardInterrupt
+
+    launch.train(Path("experiment.yaml"), Path("whole"), overrides=settings, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(Path("experiment.yaml"), Path("parts"), overrides=settings, device="cpu", on_step=stop)
+    launch.train(Path("experiment.yaml"), Path("parts"), overrides=settings, device="cpu", resume=True)
+    weights = [Path(folder, "model.safetensors").read_bytes() for folder in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+def general(name: str, rows: int) -> Path:
+    """A manifest of recordings of the corpus under other ids."""
+    found = read_manifest(Path("train.jsonl"))
+    write_manifest(Path(name), [replace(found[row % len(found)], id=f"general{row}") for row in range(rows)])
+    return Path(name)
+
+
+def test_general_speech_is_mixed_in_up_to_its_share(workspace: Path) -> None:
+    general("general.jsonl", 40)
+    found = prepared([], "data.replay={manifest: general.jsonl, share: 0.5}")
+    own = [row for row in found.train if not row.id.startswith("general")]
+    seconds = sum(row.duration for row in own)
+    assert len(own) == 4
+    assert seconds <= sum(row.duration for row in found.train) - seconds < seconds + 2.0
+    again = prepared([], "data.replay={manifest: general.jsonl, share: 0.5}")
+    assert [row.id for row in again.train] == [row.id for row in found.train]
+    with pytest.raises(ManifestError, match=r"train\.jsonl: id 'u\d' is among the other training rows"):
+        prepared([], "data.replay={manifest: train.jsonl, share: 0.5}")
+
+
+def test_the_error_rate_of_a_canary_set_is_shown_and_resumes(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    general("canary.jsonl", 2)
+    settings = (
+        "data.canary=canary.jsonl",
+        "data.replay={manifest: canary.jsonl, share: 0.3}",
+        "init_from=model",
+        "optimizer.lr=0.01",
+        "training.checkpoint_every=1",
+    )
+
+    def stop(trainer: Trainer) -> None:
+        if trainer.progress.step == 1:
+            raise KeyboardInterrupt
+
+    launch.train(Path("experiment.yaml"), Path("whole"), overrides=settings, device="cpu")
+    said = capsys.readouterr().err
+    assert all(
+        re.search(r"dev WER +[\d.]+ %  canary WER +[\d.]+ %", line)
+        for line in said.splitlines()
+        if line.startswith(("before the first step", "epoch ", "averaged"))
+    )
+    records = [json.loads(line) for line in Path("whole/training/train.jsonl").read_text().splitlines()]
+    assert {record["kind"] for record in records if "canary_wer" in record} == {"start", "epoch", "average"}
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(Path("experiment.yaml"), Path("parts"), overrides=settings, device="cpu", on_step=stop)
+    launch.train(Path("experiment.yaml"), Path("parts"), overrides=settings, device="cpu", resume=True)
+    assert Path("whole/model.safetensors").read_bytes() == Path("parts/model.safetensors").read_bytes()

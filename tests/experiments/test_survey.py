@@ -52,7 +52,7 @@ def test_it_finds_what_a_look_at_each_row_finds(
     monkeypatch.setattr(survey_module, "POOLED_CHUNKS", 2)
     table, listed = open_manifest(manifest), read_manifest(manifest)
     needs = requirements(bundle.experiment, bundle)
-    found = survey(table, needs, key="a", with_texts=True)
+    found = survey(table, needs, key="a", texts_as=needs.normalizer)
     expected = check_rows(listed, needs)
     assert found.set_aside.counts == expected.counts == {"empty_text": 9, "too_short": 4}
     assert list(found.set_aside.others(table)) == list(expected.others(listed))
@@ -68,16 +68,16 @@ def test_the_outcome_is_kept_for_the_same_needs_only(
     bundle: Bundle, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs = requirements(bundle.experiment, bundle)
-    first = survey(open_manifest(manifest), needs, key="a", with_texts=True)
+    first = survey(open_manifest(manifest), needs, key="a", texts_as=needs.normalizer)
     read: list[int] = []
     listed = Table._listed
     monkeypatch.setattr(Table, "_listed", lambda self, numbers: read.append(len(numbers)) or listed(self, numbers))
-    again = survey(open_manifest(manifest), needs, key="a", with_texts=False)
+    again = survey(open_manifest(manifest), needs, key="a", texts_as=None)
     assert read == []
     assert again.texts is None
     assert again.set_aside.found.tolist() == first.set_aside.found.tolist()
     assert again.set_aside.examples == first.set_aside.examples
-    survey(open_manifest(manifest), needs, key="b", with_texts=False)
+    survey(open_manifest(manifest), needs, key="b", texts_as=None)
     assert sum(read) == 60
 
 
@@ -103,7 +103,7 @@ def test_needs_have_a_key_of_their_own(bundle: Bundle) -> None:
 
 def test_rows_in_memory_leave_nothing_behind(bundle: Bundle, manifest: Path) -> None:
     listed = read_manifest(manifest)
-    found = survey(listed, requirements(bundle.experiment, bundle), key="a", with_texts=False)
+    found = survey(listed, requirements(bundle.experiment, bundle), key="a", texts_as=None)
     assert len(found.set_aside) == 13
     assert list(found.set_aside.others(listed)) == [
         row for number, row in enumerate(listed) if number % 7 and number % 11 != 10

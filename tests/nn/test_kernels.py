@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from unittest.mock import patch
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from asr.nn import kernels
 from asr.nn.attention import attention_mask
-from asr.nn.kernels import attend, convolve_depthwise, relu_within, rotate, shift_distances
+from asr.nn.kernels import attend, convolve_depthwise, largest_of_many, relu_within, rotate, shift_distances
 from asr.nn.positions import RotaryPositions
 
 HEADS, HEAD_DIM = 2, 4
@@ -108,3 +109,14 @@ def test_only_the_host_leaves_out_masks_and_only_of_full_batches() -> None:
     assert not kernels.may_hold_padding(torch.tensor([6, 6]), 6)
     assert kernels.may_hold_padding(LENS, 6)
     assert kernels.may_hold_padding(torch.tensor([6, 6], device="meta"), 6)
+
+
+def test_the_largest_of_many_is_found_by_blocks_as_by_one_look() -> None:
+    x = torch.randn(5, 128 * 130 + 17, generator=torch.Generator().manual_seed(0))
+    x[0, -1] = x[1, 0] = x[2, 128] = 9.0
+    x[3] = -math.inf
+    for found, expected in zip(largest_of_many(x), x.max(1), strict=True):
+        assert found[:3].tolist() == expected[:3].tolist()
+    assert float(largest_of_many(x)[0][3]) == -math.inf
+    x[4, 7] = math.nan
+    assert largest_of_many(x)[0][4].isnan()

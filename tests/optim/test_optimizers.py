@@ -9,9 +9,10 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from asr.errors import ConfigError
 from asr.optim.optimizers import OptimizerConfig, build_optimizer
 from asr.optim.optimizers.adamw import AdamWConfig
-from asr.optim.optimizers.base import CommonConfig
+from asr.optim.optimizers.base import CommonConfig, lr_factors
 from asr.optim.optimizers.sgd import SgdConfig
 
 
@@ -115,3 +116,39 @@ def test_steps_equal_those_of_torchs_plain_sgd(momentum: float, nesterov: bool) 
 )
 def test_settings_without_a_name_are_those_of_adamw(settings: dict[str, object], expected: CommonConfig) -> None:
     assert TypeAdapter(OptimizerConfig).validate_python(settings) == expected
+
+
+class Layered(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        self.encoder.front = nn.Linear(2, 2)
+        self.encoder.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
+        self.encoder.norm = nn.LayerNorm(2)
+        self.heads = nn.Linear(2, 2)
+
+
+def test_lower_layers_learn_slower_and_the_innermost_part_counts() -> None:
+    names = [name for name, _ in Layered().named_parameters() if name.endswith("weight")]
+    config = AdamWConfig(lr=0.5, layer_decay=0.5, lr_scale={"encoder": 0.1, "encoder.layers.1": 1.0})
+    assert lr_factors(config, names) == pytest.approx(
+        {
+            "encoder.front.weight": 0.1 * 0.125,
+            "encoder.layers.0.weight": 0.1 * 0.25,
+            "encoder.layers.1.weight": 0.5,
+            "encoder.layers.2.weight": 0.1,
+            "encoder.norm.weight": 0.1,
+            "heads.weight": 1.0,
+        }
+    )
+    model = Layered()
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    optimizer = build_optimizer(AdamWConfig(lr=0.5, lr_scale={"encoder": 0.1}, weight_decay=0.0), model)
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    moved = {name: (before[name] - weight).abs().max().item() for name, weight in model.named_parameters()}
+    assert moved["encoder.front.weight"] == pytest.approx(0.05)
+    assert moved["heads.weight"] == pytest.approx(0.5)
+    with pytest.raises(ConfigError, match=r"lr_scale: 'encodr' is no part of the model; did you mean 'encoder'"):
+        build_optimizer(AdamWConfig(lr_scale={"encodr": 0.1}), model)

@@ -133,6 +133,7 @@ def test_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path):
         ("a.ctm", "u 1 0.0 0.1 YES\nu 1 zero 0.1 YES\n", r"a\.ctm:2: expected 'file channel start"),
         ("a.ctm", "u 1 0.0 0.1\n", r"a\.ctm:1: expected 'file channel start"),
         ("a.stm", "u 1 anna 0.0\n", r"a\.stm:1: expected 'file channel speaker"),
+        ("a.stm", "u 1 anna 2.0 1.0 x\n", r"a\.stm:1: the segment ends at 1\.0 s, before it starts at 2\.0 s"),
         ("a.ctm", "u 1 0.0 0.1 two words\n", r"a\.ctm:1: expected 'file .*, one word a line"),
         ("a.ctm", "u 1 0.0 0.1 YES 0.9 lex anna more\n", r"a\.ctm:1: expected 'file .*, one word a line"),
         ("a.tsv", "u\tyes\nv\tI said\tso\n", r"a\.tsv:2: 3 columns, the first line has 2; is a tab in the text"),

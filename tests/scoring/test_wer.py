@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from asr.errors import ScoringError, TextError
 from asr.scoring.alignment import AlignedPair, ErrorCounts, count_operations, levenshtein
+from asr.scoring.hints import normalizer_hint
 from asr.scoring.wer import align_words, score, word_hits
 
 words = st.lists(st.sampled_from(["a", "b", "c", "ab", "ba", "한국", "é", "x'y"]), max_size=10)
@@ -171,3 +172,14 @@ def test_a_hypothesis_word_is_right_unless_substituted_or_inserted() -> None:
     assert word_hits("a b c d", "a x c e d") == [True, False, True, False, True]
     assert word_hits("a b", "") == []
     assert word_hits("", "a") == [False]
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "is_hinted"),
+    [("HELLO, there", True), ("cafe\u0301 there", True), ("yellow bear", False), ("hello there", False)],
+)
+def test_texts_that_differ_in_case_or_unicode_forms_alone_are_told(hypothesis: str, is_hinted: bool) -> None:
+    reference = "caf\u00e9 there" if "\u0301" in hypothesis else "hello there"
+    hint = normalizer_hint(score({"a": reference, "b": "one"}, {"a": hypothesis, "b": "one"}))
+    assert (hint is not None) is is_hinted
+    assert hint is None or "with --normalize basic the WER is 0.00 %" in hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from asr.serve.app import create_app
-from asr.serve.server import listening_socket
+from asr.serve.security import Access
+from asr.serve.server import Server, listening_socket
 from asr.serve.settings import ServeConfig
 from asr.transcribe.recognizer import Recognizer
 from asr.transcribe.segmentation import SegmentationConfig
@@ -28,11 +29,29 @@ def loader(folder: Path, segmentation: SegmentationConfig = NO_VAD) -> Callable[
 
 
 @contextmanager
-def running(loaders: Mapping[str, Callable[[], Recognizer]], **settings: Any) -> Iterator[str]:
+def running(
+    loaders: Mapping[str, Callable[[], Recognizer]],
+    access: Access | None = None,
+    wyoming: socket.socket | None = None,
+    **settings: Any,
+) -> Iterator[str]:
     """The address of a server with these models and settings of `ServeConfig`."""
-    app = create_app(loaders, ServeConfig(**settings))
+    with started(loaders, access, wyoming, **settings) as (address, _):
+        yield address
+
+
+@contextmanager
+def started(
+    loaders: Mapping[str, Callable[[], Recognizer]],
+    access: Access | None = None,
+    wyoming: socket.socket | None = None,
+    **settings: Any,
+) -> Iterator[tuple[str, Server]]:
+    """The same, and the server."""
+    config = ServeConfig(**settings)
+    app = create_app(loaders, config, access=access, wyoming=wyoming)
     sock = listening_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", http="h11"))
+    server = Server(app, config)
     thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{sock.getsockname()[1]}"
@@ -42,7 +61,7 @@ def running(loaders: Mapping[str, Callable[[], Recognizer]], **settings: Any) ->
             assert thread.is_alive()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        yield address
+        yield address, server
     finally:
         server.should_exit = True
         thread.join(30)

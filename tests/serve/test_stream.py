@@ -140,5 +140,5 @@ def test_a_message_that_is_too_large_is_refused(server: str) -> None:
     with dial(server) as socket:
         with suppress(ConnectionClosed):
             socket.send(b"\0" * (20 << 20))
-        events_of(socket)
-    assert socket.close_code == 1009
+        assert events_of(socket) == []
+    assert socket.close_code in (1009, 1006)  # the latter where the connection broke before the reason was read

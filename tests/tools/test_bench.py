@@ -126,12 +126,15 @@ def test_the_launcher_lists_what_it_can_measure_and_refuses_the_rest():
         "manifest",
         "score",
         "search",
+        "serve",
         "train",
         "transcribe",
         "vad",
         "whisper",
         "whisper_agreement",
+        "whisper_noise",
         "whisper_sets",
+        "whisper_times",
     ]
     refused = subprocess.run([ROOT / "tools" / "bench", "common"], capture_output=True, text=True)
     assert refused.returncode == 2

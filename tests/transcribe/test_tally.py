@@ -7,13 +7,13 @@ from pathlib import Path
 from asr.transcribe.files import Transcribed
 from asr.transcribe.recordings import FileRecording
 from asr.transcribe.tally import Tally
-from asr.transcribe.writers import Source
+from asr.transcribe.writers import TranscriptSource
 from asr.types import Segment, Transcript, Word
 
 
 def done(name: str, *words: Word) -> Transcribed:
     transcript = Transcript((Segment(0.0, 1.0, "one", words),))
-    return Transcribed(FileRecording(Path(name), Path(name)), transcript, Source(name, 1.0, "exp", "0"))
+    return Transcribed(FileRecording(Path(name), Path(name)), transcript, TranscriptSource(name, 1.0, "exp", "0"))
 
 
 def test_formats_of_words_warn_where_words_have_no_times() -> None:

@@ -60,7 +60,7 @@ def measure(model: Path, ctc: Path, manifest: Path, num_clips: int) -> None:
             continue
         encoded = encode_waveforms(bundle, [waveform])
         num_frames = int(np.ceil(len(waveform) / bundle.frontend.sample_rate / FRAME_SECONDS))
-        scores, _ = _read(head, heads, encoded, torch.tensor([[*prompt, *tokens]]))
+        scores, _ = _read(head, heads, encoded.frames, torch.tensor([[*prompt, *tokens]]))
         by_place = sorted(heads, key=lambda one: one.layer)  # as the scores come
         ((frames, _),) = head.place(encoded, [tokens], None, [num_frames])
         if frames is None:

@@ -45,11 +45,14 @@ def load(model: str, compute_type: str, threads: int) -> dict[str, str]:
     return versions(["faster-whisper", "ctranslate2"])
 
 
-def transcribe(files: Sequence[str], language: str | None, batched: bool = False) -> dict[str, Any]:
-    """Texts of files, one after the other, with its defaults but for the beam of 1; in batches: those of one file."""
+def transcribe(files: Sequence[str], language: str | None, batched: bool = False, vad: bool = False) -> dict[str, Any]:
+    """Texts of files, one after the other, with its defaults but for the beam of 1; in batches: those of one file.
+
+    Its detector of speech is off by default, as there, unless in batches.
+    """
     watch, texts = Stopwatch(), []
     model = loaded["batched" if batched else "model"]
-    options = {"batch_size": BATCH} if batched else {}
+    options: dict[str, Any] = {"batch_size": BATCH} if batched else {"vad_filter": vad}
     for file in files:
         with watch.running():
             segments, _ = model.transcribe(file, beam_size=1, language=language, **options)

@@ -48,7 +48,7 @@ class StreamingBackend(Backend, Protocol):
         """Whether this model's encoder does; without it the others are not to be called."""
         ...
 
-    def start_streams(self, rows: int, chunk_frames: int, left_chunks: int | None) -> StreamState:
+    def start_streams(self, rows: int, chunk_frames: int, left_chunks: int | None, right: int | None) -> StreamState:
         """See `StreamingEncoder.init_state`."""
         ...
 

@@ -61,11 +61,11 @@ class TorchBackend:
         """See `StreamingBackend`."""
         return self.model.streaming_encoder is not None
 
-    def start_streams(self, rows: int, chunk_frames: int, left_chunks: int | None) -> StreamState:
+    def start_streams(self, rows: int, chunk_frames: int, left_chunks: int | None, right: int | None) -> StreamState:
         """See `StreamingBackend`."""
         encoder = self.model.streaming_encoder
         assert encoder is not None
-        return encoder.init_state(rows, chunk_frames, left_chunks)
+        return encoder.init_state(rows, chunk_frames, left_chunks, right)
 
     def encode_step(
         self, features: Tensor, lens: Tensor, state: StreamState, is_last: Sequence[bool]

@@ -16,6 +16,7 @@ from asr.data.download import download
 from asr.errors import DownloadError
 
 NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+REFUSED = (401, 403)  # what the hub answers where a model is given on conditions
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Hub:
         except DownloadError as error:
             if getattr(error.__cause__, "errno", None) in NO_WRITING:
                 raise
+            if getattr(error.__cause__, "code", None) in REFUSED:
+                raise UnavailableError(
+                    f"{repo.repo} is given to those alone who may have it: accept its conditions at "
+                    f"{self._api.endpoint}/{repo.repo}, and set HF_TOKEN to a token of that account"
+                ) from error
             raise UnavailableError(f"{error}; what came is kept") from error
 
 

@@ -40,9 +40,9 @@ def cache_folder() -> Path:
 def find_snapshot(repo: HubRepo, revision: str | None = None) -> Snapshot:
     """The snapshot of a revision, by default of the newest that was fetched; UnavailableError without a whole one."""
     base = cache_folder() / f"models--{repo.repo.replace('/', '--')}"
-    if revision is None:
+    if revision is None or not re.fullmatch("[0-9a-f]{40}", revision):  # the name of a commit
         try:
-            revision = (base / "refs" / "main").read_text(encoding="utf-8").strip()
+            revision = (base / "refs" / (revision or "main")).read_text(encoding="utf-8").strip()
         except OSError:
             raise UnavailableError(f"{repo.repo} is not in the hub's cache ({cache_folder()})") from None
     folder = base / "snapshots" / revision

@@ -45,8 +45,11 @@ def import_(
     id_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: id; else the file's name.")] = None,
     speaker_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: speaker.")] = None,
     lang_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: language.")] = None,
-    start_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: start in the file, s.")] = None,
+    start_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column: start in the file, s; or none.")
+    ] = None,
     duration_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: duration, s.")] = None,
+    end_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column: end in the file, s.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="With lhotse:CORPUS, an argument of lhotse's function."),
@@ -89,6 +92,7 @@ def import_(
         "lang": lang_column,
         "start": start_column,
         "duration": duration_column,
+        "end": end_column,
     }
     chosen = {field: name for field, name in columns.items() if name is not None}
     if not source.startswith(LHOTSE):

@@ -41,6 +41,8 @@ def import_corpus(source: Path, format: str | None = None, options: ImportOption
     options = options or ImportOptions()
     if not source.exists():
         raise ManifestError(f"{source}: there is no such file or folder")
+    if format is None:
+        source = _only_table(source)
     importer = IMPORTERS[format] if format is not None else _detect(source)
     if options.columns and not importer.takes_columns:
         raise ManifestError(f"{source}: read as {importer.name}, which has no columns to choose")
@@ -69,6 +71,14 @@ def collect(format: str, root: Path, found: Iterable[Row | Fault]) -> Imported:
         else:
             faults.append(made)
     return Imported(format, root, utterances, faults)
+
+
+def _only_table(source: Path) -> Path:
+    """The one table in a folder that is of no format itself, such as recordings with a list.csv; else the source."""
+    if not source.is_dir() or any(importer.fits(source) for importer in IMPORTERS.values()):
+        return source
+    tables = [path for path in source.glob("*") if path.suffix.lower() in (".csv", ".tsv") and path.name[0] != "."]
+    return tables[0] if len(tables) == 1 else source
 
 
 def _detect(source: Path) -> Importer:

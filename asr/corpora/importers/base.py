@@ -17,7 +17,8 @@ from asr.audio.io import AUDIO_SUFFIXES
 from asr.errors import ManifestError, TextError
 from asr.system.text_files import decode_text, unique_keys
 
-FIELDS = ("audio", "text", "id", "speaker", "lang", "start", "duration")  # what a column of a table may hold
+NUL = "\0"  # in a line of text, a sign of damage
+FIELDS = ("audio", "text", "id", "speaker", "lang", "start", "duration", "end")  # what a column of a table may hold
 
 
 @dataclass(frozen=True)

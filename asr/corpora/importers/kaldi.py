@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation, localcontext
 from pathlib import Path
 
-from asr.corpora.importers.base import Fault, ImportOptions, Row, find_audio, read_text, register
+from asr.corpora.importers.base import NUL, Fault, ImportOptions, Row, find_audio, read_text, register
 from asr.errors import ManifestError
 
 DIGITS = 800  # more than any difference of two floats needs
@@ -85,6 +85,9 @@ def _table(path: Path, faults: list[Fault]) -> Lines:
         where = f"{path}:{number}"
         if key in lines:
             faults.append(Fault(where, f"the key already stands at {lines[key][0]}", key))
+            continue
+        if NUL in line:
+            faults.append(Fault(where, "the line holds a NUL character; the file is damaged", key))
             continue
         lines[key] = (where, rest[0] if rest else "")
     return lines

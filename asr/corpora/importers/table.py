@@ -7,11 +7,12 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
 from asr.audio.io import AUDIO_SUFFIXES
-from asr.corpora.importers.base import Fault, ImportOptions, Row, find_audio, read_text, register, seconds
+from asr.corpora.importers.base import NUL, Fault, ImportOptions, Row, find_audio, read_text, register, seconds
 from asr.errors import ManifestError
 from asr.registry import did_you_mean
 from asr.system.display import counted
@@ -32,6 +33,19 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "speaker": ("speaker", "client_id", "speaker_id", "spk_id"),
     "lang": ("lang", "locale", "language"),
 }
+STARTS = (
+    "start",
+    "start_time",
+    "begin",
+    "offset",
+    "from",
+    "onset",
+    "start_s",
+    "start_sec",
+    "start_ms",
+    "segment_start",
+)
+NO_COLUMN = "none"  # for a field that is in no column, whatever their names say
 
 Cells = tuple[str, list[str] | Fault]  # after `file:line`
 
@@ -198,6 +212,8 @@ class _Columns:
         values = {field: cells[place].strip() for field, place in self.places.items()}
         id = values.get("id") or None
         try:
+            if NUL in "".join(cells):
+                raise ManifestError("it holds a NUL character; the file is damaged")
             if not values["audio"]:
                 raise ManifestError(f"column '{self.names['audio']}' is empty")
             later = [SEPARATOR.split(line)[0] for line in values["text"].split("\n")[1:]]
@@ -206,18 +222,30 @@ class _Columns:
                 raise ManifestError(
                     f"its text goes on over {rows} that look like rows: a quotation mark has no partner"
                 )
+            start = seconds(values["start"], self.names["start"]) if values.get("start") else 0.0
             return Row(
                 where,
                 find_audio(values["audio"], self.folders),
                 id,
                 text=values["text"],
-                start=seconds(values["start"], self.names["start"]) if values.get("start") else 0.0,
-                duration=seconds(values["duration"], self.names["duration"]) if values.get("duration") else None,
+                start=start,
+                duration=self._duration(values, start),
                 speaker=values.get("speaker") or None,
                 lang=values.get("lang") or None,
             )
         except ManifestError as error:
             return Fault(where, str(error), id)
+
+    def _duration(self, values: Mapping[str, str], start: float) -> float | None:
+        """Seconds, from one of two columns; None where both are empty or absent."""
+        if values.get("duration"):
+            return seconds(values["duration"], self.names["duration"])
+        if not values.get("end"):
+            return None
+        end = seconds(values["end"], self.names["end"])
+        if end <= start:
+            raise ManifestError(f"it starts at {start:g} s and ends at {end:g} s")
+        return float(Decimal(str(end)) - Decimal(str(start)))
 
 
 def read_table(
@@ -254,11 +282,18 @@ def read_table(
 def choose_columns(names: Sequence[str], source: Path, columns: Mapping[str, str]) -> dict[str, str]:
     """Field -> column: those that the user names, and those known by name. Audio and text must be found, once each."""
     for field, name in columns.items():
-        if name not in names:
+        if name not in names and (field, name) != ("start", NO_COLUMN):
             raise ManifestError(f"{source}: there is no column '{name}' for {field}{did_you_mean(name, names)}")
     if not names:
         raise ManifestError(f"{source}: the table is empty; export it again")
     chosen = _known_columns(names) | dict(columns)
+    timed = next((name for name in names if name.casefold() in STARTS), None)
+    if timed is not None and "start" not in columns:  # else each text would be put to a whole recording
+        raise ManifestError(
+            f"{source}: column '{timed}' may say where in a recording a text is said; name the columns if they are "
+            f"seconds (--start-column {timed}, and --end-column or --duration-column), or --start-column {NO_COLUMN}"
+        )
+    chosen = {field: name for field, name in chosen.items() if name != NO_COLUMN or field != "start"}
     for field in ("audio", "text"):
         if field not in chosen:
             listed = ", ".join(names) or "none"

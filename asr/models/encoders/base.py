@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from asr.lengths import padding_mask
 from asr.nn.attention import attention_mask
-from asr.nn.chunks import Chunking
+from asr.nn.chunks import Chunkings
 from asr.nn.kernels import may_hold_padding
 from asr.nn.subsampling import SubsamplingConfig
 from asr.registry import NamedConfig, Registry
@@ -51,8 +51,8 @@ class Encoder(nn.Module, ABC):
         """Whether it is a `StreamingEncoder` (`asr.models.encoders.streaming`) whose settings let it stream."""
         return False
 
-    def draw_chunking(self, rng: np.random.Generator) -> Chunking | None:
-        """The chunks of one training step, for encoders whose `forward` takes `chunking`; None for the whole."""
+    def draw_chunks(self, rng: np.random.Generator, num_views: int = 1) -> Chunkings | None:
+        """The chunks of each view of one training step, for encoders whose `forward` takes `chunks`; None otherwise."""
         return None
 
     @abstractmethod

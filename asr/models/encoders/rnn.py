@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asr.lengths import padding_mask
 from asr.models.encoders.base import ENCODERS, BaseEncoderConfig, Tap
 from asr.models.encoders.streaming import Caches, StreamingEncoder
-from asr.nn.chunks import Chunking
+from asr.nn.chunks import Chunking, Chunkings
 from asr.nn.dropout import Dropout
 from asr.nn.kernels import RecurrentState, recur
 from asr.nn.subsampling import Subsampling, SubsamplingConfig
@@ -26,8 +26,8 @@ class RnnConfig(BaseEncoderConfig):
     name: Literal["rnn"] = "rnn"
     dim: PositiveInt = 256
     num_layers: PositiveInt = 3
-    cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    bidirectional: bool = True
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"  # kind of recurrent layer
+    bidirectional: bool = True  # from both ends; otherwise it streams
     projection: PositiveInt | None = None  # None: the units themselves
 
     @classmethod
@@ -121,7 +121,7 @@ class RnnEncoder(StreamingEncoder):
         return 0
 
     def forward(
-        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunking: Chunking | None = None
+        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunks: Chunkings | None = None
     ) -> EncoderOutput:
         frames, lens = self.subsampling(features, lens)
         frames = self.dropout(frames)

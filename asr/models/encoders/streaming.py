@@ -16,7 +16,7 @@ from torch import Tensor
 from asr.errors import ConfigError
 from asr.lengths import pad_stack
 from asr.models.encoders.base import Encoder, Tap
-from asr.nn.chunks import Chunking
+from asr.nn.chunks import Chunking, Chunkings
 from asr.types import EncoderOutput
 
 Caches = tuple[Tensor, ...]
@@ -47,10 +47,12 @@ class StreamState:
 class StreamingEncoder(Encoder):
     """An encoder that also takes features bit by bit: whatever the cuts, the frames are those of one masked pass.
 
-    That pass is `forward` with `chunking`, within rounding; the frames of a chunk come once all of it is known.
+    That pass is `forward` with `chunks`, within rounding; the frames of a chunk come once all of it is known. Where a
+    chunk also waits for frames behind it, which come again with the next chunk, there is no such pass: every layer saw
+    them. With more of them than there are frames, and all of the left context, it is `forward` without `chunks`.
     """
 
-    right_context: int = 0  # feature frames after those an encoder frame stands for, which its chunk waits for
+    looks_ahead: bool = False  # whether frames behind a chunk can tell it anything
     num_features: int
 
     @property
@@ -69,28 +71,37 @@ class StreamingEncoder(Encoder):
     def encode_chunk(
         self, features: Tensor, lens: Tensor, caches: Caches, chunking: Chunking, tap: Tap | None
     ) -> tuple[Tensor, Tensor, Caches]:
-        """Frames (B, c, D), their lens (B,) and the next caches, of the next c chunks' features (B, c * factor, F).
+        """Frames (B, c, D) of a chunk, their lens (B,) and the next caches, from features (B, (c + right) * factor, F).
 
         Lens (B,) of features are at least 1; those below c * factor end a stream, whose caches are of no use then.
         """
 
     @abstractmethod
     def forward(
-        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunking: Chunking | None = None
+        self, features: Tensor, lens: Tensor, tap: Tap | None = None, chunks: Chunkings | None = None
     ) -> EncoderOutput:
-        """See `Encoder`; with `chunking` no frame sees more than it would in a stream, otherwise attention sees all."""
+        """See `Encoder`; with `chunks` no frame sees more than it would in a stream, otherwise attention sees all."""
 
-    def init_state(self, rows: int, chunk_frames: int, left_chunks: int | None = None) -> StreamState:
+    @property
+    def default_right_frames(self) -> int:
+        """The frames behind a chunk that it waits for, unless told otherwise; 0 for those that never look ahead."""
+        return 0
+
+    def init_state(
+        self, rows: int, chunk_frames: int, left_chunks: int | None = None, right_frames: int | None = None
+    ) -> StreamState:
         """So many streams before their first frame; ConfigError for an encoder that cannot stream.
 
-        `left_chunks` None is the context that the encoder was trained for.
+        `left_chunks` None is the context that the encoder was trained for, `right_frames` None what its configuration
+        says. Without attention there is nothing to be gained ahead.
         """
         if not self.streams:
             raise ConfigError("this encoder needs the whole utterance and cannot stream")
         if chunk_frames < 1:
             raise ConfigError(f"a chunk of {chunk_frames} encoder frames: at least one is needed")
         left = self.default_left_chunks(chunk_frames) if left_chunks is None else left_chunks
-        chunking = Chunking(chunk_frames, left)
+        right = self.default_right_frames if right_frames is None else right_frames
+        chunking = Chunking(chunk_frames, left, right if self.looks_ahead else 0)
         device = next(self.parameters()).device
         nothing = torch.zeros(0, self.num_features, device=device)
         return StreamState(chunking, (nothing,) * rows, self.init_caches(rows, chunking))
@@ -112,10 +123,11 @@ class StreamingEncoder(Encoder):
             for before, row, length in zip(state.pending, features, lens.tolist(), strict=True)
         ]
         size, caches = state.chunking.frames * self.subsampling_factor, state.caches
+        seen = size + state.chunking.right * self.subsampling_factor
         done: list[list[Tensor]] = [[] for _ in waiting]
-        while rows := [row for row, one in enumerate(waiting) if len(one) >= size or (is_last[row] and len(one) > 0)]:
-            chunks = [waiting[row][:size] for row in rows]
-            padded, chunk_lens = pad_stack([*chunks, padded_to(size, chunks[0])])
+        while rows := [row for row, one in enumerate(waiting) if len(one) >= seen or (is_last[row] and len(one) > 0)]:
+            chunks = [waiting[row][:seen] for row in rows]
+            padded, chunk_lens = pad_stack([*chunks, padded_to(seen, chunks[0])])
             chosen = torch.tensor(rows, device=features.device)
             own = caches if len(rows) == len(waiting) else tuple(cache[chosen] for cache in caches)
             chunk_lens = chunk_lens[:-1].to(features.device)

@@ -29,10 +29,10 @@ class Wav2Vec2Config(NamedConfig):
     """Sizes of the base model by default."""
 
     name: Literal["wav2vec2"] = "wav2vec2"
-    conv_dims: tuple[PositiveInt, ...] = (512,) * 7
-    conv_kernels: tuple[PositiveInt, ...] = (10, 3, 3, 3, 3, 2, 2)
-    conv_strides: tuple[PositiveInt, ...] = (5, 2, 2, 2, 2, 2, 2)
-    conv_bias: bool = False
+    conv_dims: tuple[PositiveInt, ...] = (512,) * 7  # channels of the convolutions over samples
+    conv_kernels: tuple[PositiveInt, ...] = (10, 3, 3, 3, 3, 2, 2)  # their widths
+    conv_strides: tuple[PositiveInt, ...] = (5, 2, 2, 2, 2, 2, 2)  # their steps
+    conv_bias: bool = False  # whether they add a constant
     conv_norm: Literal["group", "layer"] = "group"  # over time after the first one, or over channels after each
     projection_norm: bool = True  # between convolutions and Transformer
     dim: PositiveInt = 768
@@ -40,9 +40,9 @@ class Wav2Vec2Config(NamedConfig):
     num_heads: PositiveInt = 12
     ff_dim: PositiveInt = 3072
     position_kernel: PositiveInt = 128  # frames
-    position_groups: PositiveInt = 16
+    position_groups: PositiveInt = 16  # of channels, in the convolution that tells positions
     pre_norm: bool = False  # "stable layer norm"
-    norm_eps: float = Field(default=1e-5, gt=0.0)
+    norm_eps: float = Field(default=1e-5, gt=0.0)  # added to variances
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")

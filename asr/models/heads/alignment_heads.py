@@ -22,8 +22,8 @@ Place = tuple[int, int]  # layer, head
 class AlignmentHead(Config):
     """A head whose attention tells where words are."""
 
-    layer: Annotated[int, Field(ge=0)]
-    head: Annotated[int, Field(ge=0)]
+    layer: Annotated[int, Field(ge=0)]  # counted from 0
+    head: Annotated[int, Field(ge=0)]  # of that layer, counted from 0
     delay: float = 0.0  # seconds from the middle of a word to the peak of the attention of its first token
 
 

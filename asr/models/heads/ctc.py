@@ -26,8 +26,8 @@ from asr.types import Batch, EncoderOutput
 class IntermediateCtcConfig(Config):
     """After which encoder layers, counted from 1, a CTC loss is attached, and whether later layers see its output."""
 
-    layers: tuple[int, ...] = Field(min_length=1)
-    self_conditioning: bool = True
+    layers: tuple[int, ...] = Field(min_length=1)  # whose output the loss is taken of, too, counted from 1
+    self_conditioning: bool = True  # later layers see what these predicted
 
 
 class CtcHeadConfig(NamedHeadConfig):

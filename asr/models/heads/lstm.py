@@ -26,8 +26,8 @@ class LstmDecoderConfig(NamedHeadConfig):
     name: Literal["lstm"] = "lstm"
     dim: PositiveInt = 256
     num_layers: PositiveInt = 1
-    attention_dim: PositiveInt = 128
-    num_filters: PositiveInt = 10
+    attention_dim: PositiveInt = 128  # numbers that attention compares
+    num_filters: PositiveInt = 10  # of the attention before, which attention sees, too
     kernel_size: PositiveInt = 31
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
 

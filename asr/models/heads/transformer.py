@@ -24,6 +24,8 @@ from asr.text.sentences import with_start
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 
+KEYS_STEP = 64  # frames are padded to a multiple of it: a row's sums then do not depend on how many frames others have
+
 
 class TransformerDecoderConfig(NamedHeadConfig):
     """Sizes of a Transformer decoder."""
@@ -151,26 +153,36 @@ class TransformerDecoder(Decoder[TransformerState]):
         return self._predict(x)
 
     def init_state(self, encoded: EncoderOutput) -> TransformerState:
-        frames = tuple(layer.cross_attention.memory(encoded.frames) for layer in self._layers)
+        step = 1 if is_traced() or encoded.frames.device.type != "cpu" else KEYS_STEP
+        frames = tuple(layer.cross_attention.kept_memory(encoded.frames, encoded.lens, step) for layer in self._layers)
         groups = RowGroups(torch.arange(len(encoded.lens), device=encoded.lens.device), size=1)
-        mask = additive(attention_mask(encoded.lens, encoded.frames.shape[1]), frames[0][0].dtype)
-        cache = TokenCache.empty(len(self.layers), frames[0][0])
+        mask = additive(attention_mask(encoded.lens, frames[0][0].shape[2]), frames[0][0].dtype)
+        is_kept_smaller = self._layers[0].cross_attention.kept_dtype is not None
+        cache = TokenCache.empty(len(self.layers), frames[0][0], encoded.frames.dtype if is_kept_smaller else None)
         return TransformerState(0, cache, frames, encoded.lens, groups, mask)
 
     def step(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+        x, state = self._advance(tokens, state)
+        return self._predict(x)[:, 0], state
+
+    def _advance(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+        """A step as far as the last layer's output (N, 1, D)."""
         x = self._embed(tokens[:, None], state.position)
         groups = None if state.groups.are_rows else state.groups
         look = FrameLook(state.frame_mask, state.frame_lens == 0, groups)
         past, kept = state.tokens.opened(state.position)
         for layer, own, frames in zip(self._layers, past, state.frames, strict=True):
             x = layer.step(x, own, frames, look)
-        return self._predict(x)[:, 0], replace(state, position=state.position + 1, tokens=kept())
+        return x, replace(state, position=state.position + 1, tokens=kept())
 
     def reorder(self, state: TransformerState, index: Tensor) -> TransformerState:
         groups, kept = state.groups.reorder(index)
         frames, frame_lens, mask = state.frames, state.frame_lens, state.frame_mask
         if len(kept) < len(frame_lens):
-            frames, frame_lens = tuple((key[kept], value[kept]) for key, value in frames), frame_lens[kept]
+            frames, frame_lens = (
+                tuple((_rows(key, kept), _rows(value, kept)) for key, value in frames),
+                frame_lens[kept],
+            )
             mask = mask[kept]
         tokens = state.tokens.select(index, state.position)
         return TransformerState(state.position, tokens, frames, frame_lens, groups, mask)
@@ -190,3 +202,10 @@ class TransformerDecoder(Decoder[TransformerState]):
     def _predict(self, x: Tensor) -> Tensor:
         log_probs: Tensor = self.output(self.norm(x))
         return log_probs
+
+
+def _rows(keys: Tensor, index: Tensor) -> Tensor:
+    """Rows of keys or values (B, H, S, E), laid out as these are."""
+    if keys.is_contiguous() or is_traced():
+        return keys[index]
+    return keys.transpose(-1, -2)[index].transpose(-1, -2)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,18 +16,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.errors import ConfigError
+from asr.losses.label_smoothing import label_smoothing_loss
+from asr.losses.weights import LossConfig
 from asr.models.heads.alignment_heads import AlignmentHead, default_heads
-from asr.models.heads.base import HEADS, NamedHeadConfig
+from asr.models.heads.base import HEADS, TOTAL, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
-from asr.models.heads.transformer import TransformerDecoder, TransformerDecoderConfig, TransformerDecoderLayer
+from asr.models.heads.transformer import (
+    TransformerDecoder,
+    TransformerDecoderConfig,
+    TransformerDecoderLayer,
+    TransformerState,
+)
 from asr.models.heads.whisper_alignment import place_tokens
 from asr.models.heads.whisper_rules import Timestamps, WhisperRules, control_id
 from asr.nn.dropout import Dropout
 from asr.nn.feed_forward import FeedForward
-from asr.nn.kernels import project_few
+from asr.nn.kernels import is_traced, project_few
 from asr.nn.token_embedding import token_embedding
 from asr.text.vocabulary import Vocabulary
-from asr.types import EncoderOutput, Hypothesis
+from asr.types import Batch, EncoderOutput, Hypothesis
 
 LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")  # the piece of a language
 TASKS = ("translate", "transcribe")
@@ -51,6 +58,8 @@ class WhisperHeadConfig(NamedHeadConfig):
     suppress: tuple[int, ...] = ()  # ids that are never written
     suppress_first: tuple[int, ...] = ()  # ids that do not come first
     alignment: tuple[AlignmentHead, ...] = ()  # heads that tell where words are; () is all of the upper layers
+    # As Whisper's own program; with 0.6, usual for other decoders, texts that leave a sentence out are preferred.
+    search_defaults: ClassVar[Mapping[str, Any]] = {"beam": 5, "length_normalisation": 1.0}
 
     @model_validator(mode="after")
     def _fits(self) -> WhisperHeadConfig:
@@ -104,6 +113,10 @@ class WhisperDecoder(TransformerDecoder):
         mask[list(vocabulary.never_predicted)] = True
         self.forbidden: Tensor
         self.register_buffer("forbidden", mask, persistent=False)
+        self.forbidden_ids: Tensor
+        self.register_buffer(
+            "forbidden_ids", torch.tensor(vocabulary.never_predicted, dtype=torch.int64), persistent=False
+        )
 
     @property
     def default_prompt(self) -> tuple[int, ...]:
@@ -123,6 +136,15 @@ class WhisperDecoder(TransformerDecoder):
         """The id that is likely after the start where nobody speaks; it stands before that of no timestamps."""
         none = Timestamps.of(self.vocabulary).none
         return None if none is None else none - 1
+
+    def losses(self, encoded: EncoderOutput, batch: Batch, config: LossConfig) -> dict[str, Tensor]:
+        """Cross entropy of the text and its end, behind language, task and "no timestamps" as in Whisper's training."""
+        targets = batch.targets(self.tokenizer)
+        rest = torch.tensor(self.build_prompt(timestamps=False)[1:], dtype=torch.int64, device=targets.tokens.device)
+        tokens = torch.cat((rest.expand(len(targets.tokens), -1), targets.tokens), dim=1)
+        log_probs = self(encoded, tokens, targets.lens + len(rest))[:, len(rest) :]
+        loss = label_smoothing_loss(log_probs, targets.tokens, targets.lens, config.label_smoothing, eos=self.eos)
+        return {TOTAL: loss}
 
     def build_prompt(
         self,
@@ -163,6 +185,11 @@ class WhisperDecoder(TransformerDecoder):
         if task not in TASKS or token is None or not self.languages:
             raise ConfigError(f"the model does not know a task '{task}'; it writes down what is said, in its language")
         return token
+
+    def keep_memory(self, dtype: torch.dtype) -> None:
+        """Have searches keep keys and values of frames in a type, half of what they read in each step."""
+        for layer in self._layers:
+            layer.cross_attention.kept_dtype = dtype
 
     def detect_language(self, encoded: EncoderOutput) -> Tensor:
         """Probabilities (B, L) of the languages, in the order of `languages`; ConfigError for a model of one."""
@@ -210,8 +237,19 @@ class WhisperDecoder(TransformerDecoder):
         )
         return embedded
 
+    def step_logits(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
+        """As `step`, with log-probabilities (N, V) that lack a number for each row, which nobody else holds."""
+        x, state = self._advance(tokens, state)
+        return self._logits(x)[:, 0], state
+
     def _predict(self, x: Tensor) -> Tensor:
+        return self._logits(x).log_softmax(dim=-1)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """(..., V), at least float32 and -inf for tokens that are never predicted."""
         hidden = self.norm(x)
         logits = project_few(hidden, self.embedding.weight) if self.projection is None else self.projection(hidden)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits.masked_fill(self.forbidden, -math.inf).log_softmax(dim=-1)
+        if torch.is_grad_enabled() or is_traced():
+            return logits.masked_fill(self.forbidden, -math.inf)
+        return logits.index_fill_(-1, self.forbidden_ids, -math.inf)

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from asr.alignment.dtw import warp
-from asr.lengths import pad_stack
+from asr.alignment.dtw import warp_all
 from asr.models.heads.alignment_heads import AlignmentHead
 from asr.models.heads.transformer import TransformerDecoder
 from asr.nn.attention import CrossAttention
@@ -40,36 +40,41 @@ def place_tokens(
     A token's frames begin where those of the one before it end; those of the first begin at 0. They are None where
     there are not more frames than tokens. `audio_lens` count the frames that hold audio, where silence was added to it.
     """
-    tokens, lens = pad_stack(
-        [torch.tensor([*prompt, *text], dtype=torch.int64) for prompt, text in zip(prompts, texts, strict=True)]
-    )
     heads = sorted(heads, key=lambda one: one.layer)  # as their scores come
-    scores, hidden = _read(decoder, heads, encoded, tokens.to(encoded.frames.device))
     delays = [round(one.delay / FRAME_SECONDS) for one in heads]
     frames = encoded.lens.tolist() if audio_lens is None else list(map(min, audio_lens, encoded.lens.tolist()))
-    placed = []
+    likenesses, probabilities = [], []
     for row, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-        first, stop = len(prompt) - 1, int(lens[row])  # the row of what predicts the first token, and past the end's
-        found = _align(scores[row, :, first:stop, : frames[row]], delays) if text else np.zeros((0, 2), np.int64)
-        log_probs = decoder._predict(hidden[row : row + 1, first : stop - 1])[0]
+        tokens = torch.tensor([[*prompt, *text]], dtype=torch.int64, device=encoded.frames.device)
+        scores, hidden = _read(decoder, heads, encoded.frames[row : row + 1, : int(encoded.lens[row])], tokens)
+        first = len(prompt) - 1  # the row of what predicts the first token; the last one is past the end's
+        likenesses.append(_likeness(scores[0, :, first:, : frames[row]] if text else scores[0, :, :0], delays))
+        log_probs = decoder._predict(hidden[:, first:-1])[0]
         wanted = torch.tensor([text], dtype=torch.int64, device=log_probs.device).reshape(-1, 1)
-        placed.append((found, log_probs.gather(1, wanted).squeeze(1).exp().double().cpu().numpy()))
-    return placed
+        probabilities.append(log_probs.gather(1, wanted).squeeze(1).exp().double().cpu().numpy())
+    return [
+        (None if firsts is None else np.stack([firsts[:-1], firsts[1:]], axis=1), own)
+        for firsts, own in zip(warp_all(likenesses), probabilities, strict=True)
+    ]
 
 
 def _read(
-    decoder: TransformerDecoder, heads: Sequence[AlignmentHead], encoded: EncoderOutput, tokens: Tensor
+    decoder: TransformerDecoder, heads: Sequence[AlignmentHead], frames: Tensor, tokens: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Scores (B, H, U, S), at least float32, of the heads before the softmax, and outputs (B, U, D)."""
+    """Scores (B, H, U, S), at least float32, of the heads before the softmax, and outputs (B, U, D).
+
+    All `frames` (B, S, D) are valid.
+    """
     x = decoder._embed(tokens, position=0)
+    lens = torch.full((len(frames),), frames.shape[1], device=frames.device)
     causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
     scores = []
     for index, layer in enumerate(decoder._layers):
-        key, value = layer.cross_attention.memory(encoded.frames)
+        key, value = layer.cross_attention.memory(frames)
         x = x + layer.attention(x, causal)
         if own := [one.head for one in heads if one.layer == index]:
             scores.append(attention_scores(layer.cross_attention, x, key, own))
-        x = x + layer.cross_attention(x, key, value, encoded.lens)
+        x = x + layer.cross_attention(x, key, value, lens)
         x = x + layer.feed_forward(x)
     return torch.cat(scores, dim=1), x
 
@@ -82,23 +87,21 @@ def attention_scores(attention: CrossAttention, x: Tensor, key: Tensor, heads: S
     return scores
 
 
-def _align(scores: Tensor, delays: Sequence[int]) -> np.ndarray | None:
-    """Frames (U - 1, 2) of tokens from scores (H, U, S), the last of which are of the end."""
-    if scores.shape[1] > scores.shape[2]:
-        return None
-    weights = scores.double().softmax(dim=-1)
-    deviation, mean = torch.std_mean(weights, dim=1, keepdim=True, correction=0)
-    weights = (weights - mean) / deviation.clamp(min=MIN_DEVIATION)
-    firsts = warp(
-        torch.stack([_moved(one, delay) for one, delay in zip(weights, delays, strict=True)]).mean(0).cpu().numpy()
-    )
-    assert firsts is not None, "there are enough frames"
-    return np.stack([firsts[:-1], firsts[1:]], axis=1)
+def _likeness(scores: Tensor, delays: Sequence[int]) -> np.ndarray:
+    """How much each token (U) looks at each frame (S), (U, S), from scores (H, U, S)."""
+    if not scores.numel() or scores.shape[1] > scores.shape[2]:
+        return np.zeros(tuple(scores.shape[1:]))
+    weights = scores.softmax(dim=-1)
+    weights -= weights.mean(dim=1, keepdim=True)
+    weights /= weights.square().mean(dim=1, keepdim=True).sqrt_().clamp_(min=MIN_DEVIATION)
+    moved = torch.zeros_like(weights[0], dtype=torch.float64)
+    for one, delay in zip(weights, delays, strict=True):
+        moved += _moved(one, delay)
+    return (moved / len(delays)).cpu().numpy()
 
 
 def _moved(weights: Tensor, delay: int) -> Tensor:
     """Weights (U, S) some frames earlier, later where `delay` is negative; 0, which is their mean, where none are."""
-    num_frames = weights.shape[1]
-    source = torch.arange(num_frames, device=weights.device) + delay
-    inside = (source >= 0) & (source < num_frames)
-    return weights[:, source.clamp(0, num_frames - 1)] * inside
+    most = weights.shape[1]
+    delay = max(-most, min(most, delay))
+    return F.pad(weights[:, max(0, delay) : most + min(0, delay)], (max(0, -delay), max(0, delay)))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from asr.nn.kernels import largest_of_many
 from asr.text.vocabulary import Vocabulary
 from asr.types import TokenSegment
 
@@ -101,6 +102,34 @@ class WhisperRules:
         total = allowed.logsumexp(1, keepdim=True)
         allowed -= total.masked_fill(total == -math.inf, 0.0)
         return allowed
+
+    def choose(self, logits: Tensor, tokens: Tensor, prompt_lens: Tensor) -> tuple[Tensor, Tensor]:
+        """The best token (N,) that is left and its log-probability (N,), -inf where none is: as of `__call__`.
+
+        From log-probabilities (N, V) that may lack a number for each row, and without a copy of them all.
+        """
+        if self._never.device != logits.device:
+            self._never, self._not_first = (each.to(logits.device) for each in (self._never, self._not_first))
+        written = tokens.shape[1] - prompt_lens
+        first = self._stamps.first
+        text, stamps = logits[:, :first] + self._never, logits[:, first:].clone()
+        begins = written.eq(0).nonzero().squeeze(1)
+        if len(begins):
+            text[begins] += self._not_first
+        self._rule_stamps(text, stamps, tokens, prompt_lens, written)
+        too_long = (written >= self._max_tokens // 2) | (written + prompt_lens >= self._max_tokens)
+        ends = too_long.nonzero().squeeze(1)
+        if len(ends):
+            stamps[ends], text[ends] = -math.inf, -math.inf
+            text[ends, self._end] = logits[ends, self._end]
+        best, chosen = largest_of_many(text)
+        total = text.logsumexp(1)
+        if stamps.shape[1]:
+            total = torch.logaddexp(total, stamps.logsumexp(1))
+            best_stamp, stamp = stamps.max(1)
+            chosen = torch.where(best_stamp > best, stamp + first, chosen)
+            best = torch.maximum(best, best_stamp)
+        return chosen, best - total.masked_fill(total == -math.inf, 0.0)
 
     def _rule_stamps(self, text: Tensor, stamps: Tensor, tokens: Tensor, prompt_lens: Tensor, written: Tensor) -> None:
         """Take away what timestamps forbid, in place: of text (N, T) and timestamps (N, S)."""

@@ -15,8 +15,8 @@ class AdamWConfig(CommonConfig):
     """Settings of AdamW."""
 
     name: Literal["adamw"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = Field(1e-8, gt=0.0)
+    betas: tuple[float, float] = (0.9, 0.98)  # decay of the means of gradients and of their squares
+    eps: float = Field(1e-8, gt=0.0)  # added to the denominator
 
     @property
     def state_per_weight(self) -> int:

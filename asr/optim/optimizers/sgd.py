@@ -15,7 +15,7 @@ class SgdConfig(CommonConfig):
     """Settings of SGD, with torch's names and meaning; weight decay is part of the gradient here, as L2 loss."""
 
     name: Literal["sgd"] = "sgd"
-    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)  # share of the last move that goes on
     nesterov: bool = False  # needs a momentum
 
     @model_validator(mode="after")

@@ -113,6 +113,11 @@ def ctc_tokenizer(bundle: Bundle) -> Tokenizer:
     return next(found, bundle.tokenizer)
 
 
+def unwritable_words(lines: Iterable[ScriptLine]) -> list[str]:
+    """Words of which a model can write nothing, each once: they take whatever lies between the others."""
+    return list(dict.fromkeys(word.text for line in lines for word in line.words if not word.num_known))
+
+
 def lay_out(lines: Iterable[ScriptLine], separator: Sequence[int], wildcard: int) -> Layout:
     """Lines as tokens for alignment, `wildcard` for what can be anything."""
     tokens: list[int] = [wildcard]

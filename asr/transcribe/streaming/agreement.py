@@ -17,10 +17,8 @@ from asr.transcribe.recognized import Recognized
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.segmentation import Span
 from asr.transcribe.streaming.decoder import Update, num_common
+from asr.transcribe.subtitles import ends_sentence
 from asr.types import Segment, Word
-
-SENTENCE_ENDS = (".", "?", "!", "\u2026", "\u3002", "\uff1f", "\uff01")  # the last three are Chinese and Japanese
-CLOSING = "\"'\u201d\u2019\u00bb)]"  # what may stand behind the end of a sentence
 
 Recognize = Callable[[Sequence[Span], Sequence[RequestOptions]], list[Recognized]]
 
@@ -133,12 +131,23 @@ class AgreementDecoder:
         return Update(window.certain, final)
 
     def _num_final(self, window: _Window, words: Sequence[Word]) -> int:
-        """How many words are final: those of whole sentences that are certain, of a long window all certain ones."""
+        """How many words are final: those of whole sentences that are certain, of a long window as many as may be.
+
+        A long window without the end of a sentence is cut in its longest pause, where no word is hurt.
+        """
         certain = len(window.certain) if window.certain == window.words[: len(window.certain)] else 0
         for count in range(certain, 0, -1):
-            if words[count - 1].text.rstrip(CLOSING).endswith(SENTENCE_ENDS) and count < len(words):
+            if count < len(words) and ends_sentence(words[count - 1].text.strip()):
                 return count
-        return certain if len(window.samples) > self._max else 0
+        if len(window.samples) <= self._max or not certain:
+            return 0
+        pauses = {count: _pause_after(words, count) for count in range(certain, certain // 2, -1)}
+        return max(pauses, key=lambda count: pauses[count])
+
+
+def _pause_after(words: Sequence[Word], count: int) -> float:
+    """Seconds of silence behind the first `count` words, none behind all of them."""
+    return words[count].start - words[count - 1].end if count < len(words) else 0.0
 
 
 def _first_words(segments: Sequence[Segment], count: int) -> tuple[Segment, ...]:

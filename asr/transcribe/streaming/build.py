@@ -33,7 +33,7 @@ def build_decoder(bundle: Bundle, spans: SpanRecognizer, config: StreamingConfig
             max_seconds=config.window_max,
         )
     return ChunkedDecoder(
-        StreamingDecoder(bundle, config.chunk, config.left_context),
+        StreamingDecoder(bundle, config.chunk, config.left_context, config.right_context),
         rate,
         spans.decode_options,
         spans.segments,

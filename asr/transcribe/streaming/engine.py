@@ -21,7 +21,7 @@ from asr.transcribe.segmentation import SegmentationConfig
 from asr.transcribe.streaming.decoder import LiveDecoder
 from asr.transcribe.streaming.hearing import Hearing
 from asr.transcribe.streaming.session import STEP_SECONDS, Session, advance_sessions
-from asr.transcribe.streaming.settings import StreamingConfig
+from asr.transcribe.streaming.settings import StreamingConfig, Turns
 from asr.types import Transcript
 
 MAX_PUSHED_SECONDS = 30.0  # of a stream that may wait for the model
@@ -139,12 +139,15 @@ class LiveEngine:
         self._check = check
         self._finalizer = weakref.finalize(self, self._core.close)  # at the exit of the interpreter, too
 
-    def open(self, options: RequestOptions, *, sample_rate: int = 16000) -> LiveStream:
-        """Begin to recognise a waveform that will be pushed, at `sample_rate` in Hz."""
+    def open(self, options: RequestOptions, *, sample_rate: int = 16000, turns: Turns | None = None) -> LiveStream:
+        """Begin to recognise a waveform that will be pushed, at `sample_rate` in Hz.
+
+        `turns` may have its utterances end otherwise than those of other streams.
+        """
         if options.channel not in (None, 0):
             raise ConfigError(f"a stream has one channel, there is no channel {options.channel}")
         self._check(options)
-        return LiveStream(self, self._core, self._core.add(options, sample_rate))
+        return LiveStream(self, self._core, self._core.add(options, sample_rate, turns))
 
     def new_session(self, options: RequestOptions) -> Session:
         """A stream to be moved on by hand (`advance_sessions`), without a thread."""
@@ -176,10 +179,12 @@ class _Core:
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
-    def new_session(self, options: RequestOptions) -> Session:
+    def new_session(self, options: RequestOptions, turns: Turns | None = None) -> Session:
         """See `LiveEngine.new_session`."""
-        hearing = Hearing(self._segmentation, self._vad, self._rate)
-        return Session(self._decoder, hearing, self._config, options)
+        segmentation = self._segmentation if turns is None else turns.segmentation(self._segmentation)
+        config = self._config if turns is None else turns.streaming(self._config)
+        hearing = Hearing(segmentation, self._vad, self._rate)
+        return Session(self._decoder, hearing, config, options, tells_turns=turns is not None)
 
     @cached_property
     def _vad(self) -> Vad | None:
@@ -187,9 +192,10 @@ class _Core:
         config = self._segmentation.vad
         return None if config is None else VADS.part(config.name)(config, self._rate)
 
-    def add(self, options: RequestOptions, sample_rate: int) -> _Caller:
+    def add(self, options: RequestOptions, sample_rate: int, turns: Turns | None = None) -> _Caller:
         """A new stream; RuntimeError once the engine is closed."""
-        caller = _Caller(self.new_session(options), LiveRecording(sample_rate, self._wake), self._rate, self._lock)
+        session = self.new_session(options, turns)
+        caller = _Caller(session, LiveRecording(sample_rate, self._wake), self._rate, self._lock)
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the engine is closed")

@@ -18,7 +18,7 @@ from asr.system.runtime import write_text_atomic
 from asr.transcribe.display import display_width, one_line
 from asr.transcribe.events import Done, Event, Failed, Partial, SegmentReady
 from asr.transcribe.streaming.engine import LiveStream
-from asr.transcribe.writers import SUFFIXES, WRITERS, Source
+from asr.transcribe.writers import SUFFIXES, WRITERS, TranscriptSource
 from asr.types import Segment, Transcript
 
 Show = Callable[[Event], None]
@@ -151,5 +151,5 @@ class FileView:
             self._save(event.seconds)
 
     def _save(self, seconds: float) -> None:
-        source = Source(self._source, seconds, self._model, __version__)
+        source = TranscriptSource(self._source, seconds, self._model, __version__)
         write_text_atomic(self._path, self._writer(Transcript(tuple(self._segments)), source))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.transcribe.events import Event, Partial, SegmentReady
+from asr.transcribe.events import Event, Partial, SegmentReady, SpeechStarted, SpeechStopped
 from asr.transcribe.requests import RequestOptions
 from asr.transcribe.streaming.decoder import LiveDecoder, Update
 from asr.transcribe.streaming.hearing import Hearing
@@ -25,7 +25,13 @@ class Session:
     """One stream. `advance_sessions` moves several of them on together; one thread at a time."""
 
     def __init__(
-        self, decoder: LiveDecoder, hearing: Hearing, config: StreamingConfig, options: RequestOptions
+        self,
+        decoder: LiveDecoder,
+        hearing: Hearing,
+        config: StreamingConfig,
+        options: RequestOptions,
+        *,
+        tells_turns: bool = False,
     ) -> None:
         self.segments: list[Segment] = []
         self.has_speech = False  # whether any utterance was begun
@@ -33,6 +39,7 @@ class Session:
         self._hearing = hearing
         self._config = config
         self._options = options
+        self._tells_turns = tells_turns
         self._rate = hearing.sample_rate
         self._now = 0  # samples heard
         self._utterance: Any = None
@@ -97,6 +104,8 @@ class Session:
 
     def end(self, update: Update) -> None:
         """The utterance has ended."""
+        if self._tells_turns:
+            self._events.append(SpeechStopped(self._now / self._rate - self._silence(), len(update.segments)))
         self._deliver(update)
         self._utterance = None
         self._shown = ()
@@ -138,6 +147,8 @@ class Session:
         self._utterance = self._decoder.open(first, self._options)
         self._first, self._kept = first, np.zeros(0, dtype=np.float32)
         self.has_speech, self._is_forced = True, False
+        if self._tells_turns:
+            self._events.append(SpeechStarted(first / self._rate))
         return samples
 
     def _forget(self) -> None:

@@ -10,7 +10,7 @@ from asr.types import Transcript
 
 
 @dataclass(frozen=True)
-class Source:
+class TranscriptSource:
     """Where a transcript comes from."""
 
     audio: str  # path as the user gave it
@@ -24,7 +24,7 @@ class Writer(Protocol):
     """A transcript as the text of a file. Only formats for subtitles heed the rules."""
 
     def __call__(
-        self, transcript: Transcript, source: Source, rules: SubtitleRules = DEFAULT_RULES, /
+        self, transcript: Transcript, source: TranscriptSource, rules: SubtitleRules = DEFAULT_RULES, /
     ) -> str: ...  # pragma: no cover
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from asr.transcribe.display import one_line
 from asr.transcribe.subtitles import DEFAULT_RULES, SubtitleRules
 from asr.transcribe.timeline import by_channel, milliseconds, recording_end
-from asr.transcribe.writers.base import Source
+from asr.transcribe.writers.base import TranscriptSource
 from asr.types import Transcript, Word
 
 
-def to_ctm(transcript: Transcript, source: Source, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
+def to_ctm(transcript: Transcript, source: TranscriptSource, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
     """NIST CTM: a line "recording channel start duration word confidence" for every word, channel after channel.
 
     The recording is the file's name without suffix; white space in names and words is replaced. Channels count from 1.

@@ -8,13 +8,13 @@ from typing import Any
 from asr.transcribe.display import SURROGATES
 from asr.transcribe.subtitles import DEFAULT_RULES, SubtitleRules
 from asr.transcribe.timeline import milliseconds, recording_end
-from asr.transcribe.writers.base import Source
+from asr.transcribe.writers.base import TranscriptSource
 from asr.types import Segment, Transcript, Word
 
 MEASURES = ("avg_logprob", "no_speech", "compression_ratio")
 
 
-def to_json(transcript: Transcript, source: Source, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
+def to_json(transcript: Transcript, source: TranscriptSource, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
     """One JSON object on one line, so that several make JSON Lines. Times are seconds, confidences 0..1 or null."""
     limit = recording_end(transcript, source.duration)
     value = {

@@ -6,11 +6,11 @@ import dataclasses
 
 from asr.transcribe.subtitles import DEFAULT_RULES, Cue, SubtitleRules, lay_out_cues
 from asr.transcribe.timeline import clock
-from asr.transcribe.writers.base import Source, channel_label
+from asr.transcribe.writers.base import TranscriptSource, channel_label
 from asr.types import Transcript
 
 
-def to_srt(transcript: Transcript, source: Source, rules: SubtitleRules = DEFAULT_RULES, /) -> str:
+def to_srt(transcript: Transcript, source: TranscriptSource, rules: SubtitleRules = DEFAULT_RULES, /) -> str:
     """Numbered cues. SubRip has no escapes, so an arrow in a text, which marks times, becomes another one.
 
     Where the channels were transcribed apart, the number of its channel stands before each cue's text.

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from asr.transcribe.display import one_line
 from asr.transcribe.subtitles import DEFAULT_RULES, SubtitleRules
 from asr.transcribe.timeline import by_channel, disjoint, milliseconds, recording_end
-from asr.transcribe.writers.base import Source
+from asr.transcribe.writers.base import TranscriptSource
 from asr.types import Segment, Transcript, Word
 
 Interval = tuple[int, int, str]  # start and end in milliseconds, text
 
 
-def to_textgrid(transcript: Transcript, source: Source, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
+def to_textgrid(transcript: Transcript, source: TranscriptSource, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
     """Praat's long text format, with the tiers "segments" and "words"; what lies between is empty.
 
     Where the channels were transcribed apart, each has two such tiers: "segments 1", "words 1", "segments 2" and so on.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from asr.transcribe.display import one_line
 from asr.transcribe.subtitles import DEFAULT_RULES, SubtitleRules
 from asr.transcribe.timeline import milliseconds, recording_end
-from asr.transcribe.writers.base import Source
+from asr.transcribe.writers.base import TranscriptSource
 from asr.types import Transcript
 
 
-def to_tsv(transcript: Transcript, source: Source, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
+def to_tsv(transcript: Transcript, source: TranscriptSource, _rules: SubtitleRules = DEFAULT_RULES, /) -> str:
     """A row of start, end and text, between tabs, for every segment below a header; times in whole milliseconds.
 
     That is the table that Whisper writes. Where the channels were transcribed apart, a last column counts them from 0.

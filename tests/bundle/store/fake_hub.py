@@ -24,6 +24,7 @@ class FakeHub(ThreadingHTTPServer):
         self.folder, self.repo = folder, repo
         self.breaks_after: int | None = None
         self.breaks_times = 0
+        self.refuses = False  # to give files to those who have not accepted the conditions
         self.stated_sha256: dict[str, str] = {}  # instead of the true ones
         self.ranges: list[str] = []  # asked for
         self.requests: list[str] = []
@@ -64,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str) -> None:
         path = self.server.folder / name
+        if self.server.refuses:
+            return self._answer(401, b"", {"X-Error-Code": "GatedRepo"})
         if not path.is_file():
             return self._answer(404, b"", {"X-Error-Code": "EntryNotFound"})
         content = path.read_bytes()

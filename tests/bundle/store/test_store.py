@@ -218,6 +218,31 @@ def test_where_the_first_repository_is_gone_the_next_one_gives_the_model(
     assert f"from {REPO}, revision" in said
 
 
+def test_a_model_that_is_given_on_conditions_says_what_to_do(hub: FakeHub) -> None:
+    hub.refuses = True
+    with pytest.raises(BundleError, match=rf"accept its conditions at {hub.address}/{REPO}, and set HF_TOKEN"):
+        fetched()
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_revision_may_be_the_name_of_a_commit(
+    hub: FakeHub, entry: Entry, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cached: bool
+) -> None:
+    asked_for = replace(entry.hub[0], revision="refs/pr/4")
+    monkeypatch.setitem(CATALOGUE, NAME, replace(entry, hub=(asked_for,)))  # type: ignore[arg-type]
+    if is_cached:
+        snapshot = put_into_cache(tmp_path / "cache", REPO, source)
+        refs = snapshot.parents[1] / "refs"
+        (refs / "refs/pr").mkdir(parents=True)
+        (refs / "main").rename(refs / "refs/pr/4")
+    folder, said = fetched()
+    origin = read_import_record(folder / RECORD_FILE)
+    assert origin is not None
+    assert origin.revision == COMMIT
+    assert ("in the hub's cache" in said) == is_cached
+    assert any("/revision/refs%2Fpr%2F4" in request for request in hub.requests) != is_cached
+
+
 def test_names_of_files_that_lead_elsewhere_are_passed_over() -> None:
     names = ["vocabulary.json", "vocabulary./../../evil", "config.json", "../config.json", "model.bin"]
     assert side_files(names, Layout.CTRANSLATE2) == ["config.json", "vocabulary.json"]

@@ -275,3 +275,23 @@ def test_message_and_help_say_what_each_format_is(imported, capsys):
     for name, importer in IMPORTERS.items():
         assert f"{name} is {importer.summary}" in str(error.value)
         assert f"{name} is {importer.summary}" in shown
+
+
+def test_times_in_a_table_are_read_or_asked_for(imported):
+    files = {"t.csv": "audio,text,start,end\none.wav,hi,0.1,0.4\ntwo.flac,no,1.5,\none.wav,x,0.5,0.2\n"}
+    with pytest.raises(ManifestError, match=r"t\.csv: column 'start' may say where .*--start-column start"):
+        imported("t.csv", files)
+    result = imported("t.csv", files, columns={"start": "start", "end": "end"})
+    assert [(row.start, row.duration) for row in result.utterances] == [(0.1, 0.3), (1.5, 0.5)]
+    assert [fault.reason for fault in result.faults] == ["it starts at 0.5 s and ends at 0.2 s"]
+    whole = imported("t.csv", {"t.csv": "audio,text,from\none.wav,hi,me\n"}, columns={"start": "none"})
+    assert [(row.start, row.duration) for row in whole.utterances] == [(0.0, 1.0)]
+
+
+def test_nul_characters_in_a_text_are_damage(imported):
+    result = imported("t.csv", {"t.csv": "audio,text\none.wav,h\0i\ntwo.flac,a b\n"})
+    assert [fault.reason for fault in result.faults] == ["it holds a NUL character; the file is damaged"]
+    assert [row.text for row in result.utterances] == ["a b"]
+    kaldi = imported("k", {"k/wav.scp": "a one.wav\nb two.flac\n", "k/text": "a hi\nb n\0o\n"})
+    assert [row.text for row in kaldi.utterances] == ["hi"]
+    assert "NUL" in kaldi.faults[0].reason

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from asr.alignment.dtw import warp
 from asr.bundle.bundle import Bundle
 from asr.bundle.foreign import import_model
 from asr.models.heads.alignment_heads import PUBLISHED, SIZES, AlignmentHead, alignment_heads, default_heads
 from asr.models.heads.whisper import WhisperDecoder, WhisperHeadConfig
-from asr.models.heads.whisper_alignment import _align
+from asr.models.heads.whisper_alignment import _likeness
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput
 from tests.bundle.foreign.whisper_files import random_variables, write_model
@@ -84,11 +85,11 @@ def test_heads_that_look_past_their_words_are_moved_back_by_their_delays() -> No
     centres = torch.tensor([3.5, 9.0, 14.0, 22.0])  # of three tokens and the end
     distance = torch.arange(30.0) - centres[:, None]
     on_time, late = -(distance**2), -((distance - 4.0) ** 2)
-    expected = _align(on_time[None], [0])
+    expected = warp(_likeness(on_time[None], [0]))
     assert expected is not None
-    assert expected.tolist() == [[0, 7], [7, 12], [12, 18]]
+    assert expected.tolist() == [0, 7, 12, 18]
     for scores, delays in ((late[None], [4]), (torch.stack([on_time, late]), [0, 4])):
-        found = _align(scores, delays)
+        found = warp(_likeness(scores, delays))
         assert found is not None
         assert found.tolist() == expected.tolist()
 

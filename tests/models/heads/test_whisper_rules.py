@@ -73,6 +73,9 @@ def test_what_may_follow_is_what_the_rules_say_word_for_word(stamps: float) -> N
             before = log_probs.clone()
             found = RULES(log_probs, tokens, lens, torch.tensor(rows))
             assert torch.equal(log_probs, before)
+            best, gained = RULES.choose(scores, tokens, lens)
+            assert best.tolist() == found.argmax(1).tolist()
+            torch.testing.assert_close(gained, found.amax(1), rtol=1e-5, atol=1e-5)
             for place, row in enumerate(rows):
                 expected = torch.tensor(slowly(log_probs[place].tolist(), prompts[row], texts[row]))
                 torch.testing.assert_close(found[place], expected, rtol=1e-5, atol=1e-5)

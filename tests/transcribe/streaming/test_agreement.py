@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -85,6 +86,23 @@ def test_a_long_window_is_cut_where_it_is_certain_also_without_the_end_of_a_sent
     updates = looks(script, 8, max_seconds=3.0)
     assert [segment.text for update in updates for segment in update.segments] == ["a b", "c d", "e f", "g h9"]
     assert max(span.duration for span in script.spans) <= 4.0
+
+
+def test_a_long_window_is_cut_in_its_longest_pause() -> None:
+    class Pausing(Script):
+        def _one(self, span: Span) -> Recognized:
+            (segment,) = super()._one(span).segments
+            words = tuple(replace(word, end=word.end - 0.3 * (word.text == "c")) for word in segment.words)
+            return Recognized((replace(segment, words=words),))
+
+    final = [segment.text for update in looks(Pausing(*"abcdefgh"), 7, max_seconds=5.0) for segment in update.segments]
+    assert final[0] == "a b c"
+
+
+def test_a_title_or_an_initial_ends_no_sentence() -> None:
+    updates = looks(Script("by", "Mr.", "J.", "Burchell", "said", "he.", "So", "I", "left"), 9)
+    final = [segment.text for update in updates for segment in update.segments]
+    assert final[0] == "by Mr. J. Burchell said he."
 
 
 def test_without_times_of_words_nothing_is_cut() -> None:

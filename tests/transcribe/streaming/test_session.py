@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from asr.errors import ConfigError
-from asr.transcribe.events import Partial, SegmentReady
+from asr.transcribe.events import Partial, SegmentReady, SpeechStarted, SpeechStopped
 from asr.transcribe.streaming.session import advance_sessions
-from asr.transcribe.streaming.settings import streaming_config
+from asr.transcribe.streaming.settings import Turns, streaming_config
 from tests.transcribe.streaming.tools import RATE, Counter, run, session_of, sound
 
 
@@ -34,6 +34,23 @@ def test_the_events_are_growing_words_then_the_segment() -> None:
     texts = [event.segment.text for event in events if isinstance(event, Partial | SegmentReady)]
     assert texts == ["word", "word word", "word word"]
     assert session.take_events() == []
+
+
+def test_a_stream_may_have_turns_of_its_own_and_be_told_of_them() -> None:
+    decoder = Counter()
+    session = session_of(decoder, turns=Turns(silence_after_text=1.5, pre_roll=0.2))
+    run(decoder, session, sound(1.0, 2.1, 1.0, 1.1, 3.0))
+    (one,) = decoder.utterances  # a second of silence does not end it
+    events = session.take_events()
+    assert [type(event) for event in events if not isinstance(event, Partial)] == [
+        SpeechStarted,
+        SpeechStopped,
+        SegmentReady,
+    ]
+    assert one.first == pytest.approx((1.0 - 0.2) * RATE, abs=600)
+    assert events[0] == SpeechStarted(one.first / RATE)
+    (stopped,) = [event for event in events if isinstance(event, SpeechStopped)]
+    assert stopped.seconds == pytest.approx(5.2, abs=0.1)
 
 
 def test_all_speech_is_in_some_utterance_and_none_is_in_two() -> None:

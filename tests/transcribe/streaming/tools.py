@@ -25,7 +25,7 @@ from asr.transcribe.segmentation import SegmentationConfig
 from asr.transcribe.streaming.decoder import Update
 from asr.transcribe.streaming.hearing import Hearing
 from asr.transcribe.streaming.session import STEP_SECONDS, Session, advance_sessions
-from asr.transcribe.streaming.settings import StreamingConfig
+from asr.transcribe.streaming.settings import StreamingConfig, Turns
 from asr.types import Segment
 
 RATE = 16000
@@ -102,11 +102,12 @@ class Counter:
         return updates
 
 
-def session_of(decoder: object, *, detector: bool = True, **settings: object) -> Session:
+def session_of(decoder: object, *, detector: bool = True, turns: Turns | None = None, **settings: object) -> Session:
     """A session whose settings are changed."""
     config = StreamingConfig.model_validate(settings)
     hearing = Hearing(SegmentationConfig(), Loud() if detector else None, RATE)
-    return Session(decoder, hearing, config, PARTIALS)  # type: ignore[arg-type]
+    config = config if turns is None else turns.streaming(config)
+    return Session(decoder, hearing, config, PARTIALS, tells_turns=turns is not None)  # type: ignore[arg-type]
 
 
 def run(decoder: object, session: Session, waveform: np.ndarray, min_recording: float = 0.0) -> list[float]:

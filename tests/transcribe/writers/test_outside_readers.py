@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from lhotse import SupervisionSegment, SupervisionSet
 from parselmouth.praat import call as praat
 
-from asr.transcribe.writers import WRITERS, Source
+from asr.transcribe.writers import WRITERS, TranscriptSource
 from asr.types import Segment, Transcript, Word
 
 SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "transcript.schema.json"
@@ -67,16 +67,16 @@ def segments(draw: st.DrawFn, channel: int | None, duration: float) -> list[Segm
 
 
 @st.composite
-def transcripts(draw: st.DrawFn) -> tuple[Transcript, Source]:
+def transcripts(draw: st.DrawFn) -> tuple[Transcript, TranscriptSource]:
     duration = draw(st.sampled_from([1.0, 7.31, 29.9996, 36000.5]))
     channels = draw(st.sampled_from([(None,), (0,), (0, 1), (1, 4)]))
     made = [segment for channel in channels for segment in draw(segments(channel, duration))]
     name = draw(st.sampled_from(["a.wav", "my talk.mp3", ";;x.wav", "\udcff.wav", "dir/.wav", '"q".wav']))
     made.sort(key=lambda segment: segment.start)
-    return Transcript(tuple(made)), Source(name, duration, "exp/m", "0.1.0")
+    return Transcript(tuple(made)), TranscriptSource(name, duration, "exp/m", "0.1.0")
 
 
-def written(name: str, made: tuple[Transcript, Source]) -> str:
+def written(name: str, made: tuple[Transcript, TranscriptSource]) -> str:
     """What a writer writes, as it comes back from a file."""
     return WRITERS[name](*made).encode("utf-8").decode("utf-8")
 
@@ -89,7 +89,7 @@ def letters(texts: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {channel: text for channel, text in found.items() if text}
 
 
-def said(made: tuple[Transcript, Source]) -> dict[str, str]:
+def said(made: tuple[Transcript, TranscriptSource]) -> dict[str, str]:
     return letters((channel_name(segment), segment.text) for segment in made[0].segments)
 
 
@@ -97,7 +97,7 @@ def channel_name(segment: Segment) -> str:
     return "" if segment.channel is None else str(segment.channel + 1)
 
 
-def assert_cues(spans: list[tuple[str, int, int]], made: tuple[Transcript, Source]) -> None:
+def assert_cues(spans: list[tuple[str, int, int]], made: tuple[Transcript, TranscriptSource]) -> None:
     """Cues (channel, start, end), ms, have a length, come in order, end by the end and overlap in no channel."""
     assert all(0 <= start < end <= 1000 * made[1].duration for _, start, end in spans)
     assert [start for _, start, _ in spans] == sorted(start for _, start, _ in spans)
@@ -108,7 +108,7 @@ def assert_cues(spans: list[tuple[str, int, int]], made: tuple[Transcript, Sourc
 
 @THOROUGH
 @given(made=transcripts())
-def test_srt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript, Source]) -> None:
+def test_srt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript, TranscriptSource]) -> None:
     cues = list(srt.parse(written("srt", made)))
     assert [cue.index for cue in cues] == list(range(1, len(cues) + 1))
     found = [re.fullmatch(r"(?:\[(\d)\] )?(.*)", cue.content, flags=re.DOTALL) for cue in cues]
@@ -121,7 +121,7 @@ def test_srt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript
 
 @THOROUGH
 @given(made=transcripts())
-def test_vtt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript, Source]) -> None:
+def test_vtt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript, TranscriptSource]) -> None:
     captions = webvtt.from_string(written("vtt", made), strict=True).captions
     voices = [(caption.voice or "").removeprefix("Channel ") for caption in captions]
     texts = [html.unescape(caption.text) for caption in captions]
@@ -133,7 +133,7 @@ def test_vtt_parses_strictly_and_says_everything_in_order(made: tuple[Transcript
 @THOROUGH
 @given(made=transcripts())
 def test_praat_reads_a_textgrid_and_finds_every_text_in_its_tier(
-    made: tuple[Transcript, Source], tmp_path_factory: pytest.TempPathFactory
+    made: tuple[Transcript, TranscriptSource], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("praat") / "a.TextGrid"
     path.write_text(written("textgrid", made), encoding="utf-8")
@@ -154,7 +154,7 @@ def test_praat_reads_a_textgrid_and_finds_every_text_in_its_tier(
 @THOROUGH
 @given(made=transcripts())
 def test_lhotse_reads_every_word_of_a_ctm(
-    made: tuple[Transcript, Source], tmp_path_factory: pytest.TempPathFactory
+    made: tuple[Transcript, TranscriptSource], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     transcript, source = made
     path = tmp_path_factory.mktemp("ctm") / "a.ctm"
@@ -179,7 +179,7 @@ def test_lhotse_reads_every_word_of_a_ctm(
 
 @THOROUGH
 @given(made=transcripts())
-def test_json_fits_the_published_schema_and_says_everything_in_order(made: tuple[Transcript, Source]) -> None:
+def test_json_fits_the_published_schema_and_says_everything_in_order(made: tuple[Transcript, TranscriptSource]) -> None:
     value = json.loads(written("json", made))
     jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(value)
     spoken = [(str(one["channel"] + 1) if "channel" in one else "", one["text"]) for one in value["segments"]]
@@ -191,7 +191,7 @@ def test_the_published_schema_is_one_and_refuses_what_is_not_in_it() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     transcript = Transcript((Segment(0.0, 1.0, "a", (Word(0.0, 1.0, "a", 1.0),), 1.0),))
-    value = json.loads(WRITERS["json"](transcript, Source("a.wav", 1.0, "m", "1")))
+    value = json.loads(WRITERS["json"](transcript, TranscriptSource("a.wav", 1.0, "m", "1")))
     value["segments"][0]["words"][0]["speaker"] = "x"
     with pytest.raises(jsonschema.ValidationError, match="speaker"):
         jsonschema.validate(value, schema)
@@ -199,7 +199,7 @@ def test_the_published_schema_is_one_and_refuses_what_is_not_in_it() -> None:
 
 @THOROUGH
 @given(made=transcripts())
-def test_a_table_reads_as_a_row_for_every_segment(made: tuple[Transcript, Source]) -> None:
+def test_a_table_reads_as_a_row_for_every_segment(made: tuple[Transcript, TranscriptSource]) -> None:
     header, *rows = csv.reader(io.StringIO(written("tsv", made)), delimiter="\t", quoting=csv.QUOTE_NONE)
     assert header in (["start", "end", "text"], ["start", "end", "text", "channel"])
     assert all(len(row) == len(header) for row in rows)

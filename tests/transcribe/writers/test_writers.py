@@ -16,10 +16,10 @@ from asr.transcribe.inputs import plan_outputs
 from asr.transcribe.recordings import FileRecording
 from asr.transcribe.subtitles import SubtitleRules
 from asr.transcribe.timeline import recording_end
-from asr.transcribe.writers import WRITERS, Source
+from asr.transcribe.writers import WRITERS, TranscriptSource
 from asr.types import Segment, Transcript, Word
 
-SOURCE = Source("talks/a.wav", 3.25, "exp/m", "0.1.0")
+SOURCE = TranscriptSource("talks/a.wav", 3.25, "exp/m", "0.1.0")
 TRANSCRIPT = Transcript(
     (
         Segment(0.0, 1.5, "grüße an", (Word(0.12345, 0.5, "grüße"), Word(0.5, 1.5, "an"))),
@@ -89,7 +89,7 @@ TALK = Transcript(
         Segment(3.0, 3.5, "fine", (Word(3.0, 3.5, "fine"),), channel=0),
     )
 )
-LONG = Source("talks/my talk.wav", 3662.5, "exp/m", "0.1.0")
+LONG = TranscriptSource("talks/my talk.wav", 3662.5, "exp/m", "0.1.0")
 
 
 def test_ctm_has_a_line_for_every_word(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_text_of_several_lines_is_one_line_where_a_line_means_a_segment() -> N
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
 def test_a_file_name_that_is_not_utf_8_can_be_written(name: str) -> None:
-    assert WRITERS[name](TIMED, Source("\udcff.wav", 3662.5, "m", "1")).encode("utf-8")
+    assert WRITERS[name](TIMED, TranscriptSource("\udcff.wav", 3662.5, "m", "1")).encode("utf-8")
 
 
 def read_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
@@ -228,7 +228,7 @@ def test_the_intervals_of_a_textgrid_follow_each_other_without_gaps(moments: lis
     words = tuple(Word(start, end, "a") for start, end in zip(moments[::2], moments[1::2], strict=False))
     transcript = Transcript((Segment(words[0].start, words[-1].end, "a", words),) if words else ())
     end = max(duration, recording_end(transcript, duration) / 1000)
-    for intervals in read_textgrid(WRITERS["textgrid"](transcript, Source("a", duration, "m", "1"))).values():
+    for intervals in read_textgrid(WRITERS["textgrid"](transcript, TranscriptSource("a", duration, "m", "1"))).values():
         assert intervals[0][0] == 0
         assert intervals[-1][1] == pytest.approx(end, abs=1e-6)
         assert all(start < stop for start, stop, _ in intervals)
