@@ -222,13 +222,22 @@ def choose_beam_search(bundle: Bundle, folder: Path | str, request: SearchReques
 def search_config(
     spec: ModelSpec, own: NamedConfig, name: str | None = None, overrides: Sequence[str] = ()
 ) -> NamedConfig:
-    """The search `own`, or another by name with its defaults, with `search.key=value` overrides applied."""
+    """The search `own`, or another by name with its defaults, with `search.key=value` overrides applied.
+
+    What the defaults do not suit, the heads of the model say (`NamedHeadConfig.search_defaults`).
+    """
     for override in overrides:
         if not override.startswith("search."):
             raise ConfigError(f"--set {override}: a trained model's search.* settings can be changed, nothing else")
-    search = own if name in (None, own.name) else SEARCHES.config(name).model_validate({})
+    search = own if name in (None, own.name) else _by_default(spec, SEARCHES.config(name))
     data = spec.model_dump(mode="json") | {"search": search.model_dump(mode="json")}
     return validate(type(spec), with_overrides(data, overrides), "--set").search
+
+
+def _by_default(spec: ModelSpec, kind: type[NamedConfig]) -> NamedConfig:
+    """A search as its defaults and the model's heads have it."""
+    wanted = {key: value for head in spec.heads for key, value in head.search_defaults.items()}
+    return kind.model_validate({key: value for key, value in wanted.items() if key in kind.model_fields})
 
 
 def read_decode_config(folder: Path) -> DecodeConfig | None:

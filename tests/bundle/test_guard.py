@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from asr.bundle.bundle import Bundle
-from asr.bundle.decode import choose_decoding
+from asr.bundle.decode import SearchRequest, choose_decoding
 from asr.bundle.guard import end_with_clip, is_doubtful, is_suspicious
 from asr.bundle.loops import compression_ratio, has_repeated_ngram, is_too_fast
+from asr.decoding.attention_beam import AttentionBeamConfig
 from asr.types import Hypothesis, TokenSegment
 from tests.bundle.foreign.whisper_files import multilingual_model
 
@@ -99,3 +100,14 @@ def test_what_stays_suspicious_is_drawn_until_a_text_passes_whatever_else_is_in_
     monkeypatch.setattr("asr.bundle.recognition.is_suspicious", lambda *_: True)
     never = bundle.decode(waveforms, [options] * 3)
     assert all(one.n_best for one in never)
+
+
+def test_a_beam_search_counts_as_whisper_s_own_unless_the_user_says_otherwise(bundle: Bundle) -> None:
+    def chosen(*overrides: str) -> tuple[int, float]:
+        search = choose_decoding(bundle, None, SearchRequest("attention_beam", overrides)).search
+        assert isinstance(search, AttentionBeamConfig)
+        return search.beam, search.length_normalisation
+
+    assert chosen() == (5, 1.0)
+    assert chosen("search.beam=3", "search.length_normalisation=0.5") == (3, 0.5)
+    assert choose_decoding(bundle, None, SearchRequest("attention_greedy")).search.name == "attention_greedy"

@@ -7,7 +7,7 @@ by, the search people use by default, where a text lies in the audio, and how lo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +27,7 @@ class NamedHeadConfig(NamedConfig):
 
     id: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]+$")  # the kind's name where none is given
     tokenizer: str = MAIN_TOKENIZER
+    search_defaults: ClassVar[Mapping[str, Any]] = {}  # of searches that the user names, by setting
 
     @property
     def head_id(self) -> str:

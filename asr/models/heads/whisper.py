@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ class WhisperHeadConfig(NamedHeadConfig):
     suppress: tuple[int, ...] = ()  # ids that are never written
     suppress_first: tuple[int, ...] = ()  # ids that do not come first
     alignment: tuple[AlignmentHead, ...] = ()  # heads that tell where words are; () is all of the upper layers
+    # As Whisper's own program; with 0.6, usual for other decoders, texts that leave a sentence out are preferred.
+    search_defaults: ClassVar[Mapping[str, Any]] = {"beam": 5, "length_normalisation": 1.0}
 
     @model_validator(mode="after")
     def _fits(self) -> WhisperHeadConfig:
