@@ -32,6 +32,7 @@ from asr.decoding.whole import distinct
 from asr.errors import AudioError
 from asr.features import Frontend
 from asr.lengths import pad_stack
+from asr.system.libraries import give_freed_memory_back
 from asr.text.tokenizer import Tokenizer
 from asr.text.vocabulary import Vocabulary
 from asr.types import EncoderOutput, Hypothesis, Word
@@ -106,6 +107,9 @@ def decode_waveforms(
     chosen = [waveforms[row] for row in rows]
     ends = [options[row].speech_end for row in rows]
     encoded = encode_waveforms(bundle, chosen)
+    has_windows = bundle.frontend.window_seconds is not None
+    if has_windows:  # the decoder needs other sizes, and large ones
+        give_freed_memory_back()
     results = decode_encoded(bundle, encoded, [options[row] for row in rows], clips_of(bundle, chosen, ends))
     for row, result in zip(rows, results, strict=True):
         words = result.placed.timed(waveforms[row], bundle.frontend.sample_rate, bundle.frame_seconds)

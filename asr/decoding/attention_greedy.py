@@ -70,7 +70,9 @@ class AttentionGreedy(WholeSearch):
         silence = Silence(self.decoder, len(encoded.lens))
         scores = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
         alive = torch.ones_like(rows, dtype=torch.bool)
-        state = self.decoder.init_state(EncoderOutput(encoded.frames[rows], encoded.lens[rows]))
+        if len(rows) < len(encoded.lens):
+            encoded = EncoderOutput(encoded.frames[rows], encoded.lens[rows])
+        state = self.decoder.init_state(encoded)
         while True:
             scored, state = self._step(texts[:, -1], state)
             if texts.shape[1] <= begun.ids.shape[1]:

@@ -61,6 +61,8 @@ def prepare_own_data(source: Path, model: str, out: Path, *, resume: bool, say: 
         return path
     if path.exists():
         raise TrainingError(f"{path}: exists already; run it (asr train {path} --out {out}), or remove {folder}")
+    if not resume and out.is_dir() and any(out.iterdir()):  # said again by the run, but after minutes of looking
+        raise TrainingError(f"{out}: the folder is not empty; add --resume to go on with it, or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     manifest = _manifest(source, folder, say)
     clean = _examined(manifest, folder, say)
@@ -102,7 +104,7 @@ def choose(spec: ModelSpec, model: str, folder: Path, rows: Sequence[Utterance])
         },
         "init_from": model,
         "optimizer": {"lr": lr},
-        "training": {"epochs": epochs, "dtype": "auto", "patience": PATIENCE, "average_num": 3},
+        "training": {"epochs": epochs, "dtype": "auto", "patience": PATIENCE, "average_num": 1},
     }
     if not is_own:
         settings["spec_augment"] = None

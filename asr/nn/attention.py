@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asr.lengths import padding_mask
 from asr.nn.dropout import Dropout
@@ -131,22 +132,27 @@ class CrossAttention(nn.Module):
         key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)
         return key, value
 
-    def kept_memory(self, frames: Tensor, lens: Tensor) -> KeyValue:
+    def kept_memory(self, frames: Tensor, lens: Tensor, step: int = 1) -> KeyValue:
         """The same where tokens come one by one, without gradients; frames beyond `lens` (B,) are 0.
+
+        Zeros follow up to a multiple of `step` frames.
 
         On CPU they are laid out as one query reads them fastest, and made row by row: the product of all rows, in
         float32 and with keys beside values, would be several times as large.
         """
-        if is_traced() or frames.device.type != "cpu" or torch.is_grad_enabled():
+        if is_traced():
             return self.memory(frames)
+        if frames.device.type != "cpu" or torch.is_grad_enabled():
+            return self.memory(F.pad(frames, (0, 0, 0, -frames.shape[1] % step)))
         kept: list[Tensor] = []
         for row, length in enumerate(lens.tolist()):
             own = self.key_value(frames[row, :length]).unflatten(-1, (2, self.num_heads, -1))
             if not kept:
-                kept = _room_for_memory(own, frames.shape, self.kept_dtype or own.dtype)
+                room = len(frames), frames.shape[1] + -frames.shape[1] % step
+                kept = _room_for_memory(own, *room, self.kept_dtype or own.dtype)
             for part, made in zip(kept, own.unbind(1), strict=True):
                 part[row, :, :length] = made.transpose(0, 1)
-        return (kept[0], kept[1]) if kept else self.memory(frames)
+        return (kept[0], kept[1]) if kept else self.memory(F.pad(frames, (0, 0, 0, -frames.shape[1] % step)))
 
     def forward(self, x_BUD: Tensor, key: Tensor, value: Tensor, lens: Tensor) -> Tensor:
         """`lens` (B,) counts the valid frames; where there are none the context is zero."""
@@ -162,10 +168,10 @@ class CrossAttention(nn.Module):
         return branch
 
 
-def _room_for_memory(like: Tensor, shape: torch.Size, dtype: torch.dtype) -> list[Tensor]:
-    """Zeros for keys and values (B, H, S, E) of frames of a shape (B, S, ...), given those (..., H, E) of one row."""
+def _room_for_memory(like: Tensor, num_rows: int, num_frames: int, dtype: torch.dtype) -> list[Tensor]:
+    """Zeros for keys and values (B, H, S, E) of so many rows and frames, given those (..., H, E) of one row."""
     heads, size = like.shape[-2:]
-    room = torch.zeros(2, shape[0], heads, shape[1] * size, dtype=dtype)
+    room = torch.zeros(2, num_rows, heads, num_frames * size, dtype=dtype)
     key, value = room.unbind(0)
     if dtype == torch.bfloat16:
         return [key.unflatten(2, (-1, size)), value.unflatten(2, (-1, size))]

@@ -47,6 +47,12 @@ def giving_memory_back() -> Iterator[None]:
         _trim()
 
 
+def give_freed_memory_back() -> None:
+    """Between two pieces of work whose needs differ: what the first one freed goes back to the system."""
+    if _kept:
+        _trim()
+
+
 _kept: list[bool] = []  # not empty once freed memory is kept
 
 

@@ -107,7 +107,8 @@ class Stream(Handle):
 class Engine:
     """Transcribes recordings and streams of many callers with one model.
 
-    Spans are recognised by `recognize`, in batches whose longest span times size is at most `max_batch_seconds`: in the
+    Spans are recognised by `recognize`, in batches whose longest span times size is at most `max_batch_seconds`, and
+    that hold no more than `max_batch_spans`: in the
     engine's own thread or, with an `executor` for up to `max_in_flight` batches at once, elsewhere. `check` is called
     with the options of every new request and raises ConfigError where they cannot be followed. Where it says True, the
     language is to be found on the first speech, and the rest of the recording waits until it is. `live` takes streams.
@@ -119,13 +120,15 @@ class Engine:
         recognize: RecognizeBatch,
         *,
         max_batch_seconds: float = 60.0,
+        max_batch_spans: int | None = None,
         executor: Executor | None = None,
         max_in_flight: int = 1,
         check: Callable[[RequestOptions], bool] = lambda _: False,
         live: LiveEngine | None = None,
     ) -> None:
         self._live = live
-        self._core = _Core(segmenter, recognize, Scheduler(max_batch_seconds, max_in_flight), executor, max_in_flight)
+        scheduler = Scheduler(max_batch_seconds, max_in_flight, max_batch_spans)
+        self._core = _Core(segmenter, recognize, scheduler, executor, max_in_flight)
         self._check = check
         self._finalizer = weakref.finalize(self, self._core.close)  # at the exit of the interpreter, too
 

@@ -33,6 +33,7 @@ from asr.transcribe.streaming.engine import LiveEngine, LiveStream
 from asr.transcribe.streaming.settings import DEFAULT_STREAMING, StreamingConfig, Turns
 from asr.types import Segment, Transcript
 
+MAX_WINDOWS = 12  # of a batch: what a decoder keeps of frames grows with each, and more are hardly faster
 LIVE_OPTIONS = RequestOptions(partials=True)
 
 
@@ -67,6 +68,7 @@ class Recognizer:
         self.device = device
         self.dtype = bundle.dtype  # its name, as outputs record it
         self.max_batch_seconds = max_batch_seconds or default_batch_seconds(bundle)
+        self.max_batch_spans = None if bundle.frontend.window_seconds is None else MAX_WINDOWS
         window, longest = bundle.frontend.window_seconds, segmentation.max_span + 2 * segmentation.padding
         if window is not None and longest > window:
             raise ConfigError(
@@ -82,6 +84,7 @@ class Recognizer:
             self.segmenter,
             lanes.sharing(self._spans.recognize) if lanes else self._spans.recognize,
             max_batch_seconds=self.max_batch_seconds,
+            max_batch_spans=self.max_batch_spans,
             executor=lanes.executor if lanes else None,
             max_in_flight=lanes.number if lanes else 1,
             check=self._spans.finds_language,

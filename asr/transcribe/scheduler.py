@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from asr.transcribe.requests import Request, SpanTask
 
-WINDOW_BATCHES = 4  # batches' worth of audio among which spans of like lengths are looked for
+WINDOW_BATCHES = 4  # batches' worth of audio among which spans of like lengths are looked for,
+WINDOW_SECONDS = 480.0  # but no more than this or a batch for each lane, since it is held in memory
 MIN_SHARE, MAX_SHARE = 0.25, 1.25  # of a batch: of what is left at the end, lanes get at least and at most that
 MAX_WAITING_BATCHES = 20  # batches' worth of audio that wait in all; beyond, a request may read only if none of its own
 
@@ -24,11 +25,15 @@ MAX_WAITING_BATCHES = 20  # batches' worth of audio that wait in all; beyond, a 
 class Scheduler:
     """The requests that are under way. Batches are at most `max_batch_seconds` long, longest span times size.
 
-    The last ones are as many as can be recognised at once, `num_lanes`.
+    They hold at most `max_spans`, if that is given. The last ones are as many as can be recognised at once,
+    `num_lanes`.
     """
 
-    def __init__(self, max_batch_seconds: float, num_lanes: int = 1) -> None:
+    def __init__(self, max_batch_seconds: float, num_lanes: int = 1, max_spans: int | None = None) -> None:
         self.max_batch_seconds = max_batch_seconds
+        self._max_spans = max_spans
+        most = max(WINDOW_SECONDS, num_lanes * max_batch_seconds)
+        self._most_window = min(WINDOW_BATCHES * max_batch_seconds, most)
         self._num_lanes = num_lanes
         self._requests: list[Request] = []  # in the order they came
         self._now = 0  # counts what happens
@@ -75,7 +80,7 @@ class Scheduler:
         if not now:
             return []
         if all(request.options.bulk for request in now):
-            self._window = min(2 * self._window, WINDOW_BATCHES * self.max_batch_seconds)
+            self._window = min(2 * self._window, self._most_window)
         lead = min(now, key=lambda request: (request.options.bulk, request.num_running > 0, request.waiting_since))
         others = [] if lead.is_alone else [other for other in runnable if not (other is lead or other.is_alone)]
         return self._take(lead, [lead, *others])
@@ -84,8 +89,8 @@ class Scheduler:
         """Requests that can be read and whose next spans may wait for the model: of bulk at most one."""
         waiting = sum(request.ready_seconds for request in self._requests)
         bulk_waiting = sum(request.ready_seconds for request in self._requests if request.options.bulk)
-        own_room, room = WINDOW_BATCHES * self.max_batch_seconds, MAX_WAITING_BATCHES * self.max_batch_seconds
-        has_bulk_room = bulk_waiting < (WINDOW_BATCHES + 2) * self.max_batch_seconds
+        own_room, room = self._most_window, MAX_WAITING_BATCHES * self.max_batch_seconds
+        has_bulk_room = bulk_waiting < self._most_window + 2 * self.max_batch_seconds
         readable = []
         for request in self._requests:
             own = request.ready_seconds
@@ -112,7 +117,7 @@ class Scheduler:
         tasks.sort(key=lambda task: -len(task.span.waveform))
         first = lead.candidates[0]
         place = next(place for place, task in enumerate(tasks) if task is first)
-        chosen = fullest_batch([task.span.duration for task in tasks], place, self._limit(tasks))
+        chosen = fullest_batch([task.span.duration for task in tasks], place, self._limit(tasks), self._max_spans)
         batch = tasks[chosen]
         for task in batch:
             task.request.take(task)
@@ -126,7 +131,9 @@ class Scheduler:
         return min(MAX_SHARE * self.max_batch_seconds, max(share, MIN_SHARE * self.max_batch_seconds))
 
 
-def fullest_batch(durations: Sequence[float], place: int, max_batch_seconds: float) -> slice:
+def fullest_batch(
+    durations: Sequence[float], place: int, max_batch_seconds: float, max_spans: int | None = None
+) -> slice:
     """Of descending durations, those around `place` that hold most audio; longest times number is within the limit.
 
     A single one may be longer. Of equally full batches the one with the longest durations is taken.
@@ -135,6 +142,7 @@ def fullest_batch(durations: Sequence[float], place: int, max_batch_seconds: flo
     best, most = slice(place, place + 1), 0.0
     for first in range(place + 1):
         size = max(1, int(max_batch_seconds / durations[first] + 1e-9)) if durations[first] > 0 else len(durations)
+        size = min(size, max_spans or size)
         stop = min(len(durations), first + size)
         if stop > place and sums[stop] - sums[first] > most + 1e-9:
             best, most = slice(first, stop), sums[stop] - sums[first]

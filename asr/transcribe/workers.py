@@ -34,6 +34,7 @@ def worker_engine(
             recognizer.segmenter,
             recognize,
             max_batch_seconds=recognizer.max_batch_seconds,
+            max_batch_spans=recognizer.max_batch_spans,
             executor=pool,
             max_in_flight=2 * num_workers,
             check=recognizer.finds_language,

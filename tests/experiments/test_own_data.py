@@ -66,6 +66,9 @@ def test_what_cannot_be_used_is_one_line(corpus: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert run("asr train mine --from model --out exp/b --device cpu") == 1
     assert "exp/b.data/experiment.yaml: exists already" in capsys.readouterr().err
+    assert run("asr train mine --from model --out model --device cpu") == 1
+    assert "model: the folder is not empty" in capsys.readouterr().err
+    assert not Path("model.data").exists()
 
 
 def test_settings_follow_hours_and_language(tmp_path: Path) -> None:

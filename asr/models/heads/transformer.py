@@ -9,7 +9,6 @@ from typing import Literal, cast
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asr.models.heads.base import HEADS, NamedHeadConfig
 from asr.models.heads.decoder import Decoder
@@ -154,12 +153,10 @@ class TransformerDecoder(Decoder[TransformerState]):
         return self._predict(x)
 
     def init_state(self, encoded: EncoderOutput) -> TransformerState:
-        heard = encoded.frames
-        if not is_traced() and heard.device.type == "cpu":
-            heard = F.pad(heard, (0, 0, 0, -heard.shape[1] % KEYS_STEP))
-        frames = tuple(layer.cross_attention.kept_memory(heard, encoded.lens) for layer in self._layers)
+        step = 1 if is_traced() or encoded.frames.device.type != "cpu" else KEYS_STEP
+        frames = tuple(layer.cross_attention.kept_memory(encoded.frames, encoded.lens, step) for layer in self._layers)
         groups = RowGroups(torch.arange(len(encoded.lens), device=encoded.lens.device), size=1)
-        mask = additive(attention_mask(encoded.lens, heard.shape[1]), frames[0][0].dtype)
+        mask = additive(attention_mask(encoded.lens, frames[0][0].shape[2]), frames[0][0].dtype)
         is_kept_smaller = self._layers[0].cross_attention.kept_dtype is not None
         cache = TokenCache.empty(len(self.layers), frames[0][0], encoded.frames.dtype if is_kept_smaller else None)
         return TransformerState(0, cache, frames, encoded.lens, groups, mask)
