@@ -4,6 +4,9 @@ Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition u
 algorithm 1. A prefix is a text; its score is the probability of all paths that spell it so far. After every frame the
 best prefixes are kept: each as it was (a blank, or its last token again) or longer by a token. With an unbounded beam
 and no thresholds the scores are exact: log p(text | audio) of CTC.
+
+A token that is new after a prefix gets the paths, too, on which it began a frame earlier, where it was not tried or not
+kept: the first frame of a token is often below the threshold, and without it texts are put in the wrong order.
 """
 
 from __future__ import annotations

@@ -171,6 +171,20 @@ def test_the_most_probable_text_beats_the_most_probable_path(kernel: str) -> Non
     assert math.exp(n_best[0].score) == pytest.approx(0.64)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_token_that_began_in_a_frame_where_it_was_not_tried_counts_from_there(kernel: str) -> None:
+    """Paths: blank + token, and token + token, whose first frame is below the threshold; token + blank is none."""
+    frames = torch.tensor([[[0.99, 1e-30, 0.0, 0.0, 0.01], [0.1, 1e-30, 0.0, 0.0, 0.9]]]).double().log()
+    for cut in (0, 1):
+        searcher = CtcPrefixBeam(CtcPrefixBeamConfig(kernel=kernel, token_threshold=-3.0), fake_heads(ctc=5))
+        state = searcher.start(1)
+        for part in (frames[:, :cut], frames[:, cut:]):
+            state = searcher.advance(state, EncoderOutput(part, torch.tensor([part.shape[1]])))
+        (n_best,) = searcher.finish(state)
+        assert n_best[0].tokens == (4,)
+        assert math.exp(n_best[0].score) == pytest.approx(0.99 * 0.9 + 0.01 * 0.9)
+
+
 def test_the_compiled_kernel_is_refused_for_scorers_it_does_not_know() -> None:
     class Other:
         pass

@@ -43,6 +43,7 @@ class _Beam(NamedTuple):
 
     tree: np.ndarray  # NODE (N,)
     prefixes: np.ndarray  # PREFIX (W,)
+    last_frame: np.ndarray | None  # (V,) log-probabilities
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class CompiledPrefixBeam:
         assert vocabulary.blank is not None
         self.text = _text_scores(settings, fusion, vocabulary)
         self.names = (*(["lm"] if self.text.kind else []), *(["hotwords"] if fusion.hotwords is not None else []))
-        self.settings = Settings(settings.beam, settings.length_bonus, settings.beam_threshold, vocabulary.blank)
+        self.settings = Settings(settings.width, settings.length_bonus, settings.beam_threshold, vocabulary.blank)
+        self._beam = settings.beam
         self._token_threshold = settings.token_threshold
         self._empty = _empty_prefix(fusion, self.text)
         self._no_labels = [role for role in (vocabulary.sos, vocabulary.eos) if role is not None]
@@ -79,7 +81,7 @@ class CompiledPrefixBeam:
         """The empty prefix of every utterance; `device` is the CPU."""
         from asr.decoding.prefix.tree import new_tree
 
-        return CompiledState((_Beam(new_tree(self.text, self.settings.blank), self._empty),) * rows)
+        return CompiledState((_Beam(new_tree(self.text, self.settings.blank), self._empty, None),) * rows)
 
     def advance(self, state: CompiledState, log_probs: Tensor, lens: Tensor) -> CompiledState:
         """The beams after log-probabilities (B, S, V) on the CPU, of lengths (B,)."""
@@ -101,7 +103,7 @@ class CompiledPrefixBeam:
         from asr.decoding.prefix.kernel import PREFIX, Scratch, prefix_beam_search
         from asr.decoding.prefix.tree import CANDIDATE, regrown
 
-        size, width = len(beam.prefixes), self.settings.beam
+        size, width = len(beam.prefixes), self.settings.width
         if not len(log_probs) or not size:
             return beam
         tries, begins = tokens_to_try(log_probs, self.settings.blank, self._no_labels, self._token_threshold)
@@ -112,13 +114,14 @@ class CompiledPrefixBeam:
             np.empty(2 ** (2 * room).bit_length(), np.int32),
             np.empty(room),
         )
+        previous = log_probs[0] if beam.last_frame is None else beam.last_frame
         beams = np.empty((2, max(size, width)), PREFIX)
         beams[0, :size] = beam.prefixes
         tree, beams[0, :size]["node"], num_nodes = regrown(beam.tree, beam.prefixes["node"], len(log_probs) * width)
         num_nodes, size = prefix_beam_search(
-            log_probs, tries, begins, self.settings, self.text, tree, num_nodes, beams, size, scratch
+            log_probs, previous, tries, begins, self.settings, self.text, tree, num_nodes, beams, size, scratch
         )
-        return _Beam(tree[:num_nodes], beams[len(log_probs) % 2, :size])
+        return _Beam(tree[:num_nodes], beams[len(log_probs) % 2, :size], log_probs[-1].copy())
 
     def _best_text(self, beam: _Beam) -> tuple[int, ...]:
         nodes = beam.prefixes["node"]
@@ -127,7 +130,7 @@ class CompiledPrefixBeam:
         return tokens
 
     def _finish_one(self, beam: _Beam) -> list[Hypothesis]:
-        tree, prefixes = beam
+        tree, prefixes, _ = beam
         nodes = tree[prefixes["node"]]
         columns = {
             "ctc": prefixes["total"],
@@ -140,7 +143,7 @@ class CompiledPrefixBeam:
         for tokens, *values in zip(_spelled(tree, prefixes["node"]), *parts, strict=True):
             named = dict(zip(names, values, strict=True)) | {"length": self.settings.length_bonus * len(tokens)}
             hypotheses.append(Hypothesis(tokens, sum(named.values()), named))
-        return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
+        return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[: self._beam]
 
 
 def tokens_to_try(
@@ -171,7 +174,7 @@ def _empty_prefix(fusion: Fusion, text: TextScores) -> np.ndarray:
     from asr.decoding.prefix.kernel import PREFIX
 
     prefix = np.zeros(1, PREFIX)
-    prefix["spoken"] = -np.inf
+    prefix["spoken"] = prefix["earlier_total"] = prefix["earlier_blank"] = -np.inf
     if text.kind:
         assert isinstance(fusion.lm, WordNgramScorer | TokenNgramScorer)
         prefix["end_lm"] = text.weight * fusion.lm.model.score(text.start_state, text.eos)[0]
@@ -202,7 +205,7 @@ def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocab
     assert isinstance(lm, WordNgramScorer | TokenNgramScorer)
     text = text._replace(**_ngram_arrays(lm.model))
     if isinstance(lm, TokenNgramScorer):
-        return text._replace(kind=TOKENS, token_words=lm.token_words.astype(np.int32))
+        return text._replace(kind=TOKENS, token_words=lm.token_words.astype(np.int64))
     lexicon = lm.lexicon
     return text._replace(
         kind=WORDS,
@@ -214,7 +217,7 @@ def _text_scores(settings: PrefixBeamSettings, fusion: Fusion, vocabulary: Vocab
         sink_lookahead=float(lm.model.log_probs[lm.model.unk_id]) + lm.unk_score,
         unk_score=lm.unk_score,
         letter_begins=lexicon.token_begins,
-        letters=lexicon.token_letters,
+        letters=lexicon.token_letters.astype(np.int64),
         opens_word=lexicon.opens_word,
     )
 
@@ -251,7 +254,7 @@ def _hotwords_alone(hotwords: object, end: int) -> TextScores:
         start_state=0,
         unk=0,
         eos=0,
-        token_words=int32,
+        token_words=int64,
         child_begins=int64,
         child_letters=int32,
         child_nodes=int32,
@@ -260,7 +263,7 @@ def _hotwords_alone(hotwords: object, end: int) -> TextScores:
         sink_lookahead=0.0,
         unk_score=0.0,
         letter_begins=int64,
-        letters=int32,
+        letters=int64,
         opens_word=np.zeros(0, np.bool_),
         has_hotwords=hotwords is not None,
         hot_start=hotwords.start if hotwords is not None else 0,

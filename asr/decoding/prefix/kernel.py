@@ -15,6 +15,7 @@ from asr.decoding.prefix.text_scores import NONE, TextScores, add_token, end_sen
 from asr.decoding.prefix.tree import NOWHERE, add_child, child_of
 from asr.system.jit import compiled, compiled_part
 
+LOG_2 = math.log(2.0)  # the most that adding something smaller can add to a logarithm
 MIX = 1000003  # joins small numbers to one; two that clash by chance would only share a place in the beam
 
 PREFIX = np.dtype(
@@ -26,6 +27,8 @@ PREFIX = np.dtype(
         ("total", np.float64),  # log-probability of all paths,
         ("blank", np.float64),  # of those that end in a blank,
         ("spoken", np.float64),  # and of those that end in the last token
+        ("earlier_total", np.float64),  # the first two a frame before; -inf if it was not in the beam then
+        ("earlier_blank", np.float64),
         ("next_total", np.float64),  # the same after a frame that leaves it as it is
         ("next_blank", np.float64),
         ("next_spoken", np.float64),
@@ -40,7 +43,7 @@ PREFIX = np.dtype(
 class Settings(NamedTuple):
     """Width, bonus for each token, threshold (-inf for none) and the id of blank."""
 
-    beam: int
+    width: int
     length_bonus: float
     beam_threshold: float  # of a score less the best one of its frame
     blank: int
@@ -115,6 +118,7 @@ def collect_stays(tree: np.ndarray, beam: np.ndarray, size: int, candidates: np.
 @compiled_part
 def collect_extensions(
     frame: np.ndarray,
+    previous: np.ndarray,
     tries: np.ndarray,
     text: TextScores,
     tree: np.ndarray,
@@ -126,7 +130,8 @@ def collect_extensions(
 ) -> int:
     """Make every prefix longer by every token of `tries`, unless the longer one is in the beam, too.
 
-    Writes them down behind the `size` that stay, but for those that must score less than `hopeless`; returns how many
+    Also counts the paths on which the token began in the `previous` frame, where it was not tried or not kept. Writes
+    them down behind the `size` that stay, but for those that must score less than `hopeless`; returns how many
     candidates there are.
     """
     count = size
@@ -139,7 +144,10 @@ def collect_extensions(
             most += text.hot_best[node.hot_state]
         needed = hopeless - base - most
         for token in tries:
-            score = (prefix.blank if token == prefix.token else prefix.total) + frame[token]
+            again = token == prefix.token
+            before = prefix.blank if again else prefix.total
+            missed = (prefix.earlier_blank if again else prefix.earlier_total) + previous[token]
+            score = max(before, missed) + LOG_2 + frame[token]
             if score < needed or score == -np.inf:
                 continue
             child = prefix.first
@@ -148,6 +156,7 @@ def collect_extensions(
             if child != NOWHERE:
                 continue
             lm, state, trie_node, hot_state = 0.0, node.ngram_state, node.trie_node, node.hot_state
+            score = log_add(before, missed) + frame[token]
             worth = score + base
             if text.kind != NONE:
                 lm, state, trie_node = add_token(text, state, trie_node, node.end_score, node.end_state, token)
@@ -160,7 +169,7 @@ def collect_extensions(
             candidate.place, candidate.token = place, token
             candidate.ngram_state, candidate.trie_node, candidate.hot_state = state, trie_node, hot_state
             candidate.ctc, candidate.lm, candidate.score = score, lm, worth
-            candidate.future = ((np.int64(state) * MIX + trie_node) * MIX + hot_state) * MIX + token + 1
+            candidate.future = ((state * MIX + trie_node) * MIX + hot_state) * MIX + token + 1
             count += 1
     return count
 
@@ -196,8 +205,10 @@ def keep(
     prefix.node = old.node
     if candidate.token == NOWHERE:
         prefix.total, prefix.blank, prefix.spoken = old.next_total, old.next_blank, old.next_spoken
+        prefix.earlier_total, prefix.earlier_blank = old.total, old.blank
         return num_nodes
     prefix.total, prefix.blank, prefix.spoken = candidate.ctc, -np.inf, candidate.ctc
+    prefix.earlier_total, prefix.earlier_blank = -np.inf, -np.inf
     node = child_of(tree, old.node, candidate.token)
     if node == NOWHERE:
         node = num_nodes
@@ -219,6 +230,7 @@ def end_sentences(tree: np.ndarray, beam: np.ndarray, size: int, text: TextScore
 @compiled
 def prefix_beam_search(
     log_probs: np.ndarray,
+    previous: np.ndarray,
     tries: np.ndarray,
     begins: np.ndarray,
     settings: Settings,
@@ -229,14 +241,14 @@ def prefix_beam_search(
     size: int,
     scratch: Scratch,
 ) -> tuple[int, int]:
-    """Search (S, V) log-probabilities, going on from a beam of `size` prefixes, beams[0].
+    """Search (S, V) log-probabilities, going on from `size` prefixes, beams[0], after a frame `previous` (V,).
 
     The tokens to try in frame t are tries[begins[t] : begins[t + 1]]. The tree, of which `num_nodes` are in use, needs
-    room for `beam` more prefixes a frame. The beam after the last frame is beams[S % 2] (2, W); returns the number of
+    room for `width` more prefixes a frame. The beam after the last frame is beams[S % 2] (2, W); returns the number of
     nodes in use, and the size of the beam.
     """
     candidates, chosen, table, worth = scratch
-    width, bonus = settings.beam, settings.length_bonus
+    width, bonus = settings.width, settings.length_bonus
     for t in range(len(log_probs)):
         frame, beam, new_beam = log_probs[t], beams[t % 2], beams[(t + 1) % 2]
         for place in range(size):
@@ -245,7 +257,7 @@ def prefix_beam_search(
         stay(frame, settings.blank, beam, size)
         hopeless = collect_stays(tree, beam, size, candidates) + settings.beam_threshold
         count = collect_extensions(
-            frame, tries[begins[t] : begins[t + 1]], text, tree, beam, size, bonus, hopeless, candidates
+            frame, previous, tries[begins[t] : begins[t + 1]], text, tree, beam, size, bonus, hopeless, candidates
         )
         count = drop_hopeless(candidates, count, settings.beam_threshold)
         for place in range(size):
@@ -253,5 +265,6 @@ def prefix_beam_search(
         size = choose(candidates, count, width, table, worth, chosen)
         for place in range(size):
             num_nodes = keep(candidates[chosen[place]], text, tree, num_nodes, beam, bonus, new_beam[place])
+        previous = frame
     end_sentences(tree, beams[len(log_probs) % 2], size, text)
     return num_nodes, size

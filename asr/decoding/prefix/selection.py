@@ -1,4 +1,7 @@
-"""Which prefixes of a frame are kept, compiled."""
+"""Which prefixes of a frame are kept, compiled.
+
+Numba compiles a function again for every constant or width of integer that it is called with; here each has one call.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ NOWHERE = -1
 
 
 @compiled_part
-def nth_best(scores: np.ndarray, count: int, num: int) -> float:
-    """The `num`-th best of `count` scores, which change places; 1 <= num <= count. Quickselect (Hoare 1961)."""
-    low, high, wanted = 0, count - 1, num - 1
+def nth_best(scores: np.ndarray, num: int) -> float:
+    """The `num`-th best of scores (N,), which change places; 1 <= num <= N. Quickselect (Hoare 1961)."""
+    low, high, wanted = 0, len(scores) - 1, num - 1
     while low < high:
         pivot = scores[(low + high) >> 1]
         left, right = low, high
@@ -61,23 +64,23 @@ def mark_leaders(candidates: np.ndarray, count: int, table: np.ndarray) -> None:
 
 @compiled_part
 def choose_best(
-    candidates: np.ndarray, count: int, leads: bool, num: int, worth: np.ndarray, chosen: np.ndarray, num_chosen: int
+    candidates: np.ndarray, count: int, leads: bool, num: int, worth: np.ndarray, chosen: np.ndarray
 ) -> int:
-    """Add the best `num`, or all if there are less, of the candidates that do or do not lead; of equals the first.
+    """Write down the best `num` of the candidates that do or do not lead, or all if less; of equals the first ones.
 
-    Those chosen count as leading ones then. Returns how many are chosen.
+    Returns how many they are.
     """
     total = 0
     for at in range(count):
         if candidates[at].leads == leads:
             worth[total] = candidates[at].score
             total += 1
-    full = num_chosen + num
-    lowest = nth_best(worth, total, num) if 0 < num < total else -np.inf
+    lowest = nth_best(worth[:total], num) if 0 < num < total else -np.inf
+    num_chosen = 0
     for equal in range(2):
         for at in range(count):
             candidate = candidates[at]
-            if candidate.leads != leads or num_chosen == full:
+            if candidate.leads != leads or num_chosen == num:
                 continue
             if candidate.score == lowest if equal else candidate.score > lowest:
                 chosen[num_chosen] = at
@@ -89,7 +92,7 @@ def choose_best(
 def choose(
     candidates: np.ndarray, count: int, width: int, table: np.ndarray, worth: np.ndarray, chosen: np.ndarray
 ) -> int:
-    """Write down at most `width` candidates to keep: four in five of different futures, and the best others.
+    """Write down at most `width` candidates to keep: nine in ten of different futures, and the best others.
 
     Of prefixes with the same future one will most likely stay the best, and the others should not crowd out what may
     win yet. But they have paths to give to each other, so that some of them are worth a place. Returns how many there
@@ -100,9 +103,12 @@ def choose(
             chosen[at] = at
         return count
     mark_leaders(candidates, count, table)
-    num_leaders = choose_best(candidates, count, True, width - width // 5, worth, chosen, 0)
-    for at in range(count):
-        candidates[at].leads = False
-    for index in range(num_leaders):
-        candidates[chosen[index]].leads = True
-    return choose_best(candidates, count, False, width - num_leaders, worth, chosen, num_leaders)
+    num_chosen = 0
+    for turn in range(2):
+        num = width - (num_chosen if turn else width // 10)
+        num_chosen += choose_best(candidates, count, turn == 0, num, worth, chosen[num_chosen:])
+        for at in range(count):
+            candidates[at].leads = False
+        for index in range(num_chosen):
+            candidates[chosen[index]].leads = True
+    return num_chosen

@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ class Beams:
 
     blank: Tensor  # (B, W) float64 log-probability of the paths that end in a blank
     token: Tensor  # (B, W) float64 of those that end in the last token
+    earlier_blank: Tensor  # (B, W) `blank` a frame before, -inf if it was not in the beam then
+    earlier_total: Tensor  # (B, W) `total` likewise
+    previous: Tensor  # (B, V) the last frame
     last: Tensor  # (B, W) the last token, blank of the empty prefix
     hashes: Tensor  # (B, W) of the prefix
     parent_hashes: Tensor  # (B, W) of the prefix without its last token
@@ -99,7 +103,7 @@ class TensorPrefixBeam:
 
     def start(self, rows: int, device: torch.device) -> TensorState:
         """The empty prefix of every utterance."""
-        width, scorer = self.settings.beam, self.scorer
+        width, scorer = self.settings.width, self.scorer
         nothing = torch.full((rows, width), -math.inf, dtype=torch.float64, device=device)
         zeros = torch.zeros((rows, width), dtype=torch.int64, device=device)
         blank = nothing.clone()
@@ -112,6 +116,9 @@ class TensorPrefixBeam:
         beams = Beams(
             blank=blank,
             token=nothing,
+            earlier_blank=nothing,
+            earlier_total=nothing,
+            previous=nothing.new_zeros((rows, self.vocab_size)),
             last=zeros + self.blank,
             hashes=zeros,
             parent_hashes=zeros + NO_HASH,
@@ -155,7 +162,8 @@ class TensorPrefixBeam:
         results = []
         for utterance_texts, utterance_values in zip(texts, values, strict=True):
             n_best = []
-            for text, numbers in zip(utterance_texts, utterance_values, strict=True):
+            both = zip(utterance_texts, utterance_values, strict=True)
+            for text, numbers in islice(both, self.settings.beam):
                 if numbers[0] > -math.inf:
                     named = dict(zip(("ctc", *self.scorer.names, "length"), numbers, strict=True))
                     n_best.append(Hypothesis(self._without_blanks(text), sum(numbers), named))
@@ -180,21 +188,26 @@ class TensorPrefixBeam:
         grown = (chosen >= width) & ~dead
         parent = torch.where(grown, (chosen - width) // vocab_size, chosen.clamp(max=width - 1))
         token = torch.where(grown, (chosen - width) % vocab_size, self.blank)
-        source = replace(stayed, blank=torch.where(active[:, None], stayed.blank, beams.blank),
-                         token=torch.where(active[:, None], stayed.token, beams.token))  # fmt: skip
-        picked = self._pick(source, longer, parent, token, grown, dead)
+        source = {
+            name: torch.where(active[:, None], getattr(stayed, name), getattr(beams, name))
+            for name in ("blank", "token", "earlier_blank", "earlier_total", "previous")
+        }
+        picked = self._pick(replace(stayed, **source), longer, parent, token, grown, dead)
         return self._score_next(picked, parent, token, grown, beams), parent, token
 
     def _stay_and_extend(self, beams: Beams, frame: Tensor) -> tuple[Beams, Tensor]:
         """Prefixes as they were after a frame (B, V), and log-probabilities (B, W, V) of those one token longer.
 
-        Where a longer prefix is in the beam already, its probability goes there.
+        Where a longer prefix is in the beam already, its probability goes there. Where it is not, paths count, too, on
+        which its last token began in the frame before, in which it was not tried or not kept.
         """
         emitted = frame[:, None, :].expand(-1, beams.last.shape[1], -1)
         stay_token = beams.token + emitted.gather(2, beams.last[..., None])[..., 0]
         is_last = torch.arange(frame.shape[1], device=frame.device) == beams.last[..., None]
         # a token right after itself is a repetition unless a blank stands between
-        longer = torch.where(is_last, beams.blank[..., None], beams.total[..., None]) + emitted
+        before = torch.where(is_last, beams.blank[..., None], beams.total[..., None])
+        missed = torch.where(is_last, beams.earlier_blank[..., None], beams.earlier_total[..., None])
+        longer = torch.logaddexp(before, missed + beams.previous[:, None]) + emitted
         tried = frame >= self.settings.token_threshold
         spoken = frame.clone()
         spoken[:, self.no_labels] = -math.inf
@@ -203,11 +216,16 @@ class TensorPrefixBeam:
         alive = beams.total > -math.inf
         same = (beams.hashes[:, :, None] == beams.parent_hashes[:, None, :]) & alive[:, None, :] & alive[:, :, None]
         last = beams.last[:, None, :].expand_as(same)  # same[b, i, j]: hypothesis j is i and one token more
-        gained = longer.gather(2, last).masked_fill(~same, -math.inf).logsumexp(1)
+        gained = (before + emitted).gather(2, last).masked_fill(~same, -math.inf).logsumexp(1)
         taken_over = torch.zeros_like(last, dtype=longer.dtype).masked_fill(same, -math.inf)
         longer = longer.scatter_add(2, last, taken_over).masked_fill(~tried[:, None], -math.inf)
         stayed = replace(
-            beams, blank=beams.total + frame[:, self.blank, None], token=torch.logaddexp(stay_token, gained)
+            beams,
+            blank=beams.total + frame[:, self.blank, None],
+            token=torch.logaddexp(stay_token, gained),
+            earlier_blank=beams.blank,
+            earlier_total=beams.total,
+            previous=frame,
         )
         return stayed, longer
 
@@ -241,6 +259,8 @@ class TensorPrefixBeam:
             stayed,
             blank=torch.where(grown | dead, -math.inf, taken(stayed.blank)),
             token=torch.where(grown, grown_score, taken(stayed.token)).masked_fill(dead, -math.inf),
+            earlier_blank=taken(stayed.earlier_blank).masked_fill(grown | dead, -math.inf),
+            earlier_total=taken(stayed.earlier_total).masked_fill(grown | dead, -math.inf),
             last=torch.where(grown, token, taken(stayed.last)),
             hashes=torch.where(grown, hashes * HASH_FACTOR + token + 1, hashes),
             parent_hashes=torch.where(grown, hashes, taken(stayed.parent_hashes)),
@@ -310,7 +330,7 @@ def _choose(scores: Tensor, futures: Tensor | None, width: int) -> tuple[Tensor,
     is_first = torch.ones_like(same, dtype=torch.bool)
     is_first[:, 1:] = same[:, 1:] != same[:, :-1]
     is_best = torch.zeros_like(is_first).scatter(1, by_future, is_first)
-    is_best &= is_best.cumsum(1) <= width - width // 5
+    is_best &= is_best.cumsum(1) <= width - width // 10
     penalty = num_candidates * ((~is_best).long() + 2 * (ranked == -math.inf).long())
     rank = torch.arange(num_candidates, device=scores.device) + penalty
     places = rank.topk(width, dim=1, largest=False).indices

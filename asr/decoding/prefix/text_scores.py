@@ -122,10 +122,10 @@ def add_token(
     if lm.kind == TOKENS:
         score, state = next_word(lm, state, lm.token_words[token])
         return score, state, node
-    if lm.opens_word[token]:
-        node = spell(lm, ROOT, token)
-        return end_score + lookahead(lm, node), end_state, node
-    after = spell(lm, node, token)
+    opens = lm.opens_word[token]
+    after = spell(lm, ROOT if opens else node, token)
+    if opens:
+        return end_score + lookahead(lm, after), end_state, after
     return lookahead(lm, after) - lookahead(lm, node), state, after
 
 

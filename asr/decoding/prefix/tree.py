@@ -19,10 +19,10 @@ NODE = np.dtype(
         ("sibling", np.int32),
         ("place", np.int32),  # in the beam, or NOWHERE
         ("length", np.int32),  # tokens
-        ("ngram_state", np.int32),
-        ("trie_node", np.int32),
-        ("hot_state", np.int32),
-        ("end_state", np.int32),
+        ("ngram_state", np.int64),
+        ("trie_node", np.int64),
+        ("hot_state", np.int64),
+        ("end_state", np.int64),
         ("end_score", np.float64),  # what ending the current word would add to the language model's score
         ("lm", np.float64),  # weighted, so far
         ("hot", np.float64),  # so far
@@ -37,9 +37,9 @@ CANDIDATE = np.dtype(
     [
         ("place", np.int32),  # in the beam, of the prefix that stays or is made longer
         ("token", np.int32),  # by which it is made longer, NOWHERE if it stays
-        ("ngram_state", np.int32),
-        ("trie_node", np.int32),
-        ("hot_state", np.int32),
+        ("ngram_state", np.int64),
+        ("trie_node", np.int64),
+        ("hot_state", np.int64),
         ("leads", np.bool_),  # it is the best one of its future
         ("ctc", np.float64),
         ("lm", np.float64),  # what the token adds, weighted
