@@ -242,6 +242,8 @@ class Experiment(ModelSpec):
         if self.target_normalizer not in NORMALIZERS:
             known = did_you_mean(self.target_normalizer, NORMALIZERS)
             raise ValueError(f"data.normalize: unknown normaliser '{self.target_normalizer}'{known}")
+        if self.spec_augment is not None and self.frontend.name == "raw":
+            raise ValueError("spec_augment: it hides bands, and raw samples have none; set spec_augment: null")
         if self.lora is not None and self.init_from is None:
             raise ValueError("lora: without init_from it would change random weights; set init_from")
         if self.freeze is not None and self.init_from is None:

@@ -19,6 +19,7 @@ from asr.config_overrides import with_overrides
 from asr.text.tokenizer import Tokenizer, load_tokenizer
 from asr.upgrade import upgrade_config
 
+WAVEFORM = "raw"  # the front-end that passes samples on
 WRITES_ALL = "byte_bpe"  # the tokenizer of models that write case and punctuation, and are scored without
 TAKEN = ("frontend", "normalize", "tokenizer", "tokenizers", "encoder", "heads", "search")
 
@@ -36,6 +37,8 @@ def load_training(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         data |= {key: values[key] for key in taken} | {"init_from": {**settings, "takes": taken}}
         if {"normalize", "tokenizer"} <= set(taken) and spec.tokenizer.name == WRITES_ALL and "data" in data:
             data["data"] = {"normalize": "none"} | data["data"]
+        if spec.frontend.name == WAVEFORM and "frontend" in taken:
+            data.setdefault("spec_augment", None)  # there are no bands to hide
         if "heads" in taken and isinstance(spec, Experiment) and data.get("loss") is None:
             data["loss"] = {"weights": spec.loss.model_dump(mode="json")["weights"]}
     return parse_experiment(data, source=source)

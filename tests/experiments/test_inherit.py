@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from asr.bundle.bundle import Bundle
-from asr.errors import BundleError
+from asr.bundle.foreign import import_model
+from asr.data.manifest import read_manifest, write_manifest
+from asr.errors import BundleError, ConfigError
 from asr.experiments import launch
 from asr.experiments.inherit import TAKEN, load_training
 from asr.experiments.prepare import prepare
 from asr.training.metrics import WER
 from asr.training.trainer import Trainer
+from tests.bundle.foreign.ctc_files import write_ctc
 from tests.bundle.foreign.whisper_files import multilingual_model
 
 DATA = "data: {train: train.jsonl, dev: dev.jsonl, num_workers: 0}\nspec_augment: null\n"
@@ -96,6 +100,24 @@ def test_a_new_ctc_head_stands_on_the_frozen_encoder_of_whisper(whisper: Path) -
     own, theirs = (bundle.model.encoder.state_dict() for bundle in (trained, given))
     assert all((own[name] == theirs[name]).all() for name in theirs)
     assert list(trained.model.heads) == ["ctc"]
+
+
+def test_wav2vec2_is_fine_tuned_whole_or_under_a_new_head(workspace: Path) -> None:
+    import_model(write_ctc(workspace / "source", "wav2vec2", "layer"), workspace / "wav2vec2")
+    rows = read_manifest(Path("train.jsonl"))
+    write_manifest(workspace / "train.jsonl", [replace(row, text="a near sound") for row in rows])  # letters it has
+    file = Path("fine.yaml")
+    data = "data: {train: train.jsonl, dev: dev.jsonl, num_workers: 0}\ninit_from: wav2vec2\n"
+    layers = "optimizer: {lr: 1.0e-3, layer_decay: 0.5}\ntraining: {epochs: 1, average_num: 1}\n"
+    file.write_text(data + layers, encoding="utf-8")
+    assert load_training(file).spec_augment is None
+    launch.train(file, Path("whole"), device="cpu")
+    assert Bundle.load("whole").tokenizer.vocabulary == Bundle.load("wav2vec2").tokenizer.vocabulary
+    file.write_text(data + layers + "tokenizer: {name: char}\nheads: [{name: ctc}]\n", encoding="utf-8")
+    launch.train(file, Path("new"), device="cpu")
+    assert Bundle.load("new").tokenizer.vocabulary != Bundle.load("wav2vec2").tokenizer.vocabulary
+    with pytest.raises(ConfigError, match="raw samples have none; set spec_augment: null"):
+        load_training(file, ["spec_augment.num_freq_masks=1"])
 
 
 def test_a_run_that_made_it_worse_says_so() -> None:
