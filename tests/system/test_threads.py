@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 import asr
 from asr.alignment import forced
 from asr.cli.main import main
-from asr.system.threads import off_main_thread
+from asr.system.threads import map_off_main_thread, off_main_thread
 
 COMPILES = re.compile(r"\bnjit\(|^@_?compiled(_part)?\b", re.MULTILINE)
 KERNELS = {  # files with compiled functions, all called from below
@@ -99,3 +101,27 @@ def test_results_and_errors_come_back_and_other_threads_do_the_work_themselves()
     own.start()
     own.join()
     assert threads == [own]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """As the workers of a DataLoader: the threads that its parent keeps are not there to be waited for."""
+    assert off_main_thread(int) == 0
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(off_main_thread(int, "7"))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_items_are_worked_on_in_their_order_off_the_main_thread() -> None:
+    threads: set[threading.Thread] = set()
+
+    def noted(item: int) -> int:
+        threads.add(threading.current_thread())
+        return 2 * item
+
+    for num_threads in (1, 2):
+        assert map_off_main_thread(noted, range(20), num_threads) == list(range(0, 40, 2))
+    assert threading.main_thread() not in threads
