@@ -348,7 +348,7 @@ def draw_latency(loads: Sequence[Load], picture: Path) -> bool:
     points = [point for point in points if point[1] is not None]
     right.plot(*(zip(*points, strict=True) if points else ((), ())), "o-")
     right.xaxis.get_major_locator().set_params(integer=True)
-    right.set_ylim(0.0, 1.15 * max((late for _, late in points), default=1.0))
+    right.set_ylim(0.0, 1.15 * max((late for _, late in points if late is not None), default=1.0))
     right.set(xlabel="streams at once", ylabel="seconds from end of speech to final, p95")
     with atomic_path(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
