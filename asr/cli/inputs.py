@@ -47,7 +47,8 @@ def check_overrides(overrides: Sequence[str] | None, *groups: str) -> None:
         key = override.partition("=")[0]
         if not any(key.startswith(f"{group}.") for group in groups):
             several = " and ".join(f"{group}.*" for group in groups)
+            verb = "lists" if len(groups) == 1 else "list"
             listed = " and ".join(f"`asr config {group}`" for group in groups)
             raise ConfigError(
-                f"--set {override}: of a trained model, {several} settings can be changed; {listed} lists them"
+                f"--set {override}: of a trained model, {several} settings can be changed; {listed} {verb} them"
             )

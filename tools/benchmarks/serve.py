@@ -154,10 +154,10 @@ class Bench:
         return float(found.words.rate or 0.0)
 
 
-def summary(replies: Sequence[Reply], seconds: float) -> dict[str, float]:
+def summary(rounds: Sequence[Sequence[Reply]], seconds: float) -> dict[str, float]:
     """Throughput and waiting."""
-    wall = max(reply.ended for reply in replies) - min(reply.began for reply in replies)
-    waits = [reply.seconds for reply in replies]
+    wall = sum(max(one.ended for one in replies) - min(one.began for one in replies) for replies in rounds)
+    waits = [reply.seconds for replies in rounds for reply in replies]
     shares = {f"p{round(100 * share)}": percentile(waits, share) for share in (0.5, 0.95, 0.99)}
     return {"audio_seconds_per_second": seconds / wall, **shares}
 
@@ -169,20 +169,8 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
     with ours(model, bench.arguments.threads) as own, peer(weights, bench.arguments.peer_beam) as other:
         for served in (own, other):
             send_files(served.port, bench.files[:4], 2)  # kernels are compiled, memory is there
-        for turn, clients in enumerate(bench.arguments.clients):
-            places = range(len(bench.files) if clients > 1 else max(8, len(bench.files) // 6))
-            seconds = sum(bench.seconds[place] for place in places)
-            for served in (own, other) if turn % 2 == 0 else (other, own):
-                before = served.cpu_seconds
-                replies = send_files(served.port, [bench.files[place] for place in places], clients)
-                cpu = (served.cpu_seconds - before) / seconds
-                measured = summary(replies, seconds) | {"memory_mb": served.memory_mb, "cpu": cpu}
-                if clients == TARGET_CLIENTS:
-                    measured["wer"] = bench.errors(replies, places)
-                found.setdefault(str(clients), {})[served.name] = measured
-                rate = measured["audio_seconds_per_second"]
-                say(f"{clients} clients, {served.name}: {rate:.1f} audio seconds a second")
-            pair = found[str(clients)]
+        for clients in bench.arguments.clients:
+            pair = found[str(clients)] = _in_turns(bench, own, other, clients)
             times = pair[own.name]["audio_seconds_per_second"] / pair[other.name]["audio_seconds_per_second"]
             pair["times"] = times
             rows += [_row(str(clients), served.name, pair[served.name], times) for served in (own, other)]
@@ -192,6 +180,30 @@ def bench_files(bench: Bench, model: Path, weights: Path) -> None:
     if (pair := found.get(str(TARGET_CLIENTS))) is not None:
         bench.targets[f"{TARGET_CLIENTS} clients: twice the throughput"] = pair["times"] >= TIMES_THE_PEER
         print(f"WER: ours {100 * pair['asr serve']['wer']:.2f} %, peer {100 * pair['faster-whisper']['wer']:.2f} %")
+
+
+def _in_turns(bench: Bench, own: Served, other: Served, clients: int) -> dict[str, Any]:
+    """All clips by so many clients to both servers, a slice to each in turn; what was measured, by name."""
+    count = len(bench.files) if clients > 1 else max(8, len(bench.files) // 6)
+    rounds = [range(first, count, bench.arguments.rounds) for first in range(bench.arguments.rounds)]
+    replies: dict[str, list[list[Reply]]] = {own.name: [], other.name: []}
+    cpu = {own.name: 0.0, other.name: 0.0}
+    for turn, places in enumerate(rounds):
+        for served in (own, other) if turn % 2 == 0 else (other, own):
+            before = served.cpu_seconds
+            replies[served.name].append(send_files(served.port, [bench.files[place] for place in places], clients))
+            cpu[served.name] += served.cpu_seconds - before
+    seconds = sum(bench.seconds[:count])
+    measured: dict[str, Any] = {}
+    for served in (own, other):
+        name = served.name
+        measured[name] = summary(replies[name], seconds) | {"memory_mb": served.memory_mb, "cpu": cpu[name] / seconds}
+        if clients == TARGET_CLIENTS:
+            flat = [reply for one in replies[name] for reply in one]
+            measured[name]["wer"] = bench.errors(flat, [place for places in rounds for place in places])
+        rate = measured[name]["audio_seconds_per_second"]
+        say(f"{clients} clients, {name}: {rate:.1f} audio seconds a second")
+    return measured
 
 
 def _row(clients: str, name: str, measured: dict[str, float], times: float) -> list[str]:
@@ -251,6 +263,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64], help="at once, on files")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16], help="at once")
     parser.add_argument("--threads", type=int, default=2, help="of ours; the peer has 2")
+    parser.add_argument("--rounds", type=int, default=3, help="slices of the clips, which the servers get in turn")
     parser.add_argument("--peer-beam", type=int, default=1)
     parser.add_argument("--soak", type=int, default=120, metavar="MINUTES")
     parser.add_argument("--stream-model", type=Path, help="another model folder for streams, as one that streams")
