@@ -6,8 +6,10 @@ They come from models that were published so. A model that runs in int8 has thes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from asr.nn.low_precision import whole_numbers
@@ -69,3 +71,10 @@ def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name not in left_out:
             found[name] = tensor
     return found
+
+
+def holds_whole_numbers(path: Path) -> bool:
+    """Whether a file of weights has some that are widened when they are read; its header alone is looked at."""
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+    return any(name.endswith(SCALE) and name.removesuffix(SCALE) in names for name in names)

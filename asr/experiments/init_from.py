@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asr.bundle.bundle import Bundle
+from asr.bundle.folder import WEIGHTS_FILE
 from asr.bundle.store import find_model
+from asr.bundle.whole_numbers import holds_whole_numbers
 from asr.config import InitConfig
 from asr.errors import ConfigError
 from asr.models.asr_model import build_model
@@ -75,7 +77,10 @@ def init_from(bundle: Bundle, config: InitConfig, say: Callable[[str], None]) ->
     models, if the encoders differ and `partial` does not allow it, or if nothing fits. A front-end set otherwise than
     the other model's is warned about.
     """
-    source = Bundle.load(find_model(config.folder))
+    folder = find_model(config.folder)
+    source = Bundle.load(folder)
+    if holds_whole_numbers(folder / WEIGHTS_FILE):
+        say(f"init_from: {config.folder} has weights in int8; they are widened to float32 to be trained")
     _warn_of_other_features(bundle, source, config.folder, say)
     own, given = bundle.model.state_dict(), source.model.state_dict()
     asked = set(own)

@@ -127,7 +127,8 @@ class Scheduler:
         """Seconds of the next batch at most, of all that wait."""
         if self._num_lanes == 1 or self._is_reading():
             return self.max_batch_seconds
-        share = math.ceil(len(tasks) / self._num_lanes) * tasks[0].span.duration
+        number = len(tasks) + sum(request.num_running for request in self._requests)
+        share = math.ceil(number / self._num_lanes) * tasks[0].span.duration
         return min(MAX_SHARE * self.max_batch_seconds, max(share, MIN_SHARE * self.max_batch_seconds))
 
 

@@ -9,7 +9,7 @@ import torch
 from asr.bundle.bundle import Bundle
 from asr.bundle.foreign import import_model
 from asr.bundle.tensors import load_tensors
-from asr.bundle.whole_numbers import WholeTensors, widened
+from asr.bundle.whole_numbers import WholeTensors, holds_whole_numbers, widened
 from asr.nn.low_precision import Int8Embedding, computes_int8
 from tests.bundle.foreign.whisper_files import random_variables, write_model
 
@@ -35,6 +35,7 @@ def test_a_model_published_in_int8_is_stored_and_runs_in_the_numbers_of_its_file
     stored = load_tensors(tmp_path / "model" / "model.safetensors")
     name = "heads.whisper.embedding.weight"
     assert stored[name].dtype == torch.int8
+    assert holds_whole_numbers(tmp_path / "model" / "model.safetensors")
     exact = Bundle.load(tmp_path / "model").model.heads["whisper"].embedding.weight
     torch.testing.assert_close(exact, stored[name].float() * stored[f"{name}_scale"][:, None])
     if computes_int8():

@@ -1,11 +1,11 @@
 """Where Whisper's segments and words are in an hour of speech: errors that grow would show.
 
-1. segments: utterances of librispeech_pieces, joined with 0.8 to 2.5 s of silence between them. Each should begin with
+1. segments: utterances of librispeech_pieces, joined with pauses of silence between them. Each should begin with
    a segment; how far off that is from the first moment at which the utterance is loud (tools/benchmarks/alignment.py).
    A segment belongs to the utterance in which its middle lies; one without a segment is counted as missing.
 2. words: AN4's test utterances joined the same way, again in another order until it is long enough. Starts of the words
    that were heard right, against the alignment of the transcript of the single utterance by the AN4 recipe's CTC model.
-Targets: medians of 80 and 100 ms at most, also of the last sixth.
+Targets: medians of 80 and 100 ms at most, also of the last sixth. Long pauses make a long recording of little speech.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from tools.benchmarks.common import ROOT, finish, machine, say, table
 from tools.benchmarks.whisper_sets import corpus_sets
 
 RATE = 16000
-PAUSES = (0.8, 2.5)  # seconds
 SEGMENTS, WORDS = "starts of segments", "starts of words"
 TARGETS = {SEGMENTS: 0.08, WORDS: 0.1}  # seconds
 PARTS = 6  # of the recording, of which the first and the last are shown
@@ -56,14 +55,14 @@ class Placed:
         return self.start + len(self.waveform) / RATE
 
 
-def join(utterances: Sequence[Utterance], seconds: float, path: Path) -> list[Placed]:
-    """A file of so many seconds at most, and where its utterances are."""
+def join(utterances: Sequence[Utterance], seconds: float, pauses: Sequence[float], path: Path) -> list[Placed]:
+    """A file of so many seconds at most, and where its utterances are; pauses are as long as two limits say."""
     rng = derive_rng("whisper_times", path.stem)
     placed: list[Placed] = []
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
         while True:
             for index in rng.permutation(len(utterances)).tolist():
-                file.write(np.zeros(round(rng.uniform(*PAUSES) * RATE)))
+                file.write(np.zeros(round(rng.uniform(*pauses) * RATE)))
                 own = utterances[index]
                 waveform = load_audio(own.audio, RATE, start=own.start, duration=own.duration)
                 if file.tell() + len(waveform) > seconds * RATE:
@@ -131,6 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="whisper-tiny.en", help="folder or name [%(default)s]")
     parser.add_argument("--minutes", type=float, default=60.0, help="of each recording [%(default)s]")
+    parser.add_argument("--pauses", type=float, nargs=2, default=(0.8, 2.5), help="seconds, from and up to [0.8 2.5]")
     parser.add_argument("--parts", default="segments,words", help="with commas [%(default)s]")
     parser.add_argument("--dtype", default="auto", help="[%(default)s]")
     parser.add_argument("--work", type=Path, required=True, help="folder for the recordings")
@@ -146,7 +146,7 @@ def main() -> int:
     for part in arguments.parts.split(","):
         chosen, name = ("librispeech_pieces", SEGMENTS) if part == "segments" else ("an4", WORDS)
         path = arguments.work / f"{chosen}_{arguments.minutes:g}.wav"
-        placed = join(sets[chosen].utterances, seconds, path)
+        placed = join(sets[chosen].utterances, seconds, arguments.pauses, path)
         segments = transcribed(recognizer, path)
         if part == "segments":
             errors = list(segment_errors(placed, segments))

@@ -58,8 +58,7 @@ class WhisperHeadConfig(NamedHeadConfig):
     suppress: tuple[int, ...] = ()  # ids that are never written
     suppress_first: tuple[int, ...] = ()  # ids that do not come first
     alignment: tuple[AlignmentHead, ...] = ()  # heads that tell where words are; () is all of the upper layers
-    # As Whisper's own program; with 0.6, usual for other decoders, texts that leave a sentence out are preferred.
-    search_defaults: ClassVar[Mapping[str, Any]] = {"beam": 5, "length_normalisation": 1.0}
+    search_defaults: ClassVar[Mapping[str, Any]] = {"beam": 5, "length_normalisation": 1.0}  # of Whisper's own program
 
     @model_validator(mode="after")
     def _fits(self) -> WhisperHeadConfig:
