@@ -342,10 +342,13 @@ def draw_latency(loads: Sequence[Load], picture: Path) -> bool:
             left.step(values, np.arange(1, len(values) + 1) / len(values), where="post", label=name)
     left.set(xlabel="seconds", ylabel="share within", ylim=(0, 1), title=f"{loads[0].streams} at once")
     if left.has_data():
-        left.legend(loc="lower right")
+        left.legend(loc="upper left")
+        left.set_xlim(left=0.0)
     points = [(load.streams, load.latency.finalisation.percentile(95)) for load in loads]
     points = [point for point in points if point[1] is not None]
     right.plot(*(zip(*points, strict=True) if points else ((), ())), "o-")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    right.set_ylim(0.0, 1.15 * max((late for _, late in points if late is not None), default=1.0))
     right.set(xlabel="streams at once", ylabel="seconds from end of speech to final, p95")
     with atomic_path(picture) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
