@@ -109,8 +109,8 @@ class Recognizer:
         """A recognizer from a model folder, or of a model by its name, fetched at the first use.
 
         `search` names another search than the model's own; a `SearchRequest` changes settings or adds a language model
-        and hotwords. `dtype` is auto, float32, bfloat16 or int8; auto has pretrained models run in the fastest types,
-        in which a text may depend on the batch. `exact` has a model of fixed windows always hear a whole one, which is
+        and hotwords. `dtype` is auto, float32, bfloat16 or int8; auto has pretrained models run in the fastest types.
+        `exact` has a model of fixed windows always hear a whole one, which is
         slower.
         `adapter` is the folder of what LoRA learnt on top of this model.
 
