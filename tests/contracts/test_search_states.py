@@ -304,8 +304,9 @@ FILTERED = [(name, layout) for name, layout in PAIRS if "decoder" in SEARCHES.pa
 @pytest.mark.parametrize(("name", "layout"), FILTERED)
 def test_filters_are_obeyed_in_the_rows_that_they_are_meant_for(name: str, layout: str) -> None:
     vocabulary = LAYOUTS[layout]
-    frames, prompts = make_frames(vocabulary), prompts_for(name, LAYOUTS[layout])
+    frames, prompts = make_frames(vocabulary, seed=7), prompts_for(name, LAYOUTS[layout])
     plain = make_search(name, vocabulary).search(batch(frames), prompts)
+    # with this seed the first text has a token
     banned = plain[0][0].tokens[0]
     rule = Without(banned, row=0)
     answers = make_search(name, vocabulary, [rule]).search(batch(frames), prompts)
