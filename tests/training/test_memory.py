@@ -40,7 +40,7 @@ class Rows:
 class SmallMachine:
     """A sum of squares in float64 on a machine that holds `capacity` rows at a time, and never the row `huge`."""
 
-    metric, unit, item, loss_parts, waited_seconds = WER, AUDIO_SECONDS, "utterance", (), 0.0
+    metric, other_metrics, unit, item, loss_parts, waited_seconds = WER, (), AUDIO_SECONDS, "utterance", (), 0.0
 
     def __init__(self, sizes: list[int], capacity: int, error: RuntimeError = MESSAGES[0], huge: str = "") -> None:
         torch.manual_seed(0)
