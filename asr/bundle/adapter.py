@@ -76,7 +76,7 @@ def read_adapter(folder: Path) -> AdapterConfig:
 def use_adapter(bundle: Bundle, folder: Path, model_folder: Path) -> None:
     """Add what an adapter learnt to the weights of a model in float32.
 
-    BundleError for an adapter of another model, told by the checksum of its weights, and for one that does not fit.
+    BundleError for an adapter of another model, known by the checksum of its weights, and for one that does not fit.
     """
     settings = read_adapter(folder)
     if _sha256(model_folder / WEIGHTS_FILE) != settings.base_sha256:

@@ -55,7 +55,7 @@ def reading(bundle: Bundle, searcher: AnySearch, wish: Wish) -> Reading:
 
 
 def known_languages(bundle: Bundle) -> tuple[str, ...]:
-    """The codes of the languages that a decoder can be told; none of a model that takes no code."""
+    """The language codes that a decoder's prompt can name; none of a model that takes no code."""
     decoder: Any = decoder_of(bundle.backend.heads)
     if hasattr(decoder, "build_prompt"):
         return tuple(decoder.languages) or ("en",)

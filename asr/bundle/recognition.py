@@ -180,7 +180,7 @@ def decode_encoded(
 def _text_ends(clips: Clips, n_best: Sequence[Sequence[Hypothesis]], frame_seconds: float) -> list[int]:
     """The encoder frames in which the best texts of clips are: a model may stop writing before its clip ends.
 
-    The last word would otherwise be given all that follows it, and nobody would see that something is missing.
+    The last word would otherwise span all that follows it, which would hide that text is missing.
     """
     frames = []
     for (hypothesis, *_), seconds in zip(n_best, clips.seconds, strict=True):

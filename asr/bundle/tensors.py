@@ -66,7 +66,7 @@ def check_fits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: P
 def without_weights() -> Iterator[None]:
     """Modules that are made inside draw no random weights, since theirs come from a file.
 
-    Memory that nobody has written to takes no room. Everything else about them is as ever.
+    Pages that were never written to take no memory. Values and shapes are unchanged.
     """
     with _NoDraws():
         yield

@@ -1,4 +1,4 @@
-"""Parts held out from training: whole speakers, or whole recordings, so that nobody is heard on both sides."""
+"""Parts held out from training: whole speakers, or whole recordings, so that no speaker is on both sides."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from asr.decoding.whole import WholeSearch
 from asr.registry import NamedConfig
 from asr.types import EncoderOutput, Hypothesis
 
-SHARE_ALIVE = 0.75  # of a batch at most, when those that have ended leave it: it costs a copy of what the others hear
+SHARE_ALIVE = 0.75  # of a batch at most, when those that have ended leave it: it copies the frames of those that stay
 
 
 class AttentionGreedyConfig(NamedConfig):

@@ -114,7 +114,7 @@ class Search(ABC, Generic[State]):
     needs: ClassVar[frozenset[str]] = frozenset()  # what heads must be able to do: "ctc", "decoder"
     vocabulary: Vocabulary  # of the tokens of its hypotheses
     default_prompt: Prompt | None = None  # of an utterance for which none is given; None for (vocabulary.sos,)
-    before: Prompt = ()  # tokens of what was said before each utterance, for decoders that can be told
+    before: Prompt = ()  # tokens of what was said before each utterance, for decoders that take a prompt
     fallback: Fallback | None = None  # of a decoder that has temperatures, unless the settings want none
     read: Callable[[Hypothesis, Prompt, int], Hypothesis] | None = None  # of a decoder whose tokens are not all text:
     # a hypothesis, its prompt and number of frames, to the one people want

@@ -56,8 +56,8 @@ def evaluate(
 
     Both sides are normalised as the training texts were, unless a `normalizer` is named. An utterance too short for the
     model counts with an empty hypothesis. With hotwords, everything is searched without them, too. `num_best` above
-    1 keeps so many hypotheses of
-    each utterance. With `training_texts`, utterances whose normalised text occurred in training are scored apart.
+    1 keeps so many hypotheses of each utterance.
+    With `training_texts`, utterances whose normalised text occurred in training are scored apart.
     `confidence` names the measure of `asr.alignment.confidence` whose calibration is judged. The `num_worst` worst
     utterances get words with times. Raises ManifestError, and AudioError naming an utterance that cannot be read: a
     score that leaves some out would be none.

@@ -108,7 +108,7 @@ class Conversation:
         """New settings hold from the next audio on."""
         session = self._session.updated(event.get("session"))
         self._state.pool.find(session.audio.input.transcription.model)
-        session.options  # noqa: B018 - refuses hotwords that are none
+        session.options()  # refuses what cannot be asked for, before it is taken over
         self._session = session
         await self._finish()
         await self._tell_session("session.updated")
@@ -150,7 +150,7 @@ class Conversation:
             recognizer = await stack.enter_async_context(self._state.pool.use(name))
             self._socket.record.model = self._state.pool.find(name).name
             rate = session.audio.input.format.sample_rate
-            live = await open_live(self._state, recognizer, rate, session.options, session.turns)
+            live = await open_live(self._state, recognizer, rate, session.options(), session.turns)
             await stack.enter_async_context(live)
         except BaseException:
             await stack.aclose()

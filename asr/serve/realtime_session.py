@@ -113,9 +113,8 @@ class Session(Config):
             onset=vad.threshold,
         )
 
-    @property
     def options(self) -> RequestOptions:
-        """What the engine is asked for."""
+        """What the engine is asked for; refuses keywords that are no hotwords."""
         wanted = self.audio.input.transcription
         languages = wanted.languages or ()
         return replace(

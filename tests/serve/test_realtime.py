@@ -172,7 +172,7 @@ def test_messages_that_are_no_events_are_told_until_there_are_too_many(server: s
 def test_settings_change_key_by_key() -> None:
     first = Session().updated(session(transcription={"language": "de"}, turn_detection={"type": "server_vad"}))
     second = first.updated(session(turn_detection={"type": "server_vad", "silence_duration_ms": 200, "threshold": 0.4}))
-    assert second.options.language == "de"
+    assert second.options().language == "de"
     assert second.turns is not None
     assert (second.turns.silence_after_text, second.turns.onset, second.turns.pre_roll) == (0.2, 0.4, None)
     third = second.updated(session(turn_detection=None, noise_reduction={"type": "near_field"}))

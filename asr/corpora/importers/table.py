@@ -102,7 +102,7 @@ def table_cells(source: Path, folders: Sequence[Path], columns: Mapping[str, str
     """`file:line` and cells of every line that is not blank, that of the column names first.
 
     Without such a line, which is one where a cell names audio in the folders, columns are called 1, 2 and so on, and
-    those of audio and text `audio` and `text` where they can be told. A line that cannot be taken apart is a fault.
+    those of audio and text `audio` and `text` where they are recognised. A line that cannot be taken apart is a fault.
     """
     text = read_text(source)
     separator = _separator(text, SUFFIXES.get(source.suffix.lower(), ","), folders, columns)
@@ -148,7 +148,7 @@ def _known_columns(names: Sequence[str]) -> dict[str, str]:
 def _column_names(cells: Sequence[str], folders: Sequence[Path], columns: Mapping[str, str]) -> list[str] | None:
     """Names for the columns of a table whose first row is one of audio; None if it is column names.
 
-    Numbers from 1, and `audio` and `text` where they can be told and the user names no others.
+    Numbers from 1, and `audio` and `text` where they can be recognised and the user names no others.
     """
     is_audio = [_names_audio(cell, folders) for cell in cells]
     if True not in is_audio or _knows(cells, columns):
